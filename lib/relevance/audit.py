@@ -1,0 +1,90 @@
+"""What every page promises: pictures have a text for those who cannot see them, and no other host is asked for anything."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+# Elements that make a browser fetch something by themselves; a link that waits for a click is not one of them.
+FETCHES = {
+    "script": ("src",),
+    "img": ("src", "srcset"),
+    "iframe": ("src",),
+    "embed": ("src",),
+    "source": ("src", "srcset"),
+    "video": ("src", "poster"),
+    "audio": ("src",),
+    "track": ("src",),
+    "object": ("data",),
+    "input": ("src",),
+    "use": ("href", "xlink:href"),
+    "image": ("href", "xlink:href"),
+}
+LINKS_THAT_FETCH = {
+    "stylesheet", "icon", "shortcut", "preload", "prefetch", "modulepreload", "preconnect", "dns-prefetch", "manifest",
+    "apple-touch-icon", "mask-icon",
+}  # fmt: skip
+CSS_URL = re.compile(r"""(?:url\(\s*['"]?|@import\s+['"])((?:https?:)?//[^'")\s]+)""", re.IGNORECASE)
+FAILED_CELL = re.compile(r"Traceback \(most recent call last\)")
+
+
+class _Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.problems: list[str] = []
+        self.in_style = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.in_style = tag == "style"
+        names: tuple[str, ...] = FETCHES.get(tag, ())
+        if tag == "link" and LINKS_THAT_FETCH & set((given.get("rel") or "").lower().split()):
+            names = ("href",)
+        for name in names:
+            for address in (given.get(name) or "").split(","):
+                if is_external(address.strip()):
+                    self.problems.append(f"<{tag} {name}> asks another host: {address.strip()}")
+        self._check_css(given.get("style") or "")
+        if tag == "img" and not _says_something(given.get("alt"), given.get("src") or ""):
+            self.problems.append(f"a picture has no alt text: {(given.get('src') or '')[:80]}")
+
+    def handle_data(self, data: str) -> None:
+        if self.in_style:
+            self._check_css(data)
+        if FAILED_CELL.search(data):
+            self.problems.append("a cell's error is shown as a result")
+
+    def handle_endtag(self, tag: str) -> None:
+        self.in_style = False
+
+    def _check_css(self, css: str) -> None:
+        self.problems += [f"a style asks another host: {address}" for address in CSS_URL.findall(css)]
+
+
+def is_external(address: str) -> bool:
+    """Whether a browser would ask another host for ``address``."""
+    parts = urlsplit(address)
+    return bool(parts.netloc) or parts.scheme in {"http", "https", "ws", "wss", "ftp"}
+
+
+def _says_something(alt: str | None, source: str) -> bool:
+    # Sphinx writes the file's path where a picture has no alt text.
+    text = (alt or "").strip()
+    return bool(text) and PurePosixPath(text).name != PurePosixPath(source).name
+
+
+def problems(pages: Path) -> list[str]:
+    """Return what is wrong with the rendered pages below ``pages``, a line each; nothing if all is well."""
+    found = []
+    for path in sorted(pages.rglob("*.html")):
+        page = _Page()
+        page.feed(path.read_text(encoding="utf-8"))
+        found += [f"{path.relative_to(pages)}: {problem}" for problem in dict.fromkeys(page.problems)]
+    for path in sorted(pages.rglob("*.css")):
+        addresses = CSS_URL.findall(path.read_text(encoding="utf-8"))
+        found += [f"{path.relative_to(pages)}: asks another host: {address}" for address in dict.fromkeys(addresses)]
+    if not (pages / "index.html").exists():
+        found.append(f"{pages}: there is no index.html")
+    return found

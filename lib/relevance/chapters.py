@@ -1,0 +1,207 @@
+"""One chapter: its source, its parameters, and its execution."""
+
+from __future__ import annotations
+
+import ast
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jupytext
+import nbformat
+import papermill
+import yaml
+from nbformat import NotebookNode
+from papermill.exceptions import PapermillExecutionError
+
+TAG = "parameters"
+
+
+class ChapterError(Exception):
+    """A chapter cannot be read or executed; the message is what the reader is told."""
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A MyST notebook of the book.
+
+    Attributes:
+        name: its path below ``book`` without the suffix.
+        path: the file.
+    """
+
+    name: str
+    path: Path
+
+    @cached_property
+    def notebook(self) -> NotebookNode:
+        """The source as a notebook without outputs."""
+        return jupytext.read(self.path)
+
+    @property
+    def has_code(self) -> bool:
+        """Whether there is anything to execute; a page of text alone is rendered as it is."""
+        return any(cell.cell_type == "code" for cell in self.notebook.cells)
+
+    @cached_property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters and their defaults, from the one cell with the tag ``parameters``.
+
+        Raises:
+            ChapterError: there is no such cell, or more than one, or it holds anything but assignments of literals.
+        """
+        cells = [
+            cell
+            for cell in self.notebook.cells
+            if cell.cell_type == "code" and TAG in cell.metadata.get("tags", [])
+        ]
+        if len(cells) != 1:
+            raise ChapterError(
+                f"chapter {self.name} has {len(cells)} cells with the tag {TAG!r}; it must have exactly one, "
+                "which assigns the defaults."
+            )
+        defaults: dict[str, Any] = {}
+        for statement in ast.parse(cells[0].source).body:
+            try:
+                if not isinstance(statement, ast.Assign):
+                    raise ValueError
+                (name,) = statement.targets
+                defaults[ast.unparse(name)] = ast.literal_eval(statement.value)
+            except ValueError:
+                raise ChapterError(
+                    f"the parameters cell of chapter {self.name} has the line {ast.unparse(statement)!r}; each line "
+                    "must give one name a literal value, such as epsilon = 0.2; derived values come after the cell."
+                ) from None
+        return defaults
+
+    def resolved(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the defaults with ``given`` over them.
+
+        Raises:
+            ChapterError: a name is unknown, or a value is not of its default's kind.
+        """
+        known = self.parameters
+        for name, value in given.items():
+            if name not in known:
+                raise ChapterError(
+                    f"chapter {self.name} has no parameter {name!r}; it may be one of: {', '.join(known)}."
+                )
+            if not _is_of_kind(value, known[name]):
+                raise ChapterError(
+                    f"parameter {name} of chapter {self.name} is {value!r}; it must be {_kind(known[name])} "
+                    f"such as {known[name]!r}."
+                )
+        return {**known, **given}
+
+    def is_executed(self, path: Path) -> bool:
+        """Whether ``path`` holds this chapter's notebook, wholly executed."""
+        try:
+            notebook = nbformat.read(path, as_version=4)
+            nbformat.validate(notebook)
+        except Exception:  # damaged in whatever way: it is recomputed
+            return False
+        return notebook.metadata.get("relevance", {}).get("finished") == self.name
+
+
+def read_chapters(root: Path) -> list[Chapter]:
+    """Return the chapters of ``_toc.yml`` that have code, in its order.
+
+    Raises:
+        ChapterError: a chapter's file is missing, or its parameters cell is.
+    """
+    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    chapters = []
+    for file in _files(toc):
+        chapter = Chapter(file.removeprefix("book/"), root / f"{file}.md")
+        if not chapter.path.exists():
+            raise ChapterError(f"_toc.yml names {file}, but there is no file {file}.md.")
+        if chapter.has_code:
+            chapter.parameters  # noqa: B018  # an error here comes before anything is executed
+            chapters.append(chapter)
+    return chapters
+
+
+def _files(entry: Any) -> list[str]:
+    if isinstance(entry, list):
+        return [file for part in entry for file in _files(part)]
+    if not isinstance(entry, dict):
+        return []
+    own = [str(entry[key]) for key in ("root", "file") if key in entry]
+    return own + [file for key in ("parts", "chapters", "sections") for file in _files(entry.get(key))]
+
+
+def execute(
+    chapter: Chapter,
+    parameters: Mapping[str, Any],
+    *,
+    target: Path,
+    working: Path,
+    failed: Path,
+    cwd: Path,
+    position: int = 0,
+) -> None:
+    """Execute a chapter; write it to ``target`` if it finished, as it stopped to ``failed`` if it did not.
+
+    Args:
+        chapter: what to execute.
+        parameters: all of them, already resolved.
+        target: appears whole or not at all.
+        working: holds the notebook while it is executed; on the same file system as ``target``.
+        failed: for looking at what went wrong; never rendered.
+        cwd: where the chapter's code runs.
+        position: row of the progress bar.
+
+    Raises:
+        ChapterError: a cell failed; the message names chapter, cell and error.
+    """
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    for path in (target, working, failed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    working.unlink(missing_ok=True)
+    failed.unlink(missing_ok=True)
+    try:
+        notebook = papermill.execute_notebook(
+            copy.deepcopy(chapter.notebook),
+            str(working),
+            parameters=dict(parameters),
+            kernel_name="python3",
+            cwd=str(cwd),
+            progress_bar={"desc": chapter.name, "position": position, "disable": None, "leave": False},
+        )
+    except Exception as error:  # also a kernel that died, or one that did not start
+        if working.exists():
+            working.replace(failed)
+        raise ChapterError(_failure(chapter, error)) from error
+    notebook.metadata["relevance"] = {"finished": chapter.name}
+    del notebook.metadata["papermill"]  # paths and times of this machine; the status is in the pages
+    nbformat.write(notebook, working)
+    working.replace(target)
+
+
+def _failure(chapter: Chapter, error: Exception) -> str:
+    if not isinstance(error, PapermillExecutionError):
+        return f"chapter {chapter.name} failed: {type(error).__name__}: {error}"
+    lines = error.source.strip().splitlines()
+    shown = "\n".join(f"    {line}" for line in lines[:12]) + ("\n    ..." if len(lines) > 12 else "")
+    return f"chapter {chapter.name} failed in cell {error.exec_count}:\n{shown}\n{error.ename}: {error.evalue}"
+
+
+def _is_of_kind(value: Any, default: Any) -> bool:
+    if default is None:
+        return True
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    if isinstance(default, list) and isinstance(value, list):
+        return all(_is_of_kind(item, default[0]) for item in value) if default else True
+    return isinstance(value, type(default))
+
+
+def _kind(default: Any) -> str:
+    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+    return kinds.get(type(default), f"a {type(default).__name__}")

@@ -1,0 +1,272 @@
+"""Data sets by name: ``load("digits")`` always works; the larger ones come from disk or, once, from the network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from relevance import checks, folders
+from relevance.device import default_device
+
+N_DIGITS_TEST = 597
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images for training and testing, with their classes.
+
+    Attributes:
+        name: what was given to :func:`load`.
+        train_images: [N, C, H, W], float32 in [0, 1].
+        train_labels: [N], int64.
+        test_images: [M, C, H, W], float32 in [0, 1].
+        test_labels: [M], int64.
+        classes: names of the classes; their order is that of the labels.
+        source: one line on where the images come from, how many there are, and what was done to them.
+    """
+
+    name: str
+    train_images: Tensor
+    train_labels: Tensor
+    test_images: Tensor
+    test_labels: Tensor
+    classes: tuple[str, ...]
+    source: str
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.train_images.shape[1:]
+        return channels, height, width
+
+    def balanced_test(self, n_images: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Return ``n_images`` random test images and their labels, balanced over the classes.
+
+        Every class gives the same number of images; where ``n_images`` is not a multiple of the number of classes,
+        some classes, drawn at random, give one more. The order is random. (Carbone et al., Sec. V-A: 500 test
+        images, balanced with respect to the classes.)
+
+        Returns:
+            Images [n_images, C, H, W] and labels [n_images].
+        """
+        chosen = balanced_indices(self.test_labels, n_images, len(self.classes), seed, "test")
+        return self.test_images[chosen], self.test_labels[chosen]
+
+    def smaller(self, n_train: int | None, seed: int = 0) -> Dataset:
+        """Return the data set with a random, balanced subset of ``n_train`` training images, said in ``source``.
+
+        ``None``, or as many images as there are, or more, returns the data set as it is.
+        """
+        if n_train is None or checks.count("n_train", n_train) >= len(self.train_labels):
+            return self
+        chosen = balanced_indices(self.train_labels, n_train, len(self.classes), seed, "training")
+        return replace(
+            self,
+            train_images=self.train_images[chosen],
+            train_labels=self.train_labels[chosen],
+            source=f"{self.source}; a balanced subset of {n_train:,} training images",
+        )
+
+
+def balanced_indices(labels: Tensor, n_images: int, n_classes: int, seed: int, part: str) -> Tensor:
+    """Return ``n_images`` indices into ``labels`` in random order, drawn without replacement, balanced over classes."""
+    checks.count(f"the number of {part} images", n_images, at_most=len(labels))
+    generator = torch.Generator().manual_seed(checks.count("seed", seed, at_least=0))
+    labels = labels.cpu()
+    wanted = torch.full((n_classes,), n_images // n_classes)
+    wanted[torch.randperm(n_classes, generator=generator)[: n_images % n_classes]] += 1
+    there = torch.bincount(labels, minlength=n_classes)
+    if (there < wanted).any():
+        scarce = int((wanted - there).argmax())
+        most = int(there.min()) * n_classes
+        raise ValueError(
+            f"{n_images} balanced {part} images need {int(wanted[scarce])} of class {scarce}, which has "
+            f"{int(there[scarce])}; the number of {part} images may be at most {most}."
+        )
+    chosen = [
+        indices[torch.randperm(len(indices), generator=generator)[: int(wanted[label])]]
+        for label in range(n_classes)
+        if len(indices := (labels == label).nonzero().squeeze(1))
+    ]
+    every = torch.cat(chosen)
+    return every[torch.randperm(len(every), generator=generator)]
+
+
+def data_root() -> Path:
+    """Return the folder where data sets are looked for: ``$RELEVANCE_DATA`` if set, else ``data`` of the project."""
+    if chosen := os.environ.get("RELEVANCE_DATA"):
+        return Path(chosen)
+    # A chapter that is opened in JupyterLab runs in its own folder, below the project's.
+    above = (folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
+    return next(above, Path.cwd()) / "data"
+
+
+def _digits(root: Path) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    # The file holds one writer after another, so a split by position tests on writers who are not in the training set.
+    images = torch.as_tensor(bunch.images / 16.0, dtype=torch.float32)[:, None]
+    images = functional.interpolate(images, size=(28, 28), mode="bilinear", align_corners=False).clamp(0, 1)
+    labels = torch.as_tensor(bunch.target, dtype=torch.int64)
+    return Dataset(
+        name="digits",
+        train_images=images[:-N_DIGITS_TEST],
+        train_labels=labels[:-N_DIGITS_TEST],
+        test_images=images[-N_DIGITS_TEST:],
+        test_labels=labels[-N_DIGITS_TEST:],
+        classes=tuple(map(str, bunch.target_names)),
+        source=(
+            "digits: 1,797 real handwritten digits of 8x8 pixels (scikit-learn's copy of the UCI test set), resized "
+            f"to 28x28; the first {len(labels) - N_DIGITS_TEST:,} to train, the last {N_DIGITS_TEST:,} to test"
+        ),
+    )
+
+
+def _import_torchvision() -> None:
+    """Import torchvision, also where its compiled operators do not fit the torch that is installed.
+
+    torchvision's wheels from the common index are built for CUDA. Beside a CPU build of torch their operators cannot
+    be loaded, and then the import fails on the two that it registers without asking. Data sets use none of them.
+    """
+    try:
+        import torchvision.datasets
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        for operator in ("nms", "qnms"):
+            torch.library.define(
+                f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
+        import torchvision.datasets  # noqa: F401
+
+
+def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable[[Path], Dataset]:
+    def read(root: Path) -> Dataset:
+        _import_torchvision()
+        import torchvision
+
+        kind = getattr(torchvision.datasets, class_name)
+        try:
+            parts = [_read_or_download(kind, root, train) for train in (True, False)]
+        except Exception as error:  # torchvision raises RuntimeError, OSError, URLError, EOFError, ...
+            raise FileNotFoundError(
+                f"The data set {name!r} was not found: {root / files} is missing or damaged, and it could not be "
+                f"downloaded ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
+                "). Set the variable RELEVANCE_DATA to the folder that holds it, or use 'digits', which always works."
+            ) from error
+        (train_images, train_labels), (test_images, test_labels) = map(_as_tensors, parts)
+        return Dataset(
+            name=name,
+            train_images=train_images,
+            train_labels=train_labels,
+            test_images=test_images,
+            test_labels=test_labels,
+            classes=tuple(map(str, parts[0].classes)),
+            source=f"{title}: {len(train_labels):,} images to train, {len(test_labels):,} to test",
+        )
+
+    return read
+
+
+def _read_or_download(kind, root: Path, train: bool):  # type: ignore[no-untyped-def]  # torchvision is not typed
+    try:
+        return kind(str(root), train=train, download=False)
+    except RuntimeError:
+        if not os.access(root if root.exists() else root.parent, os.W_OK):
+            raise
+        return kind(str(root), train=train, download=True)
+
+
+def _as_tensors(part) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]  # torchvision is not typed
+    images = torch.as_tensor(part.data)
+    # MNIST and its kin are [N, H, W]; CIFAR-10 is [N, H, W, C].
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return images.to(torch.float32).div(255).contiguous(), torch.as_tensor(part.targets, dtype=torch.int64)
+
+
+def _cifar10(root: Path) -> Dataset:
+    archive = root / "cifar10-imagefolder.tar.xz"
+    if archive.exists() and not (root / "cifar-10-batches-py").exists():
+        return _from_parts("cifar10", "CIFAR-10 (JPEG)", folders.read_archive(archive))
+    return _torchvision("CIFAR10", "cifar10", "CIFAR-10", "cifar-10-batches-py")(root)
+
+
+def _from_parts(name: str, title: str, parts: folders.Parts) -> Dataset:
+    return Dataset(
+        name=name,
+        train_images=parts.train_images,
+        train_labels=parts.train_labels,
+        test_images=parts.test_images,
+        test_labels=parts.test_labels,
+        classes=parts.classes,
+        source=f"{title}: {len(parts.train_labels):,} images to train, {len(parts.test_labels):,} to test"
+        + (f"; {parts.note}" if parts.note else ""),
+    )
+
+
+READERS: dict[str, Callable[[Path], Dataset]] = {
+    "digits": _digits,
+    "mnist": _torchvision("MNIST", "mnist", "MNIST", "MNIST/raw"),
+    "fashion_mnist": _torchvision("FashionMNIST", "fashion_mnist", "Fashion-MNIST", "FashionMNIST/raw"),
+    "cifar10": _cifar10,
+}
+FILES = {
+    "digits": (),
+    "mnist": ("MNIST/raw",),
+    "fashion_mnist": ("FashionMNIST/raw",),
+    "cifar10": ("cifar-10-batches-py", "cifar10-imagefolder.tar.xz"),
+}
+
+
+def load(name: str, *, root: str | Path | None = None, device: torch.device | str | None = None) -> Dataset:
+    """Load a data set by its name, or from a folder of class folders.
+
+    Args:
+        name: ``"digits"`` (embedded), ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of a folder that
+            holds ``train/<class>/<image>`` and ``test/<class>/<image>``, or ``<class>/<image>`` alone (then every
+            fifth image of each class, in the order of their names, is for testing).
+        root: where to look for the files; ``$RELEVANCE_DATA`` or ``data`` if not given.
+        device: where the tensors are put; a CUDA GPU where there is one if not given.
+
+    Raises:
+        ValueError: the name is neither a known one nor a folder, or the folder holds no such images.
+        FileNotFoundError: the files are not there and cannot be downloaded.
+    """
+    where = Path(root) if root is not None else data_root()
+    if isinstance(name, str) and name in READERS:
+        data = READERS[name](where)
+    elif isinstance(name, (str, Path)) and Path(name).is_dir():
+        data = _from_parts(str(name), f"Folder {Path(name).name}", folders.read_folder(Path(name)))
+    else:
+        raise ValueError(
+            f"dataset is {name!r}; it may be one of: {', '.join(sorted(READERS))}, or a folder of class folders."
+        )
+    target = torch.device(device) if device is not None else default_device()
+    moved = {
+        part: getattr(data, part).to(target)
+        for part in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    return replace(data, **moved)
+
+
+def fingerprint(name: str, root: str | Path | None = None) -> str:
+    """Return a digest of the files that ``load(name)`` reads, so that a change of the data can be noticed."""
+    where = Path(root) if root is not None else data_root()
+    places = [where / file for file in FILES[name]] if name in FILES else [Path(name)]
+    digest = hashlib.sha256(name.encode())
+    for place in places:
+        files = sorted(place.rglob("*")) if place.is_dir() else [place]
+        for file in files:
+            if file.is_file():
+                digest.update(file.relative_to(place.parent).as_posix().encode())
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()

@@ -1,0 +1,31 @@
+"""Digests of what a result depends on, so that finished work is found again and never served when stale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+def digest(*parts: str) -> str:
+    """Return a digest of texts, 32 hexadecimal digits; where one ends and the next begins counts."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def of_parameters(parameters: Mapping[str, Any]) -> str:
+    """Return a digest of named JSON values; their order does not count."""
+    return digest(json.dumps(parameters, sort_keys=True))
+
+
+def of_files(folder: Path, pattern: str) -> str:
+    """Return a digest of the names and the contents of the files below ``folder`` that match ``pattern``."""
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    return digest(
+        *(
+            part
+            for path in files
+            for part in (path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest())
+        )
+    )

@@ -1,0 +1,169 @@
+"""From posteriors to a tidy table: attack, explain, score - a row for each model and image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from relevance import attacks, checks, explanations, robustness
+from relevance.explanations import Rule
+from relevance.posterior import Posterior
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """One posterior under one attack: the images, its predictions and its explanations, before and after.
+
+    Attributes:
+        images, attacked: [N, C, H, W] in [0, 1].
+        labels: [N].
+        before_probabilities, after_probabilities: posterior predictive on clean and attacked images, [N, K].
+        before, after: expected relevance maps of the class predicted on the clean image, [N, C, H, W].
+        gradient_is_zero: [N], whether the attacked loss had a gradient of exactly zero on the clean image.
+        top_percent: share of the pixels that count as relevant, in (0, 100].
+        n_samples: of the posterior.
+    """
+
+    images: Tensor
+    labels: Tensor
+    attacked: Tensor
+    before_probabilities: Tensor
+    after_probabilities: Tensor
+    before: Tensor
+    after: Tensor
+    gradient_is_zero: Tensor
+    top_percent: float
+    n_samples: int
+
+    @property
+    def lrp_robustness(self) -> Tensor:
+        """k-LRP robustness of each image, [N]."""
+        return robustness.lrp_robustness(self.before, self.after, self.top_percent)
+
+    @property
+    def softmax_robustness(self) -> Tensor:
+        """Softmax robustness of each image, [N]."""
+        return robustness.softmax_robustness(self.before_probabilities, self.after_probabilities)
+
+    @property
+    def failed(self) -> Tensor:
+        """[N], whether the attack left the predicted class as it was, and that class is the label."""
+        clean = self.before_probabilities.argmax(1)
+        return (clean == self.after_probabilities.argmax(1)) & (clean == self.labels)
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each image: classes, scores, realised size of the attack, zero-gradient flag."""
+        columns = {
+            "label": self.labels,
+            "clean_class": self.before_probabilities.argmax(1),
+            "attacked_class": self.after_probabilities.argmax(1),
+            "lrp_robustness": self.lrp_robustness,
+            "unrelated_lrp_robustness": robustness.unrelated_robustness(
+                self.before, self.after, self.top_percent
+            ),
+            "softmax_robustness": self.softmax_robustness,
+            "attack_linf": (self.attacked - self.images).flatten(1).abs().amax(1),
+            "gradient_is_zero": self.gradient_is_zero,
+        }
+        rows = pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
+        rows.insert(0, "image", np.arange(len(rows)))
+        rows.insert(0, "n_samples", self.n_samples)
+        return rows
+
+
+def attack_and_explain(
+    posterior: Posterior,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epsilon: float,
+    rule: Rule,
+    top_percent: float,
+) -> Outcome:
+    """Attack a posterior with FGSM and explain the class that it predicts on the clean images, before and after.
+
+    Args:
+        posterior: the model under attack.
+        images: [N, C, H, W] in [0, 1].
+        labels: [N], the classes whose loss the attack increases.
+        epsilon: size of the attack in the maximum norm.
+        rule: of layer-wise relevance propagation.
+        top_percent: share of the pixels that count as relevant, in (0, 100].
+    """
+    checks.number("top_percent", top_percent, above=0, at_most=100)
+    gradient = attacks.loss_gradient(posterior, images, labels)
+    attacked = attacks.fgsm(posterior, images, labels, epsilon)
+    before_probabilities = posterior.predict(images)
+    target = before_probabilities.argmax(1)
+    return Outcome(
+        images=images,
+        labels=labels,
+        attacked=attacked,
+        before_probabilities=before_probabilities,
+        after_probabilities=posterior.predict(attacked),
+        before=explanations.lrp(posterior, images, target, rule=rule),
+        after=explanations.lrp(posterior, attacked, target, rule=rule),
+        gradient_is_zero=(gradient == 0).flatten(1).all(1),
+        top_percent=top_percent,
+        n_samples=len(posterior),
+    )
+
+
+def robustness_table(outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """Return the tables of several models under attack as one, with the column ``model`` in front."""
+    return pd.concat(
+        [outcome.table().assign(model=name) for name, outcome in outcomes.items()], ignore_index=True
+    ).pipe(lambda rows: rows[["model", *rows.columns.drop("model")]])
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each model of a :func:`robustness_table`: accuracies, mean scores, zero-gradient share."""
+    scored = table.assign(
+        accuracy=table["clean_class"] == table["label"],
+        attacked_accuracy=table["attacked_class"] == table["label"],
+    )
+    columns = {
+        "accuracy": "accuracy",
+        "accuracy under attack": "attacked_accuracy",
+        "softmax robustness": "softmax_robustness",
+        "LRP robustness": "lrp_robustness",
+        "LRP robustness of unrelated maps": "unrelated_lrp_robustness",
+        "share of zero gradients": "gradient_is_zero",
+    }
+    means = scored.groupby("model", sort=False)[list(columns.values())].mean()
+    return means.rename(columns={column: name for name, column in columns.items()})
+
+
+def paired_differences(table: pd.DataFrame, baseline: str, score: str = "lrp_robustness") -> pd.DataFrame:
+    """Compare every model of a :func:`robustness_table` with ``baseline``, image by image.
+
+    Returns:
+        A row for each other model: the fields of :class:`relevance.robustness.PairedDifference` and ``direction``.
+    """
+    by_model = table.pivot(index="image", columns="model", values=score)
+    checks.one_of("baseline", baseline, by_model.columns)
+    others = [name for name in table["model"].unique() if name != baseline]
+    rows = {}
+    for name in others:
+        difference = robustness.paired_difference(by_model[baseline].to_numpy(), by_model[name].to_numpy())
+        rows[name] = {**difference._asdict(), "direction": difference.direction}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def representative(outcomes: Mapping[str, Outcome]) -> int:
+    """Return the index of an image that speaks for the others: the attack failed on every model, and the scores are usual.
+
+    Among the images on which the attack failed on every model (or among all, if there is none), it is the one whose
+    LRP robustness is closest to the median image's, summed over the models: nobody picked it.
+    """
+    scores = torch.stack([outcome.lrp_robustness for outcome in outcomes.values()])
+    failed = torch.stack([outcome.failed for outcome in outcomes.values()]).all(0)
+    candidates = failed.nonzero().squeeze(1) if failed.any() else torch.arange(len(failed), device=failed.device)
+    among = scores[:, candidates]
+    distance = (among - among.median(1, keepdim=True).values).abs().sum(0)
+    return int(candidates[distance.argmin()])

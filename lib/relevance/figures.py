@@ -1,0 +1,275 @@
+"""The figures of the book: the same functions draw every build and every recorded run.
+
+Heatmaps are diverging and centred on zero, and a shared colour bar says how they were normalised. Colours of
+categories are those of Okabe and Ito, which colour-blind readers can tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, TwoSlopeNorm
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from torch import Tensor
+
+from relevance import checks, robustness
+from relevance.experiments import Outcome
+
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+)
+HEATMAP = "RdBu_r"
+STYLE: dict[str, Any] = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.titlepad": 6,
+    "legend.frameon": False,
+    "svg.hashsalt": "resilient-relevance",
+}
+
+
+@contextmanager
+def _figure(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple[Figure, np.ndarray]]:
+    """Give a figure in the book's style, and close it, so that a notebook shows it once: as the value of a cell."""
+    with plt.rc_context(STYLE):
+        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        yield figure, axes
+        plt.close(figure)
+
+
+def _picture(axis: Axes, image: Tensor) -> None:
+    """Draw an image [C, H, W] in [0, 1]; one channel as ink on paper."""
+    pixels = image.detach().cpu().numpy()
+    if len(pixels) == 3:
+        axis.imshow(pixels.transpose(1, 2, 0), interpolation="nearest")
+    else:
+        axis.imshow(pixels[0], cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+    _frame(axis)
+
+
+def _frame(axis: Axes) -> None:
+    axis.set_xticks([])
+    axis.set_yticks([])
+    for spine in axis.spines.values():
+        spine.set_visible(True)
+        spine.set_color("0.8")
+
+
+def _heatmap(axis: Axes, relevance: Tensor, scale: float) -> Any:
+    """Draw a map [C, H, W], its channels summed, in units of ``scale``."""
+    values = relevance.detach().cpu().sum(0).numpy() / scale
+    drawn = axis.imshow(values, cmap=HEATMAP, norm=TwoSlopeNorm(0, -1, 1), interpolation="nearest")
+    _frame(axis)
+    return drawn
+
+
+def _only_top(relevance: Tensor, top_percent: float) -> Tensor:
+    share = robustness.top_share(relevance[None], top_percent).reshape(relevance.shape)
+    return relevance * (share == 1)
+
+
+def first_of_each_class(labels: Tensor, n_classes: int) -> list[int]:
+    """Return the index of the first image of each of the first ``n_classes`` classes that occur."""
+    classes = labels.unique().tolist()[: checks.count("n_classes", n_classes)]
+    return [int((labels == label).nonzero()[0]) for label in classes]
+
+
+def heatmaps(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
+    """Draw images and under each its relevance map, divided by the map's largest absolute relevance.
+
+    Args:
+        images: [N, C, H, W] in [0, 1].
+        maps: [N, C, H, W].
+        titles: one for each image.
+    """
+    with _figure(2, len(images), (1.45 * len(images), 3.9)) as (figure, axes):
+        for column, image, relevance, title in zip(axes.T, images, maps, titles, strict=True):
+            _picture(column[0], image)
+            column[0].set_title(title)
+            drawn = _heatmap(column[1], relevance, relevance.sum(0).abs().max().item() or 1.0)
+        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.03)
+        bar.set_label("relevance / largest |relevance| of the map")
+    return figure
+
+
+def top_pixels(outcome: Outcome, index: int) -> Figure:
+    """Draw the definition of k-LRP robustness on one image (the idea of Carbone et al., Fig. 5).
+
+    Args:
+        outcome: one model under attack, on images of one channel or more.
+        index: which of its images.
+
+    Returns:
+        Clean image, attacked image, and the pixels on top before, after and both, with the score.
+    """
+    _in_range(outcome, index)
+    share = [
+        robustness.top_share(maps[index][None], outcome.top_percent)[0].reshape(maps.shape[1:]).amax(0)
+        for maps in (outcome.before, outcome.after)
+    ]
+    before, after = (part.cpu().numpy() for part in share)
+    kinds = np.where((before > 0) & (after > 0), 3, np.where(after > 0, 2, np.where(before > 0, 1, 0)))
+    with _figure(1, 3, (7.4, 3.0)) as (figure, axes):
+        for axis, image, title in zip(
+            axes[0],
+            (outcome.images[index], outcome.attacked[index]),
+            ("image $x$", r"attacked image $\tilde{x}$"),
+            strict=False,
+        ):
+            _picture(axis, image)
+            axis.set_title(title)
+        axis = axes[0, 2]
+        axis.imshow(kinds, cmap=ListedColormap(["white", SKY, ORANGE, "#222222"]), vmin=0, vmax=3, interpolation="nearest")
+        _frame(axis)
+        axis.set_title(f"overlap: {outcome.lrp_robustness[index].item():.2f}")
+        percent = f"top {outcome.top_percent:g} %"
+        handles = [Patch(color=SKY), Patch(color=ORANGE), Patch(color="#222222")]
+        figure.legend(
+            handles,
+            [f"{percent} of $R(x)$ only", rf"{percent} of $R(\tilde{{x}})$ only", "in both"],
+            loc="outside lower center",
+            ncols=3,
+        )
+    return figure
+
+
+def failed_attack(outcomes: Mapping[str, Outcome], index: int) -> Figure:
+    """Draw one image under attack, and its explanation, for several models (the idea of Carbone et al., Fig. 6).
+
+    Each row is a model with the same image. Both maps of a row are divided by the largest absolute relevance of its
+    clean map, and only their top pixels are drawn.
+
+    Args:
+        outcomes: model -> its outcome, all on the same images.
+        index: which of the images.
+    """
+    with _figure(len(outcomes), 5, (9.0, 0.5 + 2.05 * len(outcomes))) as (figure, axes):
+        for row, (name, outcome) in zip(axes, outcomes.items(), strict=True):
+            _in_range(outcome, index)
+            percent = f"top {outcome.top_percent:g} %"
+            maps = [_only_top(part[index], outcome.top_percent) for part in (outcome.before, outcome.after)]
+            scale = max(maps[0].sum(0).abs().max().item(), np.finfo(np.float32).tiny)
+            _picture(row[0], outcome.images[index])
+            _picture(row[1], outcome.attacked[index])
+            drawn = [_heatmap(axis, part, scale) for axis, part in zip(row[2:4], maps, strict=True)][0]
+            common = (maps[0] != 0) & (maps[1] != 0)
+            row[4].imshow(common.any(0).cpu().numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
+            _frame(row[4])
+            row[0].set_ylabel(name)
+            clean, attacked = (
+                f"{probabilities[index].argmax().item()} ({probabilities[index].max().item():.0%})"
+                for probabilities in (outcome.before_probabilities, outcome.after_probabilities)
+            )
+            row[0].set_xlabel(f"predicts class {clean}")
+            row[1].set_xlabel(f"predicts class {attacked}")
+            row[4].set_xlabel(f"LRP robustness {outcome.lrp_robustness[index].item():.2f}")
+            row[2].set_title(f"$R(x)$, {percent}")
+            row[3].set_title(rf"$R(\tilde{{x}})$, {percent}")
+        for axis, title in ((axes[0, 0], "image $x$"), (axes[0, 1], r"attacked $\tilde{x}$"), (axes[0, 4], "on top in both")):
+            axis.set_title(title)
+        bar = figure.colorbar(drawn, ax=axes[:, 2:4], location="bottom", shrink=0.8, aspect=30, pad=0.02)
+        bar.set_label("relevance / largest |relevance| of the row's $R(x)$")
+    return figure
+
+
+def _in_range(outcome: Outcome, index: int) -> None:
+    checks.count("index", index, at_least=0, at_most=len(outcome.images) - 1)
+
+
+def robustness_distributions(table: pd.DataFrame, score: str = "lrp_robustness") -> Figure:
+    """Draw the distribution of a score over the images for each model, with the score of unrelated maps.
+
+    Args:
+        table: from :func:`relevance.experiments.robustness_table`.
+        score: ``"lrp_robustness"`` or ``"softmax_robustness"``.
+    """
+    labels = {"lrp_robustness": "LRP robustness", "softmax_robustness": "softmax robustness"}
+    checks.one_of("score", score, labels)
+    models = list(table["model"].unique())
+    with _figure(1, 1, (7.4, 0.9 + 0.55 * len(models))) as (figure, axes):
+        axis = axes[0, 0]
+        _boxes(axis, [table.loc[table["model"] == model, score] for model in models], models)
+        axis.set_xlabel(f"{labels[score]} of an image (0: nothing in common, 1: unchanged)")
+        axis.set_xlim(-0.02, 1.02)
+        if score == "lrp_robustness":
+            chance = [table.loc[table["model"] == model, f"unrelated_{score}"].mean() for model in models]
+            axis.scatter(chance, range(len(models)), marker="|", s=260, color=VERMILION, linewidths=2, zorder=3)
+            handle = plt.Line2D([], [], color=VERMILION, marker="|", markersize=12, markeredgewidth=2, linestyle="")
+            figure.legend([handle], ["mean score of unrelated maps"], loc="outside upper right")
+    return figure
+
+
+def paired_differences(table: pd.DataFrame, baseline: str, score: str = "lrp_robustness") -> Figure:
+    """Draw, for each other model, the image-by-image difference of a score from ``baseline`` (Carbone et al., Fig. 2).
+
+    Args:
+        table: from :func:`relevance.experiments.robustness_table`.
+        baseline: the model that is subtracted.
+        score: a column of the table.
+    """
+    by_model = table.pivot(index="image", columns="model", values=score)
+    checks.one_of("baseline", baseline, by_model.columns)
+    models = [model for model in table["model"].unique() if model != baseline]
+    differences = [by_model[model] - by_model[baseline] for model in models]
+    with _figure(1, 1, (7.4, 0.9 + 0.55 * len(models))) as (figure, axes):
+        axis = axes[0, 0]
+        axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
+        _boxes(axis, differences, models)
+        axis.set_xlabel(f"{score.replace('_', ' ').replace('lrp', 'LRP')} minus that of {baseline}, image by image")
+    return figure
+
+
+def _boxes(axis: Axes, values: Sequence[pd.Series], names: Sequence[str]) -> None:
+    """Draw horizontal boxes (quartiles, whiskers to 1.5 times their distance), each with its points and its mean."""
+    positions = np.arange(len(names))
+    generator = np.random.default_rng(0)
+    for position, value in zip(positions, values, strict=True):
+        jitter = generator.uniform(-0.28, 0.28, len(value))
+        axis.scatter(value, position + jitter, s=5, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
+    axis.boxplot(
+        values,
+        positions=positions,
+        orientation="horizontal",
+        widths=0.56,
+        showfliers=False,
+        showmeans=True,
+        medianprops={"color": "black", "linewidth": 1.6},
+        meanprops={"marker": "D", "markerfacecolor": ORANGE, "markeredgecolor": "black", "markersize": 5},
+    )
+    axis.set_yticks(positions, names)
+    axis.invert_yaxis()
+
+
+def chain(history: Sequence[Sequence[Mapping[str, float]]], n_warmup: int) -> Figure:
+    """Draw the energy of Markov chains, transition by transition, with the warm-up shaded.
+
+    Args:
+        history: for each chain, a row for each transition (``record["history"]`` of an HMC posterior).
+        n_warmup: transitions of each chain before the first one that is kept.
+    """
+    with _figure(1, 1, (7.4, 2.6)) as (figure, axes):
+        axis = axes[0, 0]
+        for rows, colour in zip(history, [BLUE, ORANGE, GREEN, PURPLE] * len(history), strict=False):
+            axis.plot([row["energy"] for row in rows], color=colour, linewidth=1)
+        axis.axvspan(0, n_warmup, color="0.92", zorder=0)
+        axis.text(n_warmup / 2, 0.06, "warm-up", transform=axis.get_xaxis_transform(), ha="center", color="0.35")
+        axis.set_xlabel("transition")
+        axis.set_ylabel("energy (nats)")
+    return figure

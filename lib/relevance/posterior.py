@@ -1,0 +1,174 @@
+"""A network with one or many samples of its parameters: what every attack, explanation and score takes."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vmap
+
+from relevance import checks, networks
+
+# Images times samples in one forward pass: enough to keep the cores busy, little enough to keep memory flat.
+ROWS_AT_ONCE = 2**15
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Samples from the posterior p(w | D) over the parameters of one network.
+
+    A deterministic network is a posterior of one sample.
+
+    Attributes:
+        network: gives the architecture; its own parameters are not used.
+        samples: parameter name -> [S, ...], the S samples stacked.
+        record: how the samples were made: method, settings, seed, data set, versions, wall time, diagnostics.
+    """
+
+    network: nn.Module
+    samples: dict[str, Tensor]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wanted = {name: tuple(value.shape) for name, value in self.network.named_parameters()}
+        given = {name: tuple(value.shape[1:]) for name, value in self.samples.items()}
+        if wanted != given:
+            odd = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+            raise ValueError(
+                f"samples do not fit the network at {', '.join(odd)}: they have {[given.get(name) for name in odd]} "
+                f"after the first dimension; they must have {[wanted.get(name) for name in odd]}."
+            )
+        lengths = {len(value) for value in self.samples.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                f"samples have the lengths {sorted(lengths)}; all parameters must have the same number of samples, "
+                "at least 1."
+            )
+
+    @classmethod
+    def of(cls, network: nn.Module, record: Mapping[str, Any] | None = None) -> Posterior:
+        """Return a trained network as a posterior of one sample: a copy of its present parameters."""
+        samples = {name: value.detach().clone()[None] for name, value in network.named_parameters()}
+        return cls(network, samples, dict(record or {}))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.samples.values())))
+
+    def __getitem__(self, index: int | slice) -> Posterior:
+        """Return a posterior of the chosen samples: ``posterior[3]`` has one, ``posterior[:10]`` the first ten."""
+        if isinstance(index, slice):
+            for edge in (index.start, index.stop):
+                if edge is not None and abs(edge) > len(self):
+                    raise ValueError(f"{abs(edge)} samples were asked for; this posterior has {len(self)}.")
+            if not len(range(*index.indices(len(self)))):
+                raise ValueError(f"{index} holds no samples; this posterior has {len(self)}.")
+            chosen = index
+        else:
+            if not -len(self) <= index < len(self):
+                raise IndexError(
+                    f"sample {index} was asked for; this posterior has {len(self)}, counted from 0."
+                )
+            chosen = slice(index, index + 1 or None)
+        return Posterior(self.network, {name: value[chosen] for name, value in self.samples.items()}, self.record)
+
+    def thinned(self, n_samples: int) -> Posterior:
+        """Return a posterior of ``n_samples`` samples at even distances, so that neighbours in a chain are left out."""
+        checks.count("n_samples", n_samples, at_most=len(self))
+        chosen = torch.linspace(0, len(self) - 1, n_samples, device=self.device).round().long()
+        if n_samples == 1:
+            chosen = chosen.new_tensor([len(self) - 1])
+        return Posterior(self.network, {name: value[chosen] for name, value in self.samples.items()}, self.record)
+
+    def __iter__(self) -> Iterator[Posterior]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the samples are on."""
+        return next(iter(self.samples.values())).device
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """(C, H, W) of the images that the network takes, where the network says it."""
+        shape = getattr(self.network, "settings", {}).get("image_shape")
+        return tuple(shape) if shape else None
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W]."""
+        checks.image_batch("images", images, self.image_shape)
+        at_once = max(1, ROWS_AT_ONCE // max(1, len(images)))
+        return vmap(
+            lambda sample: functional_call(self.network, sample, (images,)), chunk_size=at_once
+        )(self.samples)
+
+    def log_predictive(self, images: Tensor) -> Tensor:
+        """Return the log of the posterior predictive, log E[softmax f(x, w)]: [N, K].
+
+        Taken as logsumexp over the samples of the log-softmax, minus log S, so that nothing underflows.
+        """
+        return torch.logsumexp(self.logits(images).log_softmax(-1), dim=0) - math.log(len(self))
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the posterior predictive E[softmax f(x, w)], probabilities [N, K], for images in [0, 1]."""
+        return self.log_predictive(checks.pixels("images", images, self.image_shape)).exp()
+
+    def accuracy(self, images: Tensor, labels: Tensor) -> float:
+        """Return the share of ``images`` whose predicted class is their label, in [0, 1]."""
+        return (self.predict(images).argmax(-1) == labels).double().mean().item()
+
+    def save(self, path: str | Path) -> None:
+        """Write samples and record to ``path`` (safetensors: nothing is pickled). The file appears whole or not."""
+        metadata = {
+            "record": json.dumps(self.record),
+            "network": json.dumps(getattr(self.network, "settings", {})),
+        }
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.samples.items()}
+        target = Path(path)
+        partial = target.with_name(target.name + ".partial")
+        safetensors.torch.save_file(tensors, partial, metadata)
+        partial.replace(target)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        network: nn.Module | None = None,
+        device: torch.device | str | None = None,
+    ) -> Posterior:
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            network: the architecture; needed only where it is not one of :mod:`relevance.networks`.
+            device: where the samples are put; a CUDA GPU where there is one if not given.
+
+        Raises:
+            ValueError: the file is damaged, or does not fit ``network``, or names no network.
+        """
+        from relevance.device import default_device
+
+        target = torch.device(device) if device is not None else default_device()
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                samples = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
+            record, settings = (json.loads(metadata.get(part, "{}")) for part in ("record", "network"))
+        except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+            raise ValueError(
+                f"{path} is damaged ({error}); it must be a file that Posterior.save wrote."
+            ) from error
+        if network is None and not settings:
+            raise ValueError(
+                f"{path} does not say what network its samples belong to; give it as the argument network."
+            )
+        if network is None:
+            network = networks.build(settings)
+        return cls(network.to(target), samples, record)

@@ -1,0 +1,158 @@
+"""How much an attack changed: k-LRP robustness, softmax robustness, and statistics paired by image."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor
+
+from relevance import checks
+
+
+def top_share(maps: Tensor, top_percent: float) -> Tensor:
+    """Return by how much each pixel belongs to the ``top_percent`` most relevant ones of its map, in absolute value.
+
+    Pixels above the threshold belong to it wholly (1), those below not at all (0). Pixels that tie at the threshold
+    share the places that are left: the share is the probability of being chosen when ties are broken at random.
+
+    Args:
+        maps: [N, ...].
+        top_percent: in (0, 100]; of P entries, max(1, round(P top_percent / 100)) places are given.
+
+    Returns:
+        [N, P] in [0, 1]; each row sums to the number of places.
+    """
+    percent = checks.number("top_percent", top_percent, above=0, at_most=100)
+    if not isinstance(maps, Tensor) or maps.ndim < 2 or not maps.numel():
+        raise ValueError(
+            f"maps are {list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__}; "
+            "they must be a tensor of shape [N, ...] with at least one map."
+        )
+    strength = maps.detach().flatten(1).abs()
+    if torch.isnan(strength).any():
+        raise ValueError("maps have values that are NaN; their order of relevance is not defined.")
+    places = max(1, round(strength.shape[1] * percent / 100))
+    threshold = strength.topk(places, dim=1).values[:, -1:]
+    above = (strength > threshold).double()
+    tied = (strength == threshold).double()
+    left = places - above.sum(1, keepdim=True)
+    return above + tied * left / tied.sum(1, keepdim=True)
+
+
+def lrp_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
+    """Return the k-LRP robustness of each image: the share of its top pixels that the attack left on top.
+
+    |Top_k(R(x)) and Top_k(R(x~))| / k with the top k percent in absolute value (Carbone et al., Definition IV.1,
+    Eq. 2). Ties count by share (:func:`top_share`): the score is the one expected when ties in both maps are broken
+    at random, independently. So a map of equal values, which ranks nothing, scores as chance would.
+
+    Args:
+        before: maps of the clean images, [N, ...].
+        after: maps of the attacked images, of the same shape.
+        top_percent: in (0, 100].
+
+    Returns:
+        [N], float64 in [0, 1]; 1 means that the same pixels are on top.
+    """
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
+        shapes = [list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__ for maps in (before, after)]
+        raise ValueError(f"before and after are {shapes[0]} and {shapes[1]}; they must have the same shape [N, ...].")
+    first, second = (top_share(maps, top_percent) for maps in (before, after))
+    return ((first * second).sum(1) / first.sum(1)).clamp(0, 1)
+
+
+def unrelated_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
+    """Return the score that unrelated maps get: that of each clean map with the attacked map of the next image.
+
+    It is far from zero: maps of centred images share their empty borders. A robustness means something only above
+    this line.
+
+    Args:
+        before, after, top_percent: as for :func:`lrp_robustness`; at least 2 images.
+
+    Returns:
+        [N], float64 in [0, 1].
+    """
+    if len(after) < 2:
+        raise ValueError(f"there are {len(after)} maps; unrelated pairs need at least 2.")
+    return lrp_robustness(before, after.roll(1, dims=0), top_percent)
+
+
+def softmax_robustness(before: Tensor, after: Tensor) -> Tensor:
+    """Return 1 - max_k |p_k(x) - p_k(x~)| of each image (Carbone et al. 2020; Carbone et al., Sec. II-B).
+
+    Args:
+        before: probabilities on the clean images, [N, K].
+        after: probabilities on the attacked images, [N, K].
+
+    Returns:
+        [N] in [0, 1]; 1 means that the prediction did not move.
+    """
+    if before.ndim != 2 or before.shape != after.shape:
+        raise ValueError(
+            f"before and after have the shapes {list(before.shape)} and {list(after.shape)}; "
+            "they must have the same shape [N, K]."
+        )
+    return (1 - (before - after).abs().amax(1)).clamp(0, 1)
+
+
+class PairedDifference(NamedTuple):
+    """Differences of two scores of the same images.
+
+    Attributes:
+        mean: of ``second - first``.
+        low, high: 95 % bootstrap interval of the mean, over images.
+        p_value: two-sided Wilcoxon signed-rank test of no shift.
+        effect: matched-pairs rank-biserial correlation in [-1, 1]: positive where ``second`` is larger.
+        n_images: number of pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    effect: float
+    n_images: int
+
+    @property
+    def direction(self) -> int:
+        """1 if the whole interval lies above zero, -1 if it lies below, 0 if it holds zero."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def paired_difference(first: Tensor | np.ndarray, second: Tensor | np.ndarray, seed: int = 0) -> PairedDifference:
+    """Compare two scores of the same images: by how much is ``second`` larger than ``first``?
+
+    Args:
+        first: [N].
+        second: [N], image by image.
+        seed: of the bootstrap.
+    """
+    pair = [
+        np.asarray(score.detach().cpu() if isinstance(score, Tensor) else score, dtype=np.float64)
+        for score in (first, second)
+    ]
+    if pair[0].ndim != 1 or pair[0].shape != pair[1].shape or len(pair[0]) < 2:
+        raise ValueError(
+            f"first and second have the shapes {list(pair[0].shape)} and {list(pair[1].shape)}; "
+            "they must both be [N], the scores of the same 2 or more images."
+        )
+    difference = pair[1] - pair[0]
+    if not difference.any():
+        return PairedDifference(0.0, 0.0, 0.0, 1.0, 0.0, len(difference))
+    generator = np.random.default_rng(seed)
+    resampled = generator.choice(difference, (2000, len(difference))).mean(1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    moved = difference[difference != 0]
+    ranks = stats.rankdata(np.abs(moved))
+    return PairedDifference(
+        mean=float(difference.mean()),
+        low=float(low),
+        high=float(high),
+        p_value=float(stats.wilcoxon(difference).pvalue),
+        effect=float((np.sign(moved) * ranks).sum() / ranks.sum()),
+        n_images=len(difference),
+    )

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Make the virtual environment $1 from the lock in this folder, and install the package into it.
+# Needs Python 3.11 or later, and either uv or pip. PYTHON chooses the interpreter.
+set -eu
+venv=$1
+here=$(dirname "$0")
+say() { printf '%s\n' "$*" >&2; }
+die() { say "make: $*"; exit 1; }
+
+new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+python=
+for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
+    if new_enough "$candidate"; then python=$candidate; break; fi
+done
+[ -n "$python" ] || die "the Python found as '${PYTHON:-python3}' is missing or older than 3.11; set PYTHON to one that is 3.11 or later."
+
+uv=$(command -v uv || true)
+if [ -z "$uv" ]; then
+    uv=.uv/bin/uv
+    if [ ! -x "$uv" ]; then
+        say "uv is not installed; pip puts it into .uv"
+        pip="$python -m pip"
+        if ! $pip --version >/dev/null 2>&1; then
+            # A Python without pip may still be able to make an environment that has it.
+            "$python" -m venv .uv/pip >/dev/null 2>&1 ||
+                die "neither uv nor pip is installed for $python; install one of them (Debian: apt install python3-pip)."
+            pip=.uv/pip/bin/pip
+        fi
+        $pip install --quiet --disable-pip-version-check --root-user-action ignore --require-hashes \
+            --target .uv --upgrade -r "$here/uv.txt"
+    fi
+fi
+
+# uv does not read pip's settings; where pip has a folder of wheels, uv may look there too.
+UV_FIND_LINKS=${UV_FIND_LINKS:-${PIP_FIND_LINKS:-}}
+UV_PYTHON_DOWNLOADS=never
+export UV_FIND_LINKS UV_PYTHON_DOWNLOADS
+[ -n "$UV_FIND_LINKS" ] || unset UV_FIND_LINKS
+
+"$uv" venv --quiet --clear --python "$python" "$venv"
+install() { "$uv" pip install --python "$venv" --no-deps "$@"; }
+# The files here are complete, so --no-deps leaves nothing out, and everything has a hash.
+locked() { install --require-hashes -r "$here/base.txt" "$@"; }
+
+has_gpu() { [ -e /dev/nvidia0 ] || [ -e /proc/driver/nvidia/version ] || nvidia-smi -L >/dev/null 2>&1; }
+log=$venv/torch-cpu.log
+if ! has_gpu && locked -r "$here/torch-cpu.txt" 2>"$log"; then
+    say "installed, with torch's CPU build"
+else
+    has_gpu || say "no CPU build of torch is on offer here ($log), so the CUDA build is installed: several GB, works without a GPU"
+    locked -r "$here/torch.txt"
+fi
+install --quiet --no-build-isolation --editable .
