@@ -5,7 +5,11 @@ from __future__ import annotations
 import ast
 import copy
 import logging
-from collections.abc import Mapping
+import os
+import tempfile
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,8 +19,11 @@ import jupytext
 import nbformat
 import papermill
 import yaml
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
 from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
+from traitlets import default
 
 TAG = "parameters"
 
@@ -134,6 +141,35 @@ def _files(entry: Any) -> list[str]:
     return own + [file for key in ("parts", "chapters", "sections") for file in _files(entry.get(key))]
 
 
+class LocalKernelManager(AsyncKernelManager):
+    """Talks to its kernel through files that only this user can open: no ports, so none that two kernels both take."""
+
+    @default("transport")
+    def _transport(self) -> str:
+        # A socket's path may have about 100 characters; elsewhere than in a short temporary folder, ports must do.
+        return "ipc" if os.name == "posix" and len(jupyter_runtime_dir()) < 50 else "tcp"
+
+    @default("connection_file")
+    def _connection_file(self) -> str:
+        # The sockets are named after this file; without a name of its own, kernels side by side would share them.
+        return os.path.join(jupyter_runtime_dir(), f"kernel-{uuid.uuid4().hex}.json")
+
+
+@contextmanager
+def kernel_sockets() -> Iterator[None]:
+    """Keep the kernels' connection files and sockets in a temporary folder of their own, and take them away."""
+    before = os.environ.get("JUPYTER_RUNTIME_DIR")
+    with tempfile.TemporaryDirectory(prefix="relevance-") as folder:
+        os.environ["JUPYTER_RUNTIME_DIR"] = folder
+        try:
+            yield
+        finally:
+            if before is None:
+                del os.environ["JUPYTER_RUNTIME_DIR"]
+            else:
+                os.environ["JUPYTER_RUNTIME_DIR"] = before
+
+
 def execute(
     chapter: Chapter,
     parameters: Mapping[str, Any],
@@ -170,6 +206,8 @@ def execute(
             parameters=dict(parameters),
             kernel_name="python3",
             cwd=str(cwd),
+            kernel_manager_class=LocalKernelManager,
+            extra_arguments=["--IPKernelApp.log_level=50"],  # it calls its own orderly end an error
             progress_bar={"desc": chapter.name, "position": position, "disable": None, "leave": False},
         )
     except Exception as error:  # also a kernel that died, or one that did not start

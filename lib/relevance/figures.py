@@ -45,6 +45,19 @@ STYLE: dict[str, Any] = {
 }
 
 
+def _sharp_in_notebooks() -> None:
+    """Have notebooks show figures at twice the resolution, so that they are sharp on small and on dense screens."""
+    from IPython import get_ipython
+
+    if get_ipython() is not None:
+        from matplotlib_inline.backend_inline import set_matplotlib_formats
+
+        set_matplotlib_formats("retina")
+
+
+_sharp_in_notebooks()
+
+
 @contextmanager
 def _figure(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple[Figure, np.ndarray]]:
     """Give a figure in the book's style, and close it, so that a notebook shows it once: as the value of a cell."""

@@ -23,7 +23,7 @@ import yaml
 from tqdm import tqdm
 
 from relevance import audit, datasets
-from relevance.chapters import Chapter, ChapterError, execute, read_chapters
+from relevance.chapters import Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.digests import digest, of_files, of_parameters
 
 EXECUTED = Path("_build/executed")
@@ -136,10 +136,10 @@ class Press:
         jobs = min(self.jobs, len(waiting)) or 1
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
         threads = str(max(1, self.jobs // jobs))
-        environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TQDM_DISABLE": "1"}
+        environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "RELEVANCE_PROGRESS": "0"}
         os.environ.update(environment | {name: os.environ[name] for name in environment if name in os.environ})
         errors: list[ChapterError] = []
-        with ThreadPoolExecutor(jobs) as pool:
+        with kernel_sockets(), ThreadPoolExecutor(jobs) as pool:
             futures: dict[Future[None], Chapter] = {
                 pool.submit(self._execute_one, chapter, parameters[chapter.name], position): chapter
                 for position, chapter in enumerate(waiting)
@@ -225,7 +225,7 @@ class Press:
         shutil.rmtree(rendering, ignore_errors=True)
         say("rendering with Jupyter Book ...")
         command = [
-            *(sys.executable, "-m", "jupyter_book.cli.main", "build", str(self.root / STAGE)),
+            *(sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(self.root / STAGE)),
             *("--path-output", str(rendering), "-W", "-n", "--keep-going", "--quiet"),
         ]
         done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)

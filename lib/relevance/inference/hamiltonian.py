@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from relevance import checks
 from relevance.datasets import Dataset
 from relevance.inference import common, diagnostics
 from relevance.inference.sgd import sgd
 from relevance.posterior import Posterior
+from relevance.progress import bar
 
 IMAGES_AT_ONCE = 10_000
 
@@ -253,12 +253,10 @@ def hmc(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
     generator = torch.Generator(data.train_images.device).manual_seed(chosen.seed)
     lengths = [len(part) for part in torch.arange(chosen.n_samples).tensor_split(chosen.n_chains)]
     chains = []
-    with tqdm(
-        total=chosen.n_samples + chosen.n_chains * chosen.warmup, desc="HMC", unit="draw", disable=not progress
-    ) as bar:
+    with bar(chosen.n_samples + chosen.n_chains * chosen.warmup, "HMC", "draw", show=progress) as shown:
         for index, length in enumerate(lengths):
             start = _start(network, data, energy, chosen, index, generator)
-            chains.append(run_chain(energy, start, chosen, length, generator, bar.update))
+            chains.append(run_chain(energy, start, chosen, length, generator, shown.update))
     posterior = Posterior(shell, energy.unflatten(torch.cat([chain.positions for chain in chains])))
     posterior.record.update(
         common.record(

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from tqdm.auto import tqdm
 
 from relevance import checks
 from relevance.datasets import Dataset
 from relevance.inference import common
 from relevance.posterior import Posterior
+from relevance.progress import bar
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,12 @@ def sgd(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
     optimiser = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
     generator = torch.Generator().manual_seed(chosen.seed)
     history: dict[str, list[float]] = {"loss": [], "accuracy": []}
-    for _ in tqdm(range(chosen.epochs), desc="SGD", unit="epoch", disable=not progress):
-        loss, accuracy = _epoch(model, optimiser, data, chosen.batch_size, generator)
-        history["loss"].append(loss)
-        history["accuracy"].append(accuracy)
+    with bar(chosen.epochs, "SGD", "epoch", show=progress) as shown:
+        for _ in range(chosen.epochs):
+            loss, accuracy = _epoch(model, optimiser, data, chosen.batch_size, generator)
+            history["loss"].append(loss)
+            history["accuracy"].append(accuracy)
+            shown.update()
     model.eval()
     return Posterior.of(model, common.record("sgd", data, asdict(chosen), started, history=history))
 
