@@ -203,7 +203,8 @@ def execute(
         notebook = papermill.execute_notebook(
             copy.deepcopy(chapter.notebook),
             str(working),
-            parameters=dict(parameters),
+            # papermill shows a cell with what it is given; the defaults stand in the chapter already.
+            parameters={name: value for name, value in parameters.items() if value != chapter.parameters[name]},
             kernel_name="python3",
             cwd=str(cwd),
             kernel_manager_class=LocalKernelManager,

@@ -15,6 +15,25 @@ from relevance.explanations import Rule
 from relevance.posterior import Posterior
 
 
+@dataclass(frozen=True)
+class Settings:
+    """How models are attacked, explained and scored.
+
+    Attributes:
+        epsilon: size of the FGSM attack in the maximum norm; at least 0. The paper takes 0.2.
+        rule: of layer-wise relevance propagation.
+        top_percent: share of the pixels that count as relevant, in (0, 100].
+    """
+
+    epsilon: float
+    rule: Rule
+    top_percent: float
+
+    def __post_init__(self) -> None:
+        checks.number("epsilon", self.epsilon, at_least=0)
+        checks.number("top_percent", self.top_percent, above=0, at_most=100)
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """One posterior under one attack: the images, its predictions and its explanations, before and after.
@@ -76,28 +95,24 @@ class Outcome:
         return rows
 
 
-def attack_and_explain(
-    posterior: Posterior,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    epsilon: float,
-    rule: Rule,
-    top_percent: float,
-) -> Outcome:
+def attack_and_explain_all(
+    models: Mapping[str, Posterior], images: Tensor, labels: Tensor, settings: Settings
+) -> dict[str, Outcome]:
+    """Return :func:`attack_and_explain` of every model, on the same images."""
+    return {name: attack_and_explain(model, images, labels, settings) for name, model in models.items()}
+
+
+def attack_and_explain(posterior: Posterior, images: Tensor, labels: Tensor, settings: Settings) -> Outcome:
     """Attack a posterior with FGSM and explain the class that it predicts on the clean images, before and after.
 
     Args:
         posterior: the model under attack.
         images: [N, C, H, W] in [0, 1].
         labels: [N], the classes whose loss the attack increases.
-        epsilon: size of the attack in the maximum norm.
-        rule: of layer-wise relevance propagation.
-        top_percent: share of the pixels that count as relevant, in (0, 100].
+        settings: of attack, explanation and score.
     """
-    checks.number("top_percent", top_percent, above=0, at_most=100)
     gradient = attacks.loss_gradient(posterior, images, labels)
-    attacked = attacks.fgsm(posterior, images, labels, epsilon)
+    attacked = attacks.fgsm(posterior, images, labels, settings.epsilon)
     before_probabilities = posterior.predict(images)
     target = before_probabilities.argmax(1)
     return Outcome(
@@ -106,10 +121,10 @@ def attack_and_explain(
         attacked=attacked,
         before_probabilities=before_probabilities,
         after_probabilities=posterior.predict(attacked),
-        before=explanations.lrp(posterior, images, target, rule=rule),
-        after=explanations.lrp(posterior, attacked, target, rule=rule),
+        before=explanations.lrp(posterior, images, target, rule=settings.rule),
+        after=explanations.lrp(posterior, attacked, target, rule=settings.rule),
         gradient_is_zero=(gradient == 0).flatten(1).all(1),
-        top_percent=top_percent,
+        top_percent=settings.top_percent,
         n_samples=len(posterior),
     )
 

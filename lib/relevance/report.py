@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 import torch
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
+from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
@@ -22,10 +23,17 @@ def sentence(text: str) -> Markdown:
     return Markdown(text)
 
 
+def pasteable(text: Markdown) -> HTML:
+    """Return rendered text in the form in which another page can paste it (MyST-NB's ``glue``)."""
+    return HTML(MarkdownIt().render(text.data))
+
+
 def table(rows: pd.DataFrame) -> Styler:
     """Return a table as the book prints it: three decimals, small p-values as powers, no random identifiers."""
     formats = {name: "{:.1e}" if name == "p_value" else "{:.3f}" for name in rows.select_dtypes("number")}
-    return rows.style.format(formats).set_uuid("table")  # type: ignore[arg-type]
+    # The class is the one by which the theme knows a table.
+    styled = rows.style.format(formats).set_uuid("table").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
+    return styled
 
 
 def provenance(posterior: Posterior, evaluated_on: str) -> Markdown:
