@@ -1,4 +1,4 @@
-"""What every page promises: pictures have a text for those who cannot see them, and no other host is asked for anything."""
+"""What every page promises: each picture has a text for those who cannot see it, and no other host is asked."""
 
 from __future__ import annotations
 

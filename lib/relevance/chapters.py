@@ -62,9 +62,7 @@ class Chapter:
             ChapterError: there is no such cell, or more than one, or it holds anything but assignments of literals.
         """
         cells = [
-            cell
-            for cell in self.notebook.cells
-            if cell.cell_type == "code" and TAG in cell.metadata.get("tags", [])
+            cell for cell in self.notebook.cells if cell.cell_type == "code" and TAG in cell.metadata.get("tags", [])
         ]
         if len(cells) != 1:
             raise ChapterError(
@@ -74,10 +72,10 @@ class Chapter:
         defaults: dict[str, Any] = {}
         for statement in ast.parse(cells[0].source).body:
             try:
-                if not isinstance(statement, ast.Assign):
+                if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
                     raise ValueError
-                (name,) = statement.targets
-                defaults[ast.unparse(name)] = ast.literal_eval(statement.value)
+                (target,) = statement.targets
+                defaults[ast.unparse(target)] = ast.literal_eval(statement.value)
             except ValueError:
                 raise ChapterError(
                     f"the parameters cell of chapter {self.name} has the line {ast.unparse(statement)!r}; each line "

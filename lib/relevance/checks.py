@@ -47,9 +47,7 @@ def number(
 
 def count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
     """Return ``value`` as a whole number within the stated bounds, or say which bounds it breaks."""
-    wanted = f"a whole number of at least {at_least}" + (
-        f" and at most {at_most}" if at_most is not None else ""
-    )
+    wanted = f"a whole number of at least {at_least}" + (f" and at most {at_most}" if at_most is not None else "")
     is_whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not is_whole or value < at_least or (at_most is not None and value > at_most):
         raise ValueError(f"{name} is {value!r}; it must be {wanted}.")
@@ -88,9 +86,7 @@ def class_indices(name: str, value: Any, n_images: int, n_classes: int) -> Tenso
         kind = f"a tensor of {value.dtype}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
         raise ValueError(f"{name} is {kind}; it must be a tensor of whole numbers, one class an image.")
     if tuple(value.shape) != (n_images,):
-        raise ValueError(
-            f"{name} has shape {list(value.shape)}; it must have shape [{n_images}], one class an image."
-        )
+        raise ValueError(f"{name} has shape {list(value.shape)}; it must have shape [{n_images}], one class an image.")
     if value.numel() and (value.min() < 0 or value.max() >= n_classes):
         raise ValueError(
             f"{name} has classes from {int(value.min())} to {int(value.max())}; "

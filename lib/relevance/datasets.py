@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -176,7 +177,7 @@ def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable
     return read
 
 
-def _read_or_download(kind, root: Path, train: bool):  # type: ignore[no-untyped-def]  # torchvision is not typed
+def _read_or_download(kind: Any, root: Path, train: bool) -> Any:
     try:
         return kind(str(root), train=train, download=False)
     except RuntimeError:
@@ -185,7 +186,7 @@ def _read_or_download(kind, root: Path, train: bool):  # type: ignore[no-untyped
         return kind(str(root), train=train, download=True)
 
 
-def _as_tensors(part) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]  # torchvision is not typed
+def _as_tensors(part: Any) -> tuple[Tensor, Tensor]:
     images = torch.as_tensor(part.data)
     # MNIST and its kin are [N, H, W]; CIFAR-10 is [N, H, W, C].
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
@@ -251,8 +252,7 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
         )
     target = torch.device(device) if device is not None else default_device()
     moved = {
-        part: getattr(data, part).to(target)
-        for part in ("train_images", "train_labels", "test_images", "test_labels")
+        part: getattr(data, part).to(target) for part in ("train_images", "train_labels", "test_images", "test_labels")
     }
     return replace(data, **moved)
 

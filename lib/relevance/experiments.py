@@ -82,9 +82,7 @@ class Outcome:
             "clean_class": self.before_probabilities.argmax(1),
             "attacked_class": self.after_probabilities.argmax(1),
             "lrp_robustness": self.lrp_robustness,
-            "unrelated_lrp_robustness": robustness.unrelated_robustness(
-                self.before, self.after, self.top_percent
-            ),
+            "unrelated_lrp_robustness": robustness.unrelated_robustness(self.before, self.after, self.top_percent),
             "softmax_robustness": self.softmax_robustness,
             "attack_linf": (self.attacked - self.images).flatten(1).abs().amax(1),
             "gradient_is_zero": self.gradient_is_zero,
@@ -171,7 +169,7 @@ def paired_differences(table: pd.DataFrame, baseline: str, score: str = "lrp_rob
 
 
 def representative(outcomes: Mapping[str, Outcome]) -> int:
-    """Return the index of an image that speaks for the others: the attack failed on every model, and the scores are usual.
+    """Return the index of an image that speaks for the others, on which the attack failed for every model.
 
     Among the images on which the attack failed on every model (or among all, if there is none), it is the one whose
     LRP robustness is closest to the median image's, summed over the models: nobody picked it.

@@ -31,7 +31,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     "#56B4E9",
 )
 HEATMAP = "RdBu_r"
-STYLE: dict[str, Any] = {
+STYLE: Any = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "axes.spines.top": False,
@@ -149,7 +149,9 @@ def top_pixels(outcome: Outcome, index: int) -> Figure:
             _picture(axis, image)
             axis.set_title(title)
         axis = axes[0, 2]
-        axis.imshow(kinds, cmap=ListedColormap(["white", SKY, ORANGE, "#222222"]), vmin=0, vmax=3, interpolation="nearest")
+        axis.imshow(
+            kinds, cmap=ListedColormap(["white", SKY, ORANGE, "#222222"]), vmin=0, vmax=3, interpolation="nearest"
+        )
         _frame(axis)
         axis.set_title(f"overlap: {outcome.lrp_robustness[index].item():.2f}")
         percent = f"top {outcome.top_percent:g} %"
@@ -178,10 +180,10 @@ def failed_attack(outcomes: Mapping[str, Outcome], index: int) -> Figure:
             _in_range(outcome, index)
             percent = f"top {outcome.top_percent:g} %"
             maps = [_only_top(part[index], outcome.top_percent) for part in (outcome.before, outcome.after)]
-            scale = max(maps[0].sum(0).abs().max().item(), np.finfo(np.float32).tiny)
+            scale = max(maps[0].sum(0).abs().max().item(), float(np.finfo(np.float32).tiny))
             _picture(row[0], outcome.images[index])
             _picture(row[1], outcome.attacked[index])
-            drawn = [_heatmap(axis, part, scale) for axis, part in zip(row[2:4], maps, strict=True)][0]
+            drawn, _ = (_heatmap(axis, part, scale) for axis, part in zip(row[2:4], maps, strict=True))
             common = (maps[0] != 0) & (maps[1] != 0)
             row[4].imshow(common.any(0).cpu().numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
             _frame(row[4])
@@ -195,7 +197,11 @@ def failed_attack(outcomes: Mapping[str, Outcome], index: int) -> Figure:
             row[4].set_xlabel(f"LRP robustness {outcome.lrp_robustness[index].item():.2f}")
             row[2].set_title(f"$R(x)$, {percent}")
             row[3].set_title(rf"$R(\tilde{{x}})$, {percent}")
-        for axis, title in ((axes[0, 0], "image $x$"), (axes[0, 1], r"attacked $\tilde{x}$"), (axes[0, 4], "on top in both")):
+        for axis, title in (
+            (axes[0, 0], "image $x$"),
+            (axes[0, 1], r"attacked $\tilde{x}$"),
+            (axes[0, 4], "on top in both"),
+        ):
             axis.set_title(title)
         bar = figure.colorbar(drawn, ax=axes[:, 2:4], location="bottom", shrink=0.8, aspect=30, pad=0.02)
         bar.set_label("relevance / largest |relevance| of the row's $R(x)$")

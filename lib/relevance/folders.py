@@ -40,8 +40,7 @@ def read_folder(folder: Path) -> Parts:
         every = _by_class(folder)
         test = {label: files[TEST_EVERY - 1 :: TEST_EVERY] for label, files in every.items()}
         train = {
-            label: [file for i, file in enumerate(files) if (i + 1) % TEST_EVERY]
-            for label, files in every.items()
+            label: [file for i, file in enumerate(files) if (i + 1) % TEST_EVERY] for label, files in every.items()
         }
         note = f"every {TEST_EVERY}th image of each class is for testing"
     return _assemble(folder, train, test, note)
@@ -83,18 +82,14 @@ def _pixels(source: Path | IO[bytes], name: str) -> np.ndarray:
         raise ValueError(f"The image {name} cannot be read ({error}); replace it or take it away.") from None
 
 
-def _assemble(
-    place: Path, train: Mapping[str, Iterable[Any]], test: Mapping[str, Iterable[Any]], note: str
-) -> Parts:
+def _assemble(place: Path, train: Mapping[str, Iterable[Any]], test: Mapping[str, Iterable[Any]], note: str) -> Parts:
     classes = tuple(sorted(train))
     if len(classes) < 2 or set(test) != set(train):
         raise ValueError(
-            f"{place} holds the class folders {list(classes)} to train and {sorted(test)} to test; it must hold the same "
-            "two or more class folders of images in train/ and test/, or class folders alone."
+            f"{place} holds the class folders {list(classes)} to train and {sorted(test)} to test; it must hold "
+            "the same two or more class folders of images in train/ and test/, or class folders alone."
         )
-    (train_images, train_labels), (test_images, test_labels) = (
-        _stack(place, classes, part) for part in (train, test)
-    )
+    (train_images, train_labels), (test_images, test_labels) = (_stack(place, classes, part) for part in (train, test))
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             f"{place} has training images of shape {list(train_images.shape[1:])} and test images of shape "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -28,7 +29,7 @@ class Posterior:
     A deterministic network is a posterior of one sample.
 
     Attributes:
-        network: gives the architecture; its own parameters are not used.
+        network: gives the architecture, in evaluation mode; its own parameters are not used.
         samples: parameter name -> [S, ...], the S samples stacked.
         record: how the samples were made: method, settings, seed, data set, versions, wall time, diagnostics.
     """
@@ -46,6 +47,9 @@ class Posterior:
                 f"samples do not fit the network at {', '.join(odd)}: they have {[given.get(name) for name in odd]} "
                 f"after the first dimension; they must have {[wanted.get(name) for name in odd]}."
             )
+        if self.network.training:
+            # A sample of the parameters is one function: dropout is off, batch norm has its running statistics.
+            object.__setattr__(self, "network", copy.deepcopy(self.network).eval())
         lengths = {len(value) for value in self.samples.values()}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
@@ -68,14 +72,12 @@ class Posterior:
             for edge in (index.start, index.stop):
                 if edge is not None and abs(edge) > len(self):
                     raise ValueError(f"{abs(edge)} samples were asked for; this posterior has {len(self)}.")
-            if not len(range(*index.indices(len(self)))):
+            if not range(*index.indices(len(self))):
                 raise ValueError(f"{index} holds no samples; this posterior has {len(self)}.")
             chosen = index
         else:
             if not -len(self) <= index < len(self):
-                raise IndexError(
-                    f"sample {index} was asked for; this posterior has {len(self)}, counted from 0."
-                )
+                raise IndexError(f"sample {index} was asked for; this posterior has {len(self)}, counted from 0.")
             chosen = slice(index, index + 1 or None)
         return Posterior(self.network, {name: value[chosen] for name, value in self.samples.items()}, self.record)
 
@@ -105,9 +107,7 @@ class Posterior:
         """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W]."""
         checks.image_batch("images", images, self.image_shape)
         at_once = max(1, ROWS_AT_ONCE // max(1, len(images)))
-        return vmap(
-            lambda sample: functional_call(self.network, sample, (images,)), chunk_size=at_once
-        )(self.samples)
+        return vmap(lambda sample: functional_call(self.network, sample, (images,)), chunk_size=at_once)(self.samples)
 
     def log_predictive(self, images: Tensor) -> Tensor:
         """Return the log of the posterior predictive, log E[softmax f(x, w)]: [N, K].
@@ -162,9 +162,7 @@ class Posterior:
                 samples = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
             record, settings = (json.loads(metadata.get(part, "{}")) for part in ("record", "network"))
         except (safetensors.SafetensorError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{path} is damaged ({error}); it must be a file that Posterior.save wrote."
-            ) from error
+            raise ValueError(f"{path} is damaged ({error}); it must be a file that Posterior.save wrote.") from error
         if network is None and not settings:
             raise ValueError(
                 f"{path} does not say what network its samples belong to; give it as the argument network."

@@ -161,9 +161,7 @@ class Press:
     def _execute_one(self, chapter: Chapter, parameters: Mapping[str, Any], position: int) -> None:
         target = self.executed_path(chapter, parameters)
         working, failed = (self.root / folder / f"{chapter.name}.ipynb" for folder in (EXECUTING, FAILED))
-        execute(
-            chapter, parameters, target=target, working=working, failed=failed, cwd=self.root, position=position
-        )
+        execute(chapter, parameters, target=target, working=working, failed=failed, cwd=self.root, position=position)
         versions = sorted(target.parent.glob("*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
         for old in versions[KEPT_VERSIONS:]:
             old.unlink()
@@ -201,7 +199,9 @@ class Press:
         """Lay out what Jupyter Book renders, from finished notebooks only; return the digest of it."""
         stage = self.root / STAGE
         shutil.rmtree(stage, ignore_errors=True)
-        shutil.copytree(self.root / "book", stage / "book", ignore=shutil.ignore_patterns("profiles", ".ipynb_checkpoints"))
+        shutil.copytree(
+            self.root / "book", stage / "book", ignore=shutil.ignore_patterns("profiles", ".ipynb_checkpoints")
+        )
         for name in ("_config.yml", "_toc.yml"):
             shutil.copy(self.root / name, stage / name)
         for chapter in chapters:

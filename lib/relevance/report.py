@@ -80,8 +80,8 @@ def trend(fidelity_rows: pd.DataFrame) -> str:
     first, last = fidelity_rows.iloc[0], fidelity_rows.iloc[-1]
     kept, alike = "sum of map / logit", "correlation with gradient x input"
     return (
-        f"With the stabiliser {fidelity_rows.index[0]} the map of the median image adds up to {first[kept]:.0%} of the "
-        f"logit, with {fidelity_rows.index[-1]} to {last[kept]:.0%}. The correlation with gradient times input goes "
+        f"With the stabiliser {fidelity_rows.index[0]} the map of the median image adds up to {first[kept]:.0%} of "
+        f"the logit, with {fidelity_rows.index[-1]} to {last[kept]:.0%}. The correlation with gradient times input goes "
         f"from {first[alike]:.3f} to {last[alike]:.3f}."
     )
 
@@ -93,8 +93,8 @@ def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
     text = f"Of {len(failed)} images, {n_failed} are still classified rightly by every model after its attack. "
     if not n_failed:
         return (
-            f"{text}So **no failed attack can be shown**; the figure has image {shown}, whose scores are nearest to the "
-            "median of all, under attacks of which at least one succeeded. A smaller attack leaves more to see."
+            f"{text}So **no failed attack can be shown**; the figure has image {shown}, whose scores are nearest to "
+            "the median of all, under attacks of which at least one succeeded. A smaller attack leaves more to see."
         )
     return (
         f"{text}The figures show image {shown}: of these, it is the one whose scores are nearest to their median, so "
@@ -108,7 +108,7 @@ def attack_strength(scores: pd.DataFrame) -> str:
     for name, rows in scores.groupby("model", sort=False):
         right = rows["clean_class"] == rows["label"]
         still = rows["attacked_class"] == rows["label"]
-        parts.append(f"{name}: from {right.mean():.0%} to {still.mean():.0%}")
+        parts.append(f"{name} from {right.mean():.0%} to {still.mean():.0%}")
     blind = scores["gradient_is_zero"].mean()
     seen = (
         "No gradient was exactly zero, so no attack failed for want of a direction."
@@ -116,7 +116,7 @@ def attack_strength(scores: pd.DataFrame) -> str:
         else f"{blind:.1%} of the gradients were exactly zero: there the attack had no direction, and its failure is no "
         "robustness."
     )
-    return f"The attack lowers the accuracy of {'; '.join(parts)}. {seen}"
+    return f"Accuracy without and with the attack: {enumerate_words(parts)}. {seen}"
 
 
 def answer(scores: pd.DataFrame, differences: pd.DataFrame, data: Dataset, posterior: Posterior) -> Markdown:
@@ -130,15 +130,15 @@ def answer(scores: pd.DataFrame, differences: pd.DataFrame, data: Dataset, poste
     }
     most = differences.index[-1]
     text = (
-        f"On {data.name}, under a one-step attack on the prediction, the explanation averaged over {most} of the posterior "
-        f"{verdicts[int(differences['direction'].iloc[-1])]}: the mean LRP robustness is {means[most]:.2f} against "
+        f"On {data.name}, under a one-step attack on the prediction, the explanation averaged over {most} of the "
+        f"posterior {verdicts[int(differences['direction'].iloc[-1])]}: the mean LRP robustness is {means[most]:.2f} against "
         f"{means[baseline]:.2f}. {comparison(differences, f'the {baseline} network', 'LRP robustness')}"
     )
     first = differences.iloc[0]
     if differences.index[0] == samples(1) and first["direction"] < 0:
         text += (
-            " A single posterior sample is the *less* robust one, so what steadiness there is comes from averaging, "
-            "not from where the samples lie."
+            " A single sample is **less** robust than the deterministic network: what lies between it and "
+            f"{most} is the work of averaging."
         )
     if not posterior.record["diagnostics"]["converged"]:
         text += " The chain has not converged by the rule of this book, so the samples only approximate the posterior."
@@ -153,9 +153,8 @@ def comparison(differences: pd.DataFrame, baseline: str, score: str) -> str:
     parts = []
     for name, row in differences.iterrows():
         verb = {1: "is higher", -1: "is lower", 0: "cannot be told from it"}[int(row["direction"])]
-        parts.append(
-            f"with {name} it {verb} ({row['mean']:+.3f}, 95 % interval {row['low']:+.3f} to {row['high']:+.3f})"
-        )
+        mean, low, high = (f"{row[part]:+.3f}".replace("-", "\N{MINUS SIGN}") for part in ("mean", "low", "high"))
+        parts.append(f"with {name} it {verb} ({mean}, 95 % interval {low} to {high})")
     n_images = int(differences["n_images"].iloc[0])
     return f"Against the {score} of {baseline}, over the same {n_images} images: {enumerate_words(parts)}."
 

@@ -33,9 +33,7 @@ def loss_gradient(posterior: Posterior, images: Tensor, labels: Tensor) -> Tenso
         labels = checks.class_indices("labels", labels, len(images), n_classes)
     parts = [
         _gradient(posterior, some_images, some_labels)
-        for some_images, some_labels in zip(
-            images.split(IMAGES_AT_ONCE), labels.split(IMAGES_AT_ONCE), strict=True
-        )
+        for some_images, some_labels in zip(images.split(IMAGES_AT_ONCE), labels.split(IMAGES_AT_ONCE), strict=True)
     ]
     return torch.cat(parts)
 

@@ -26,9 +26,7 @@ def gradient(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
     """
     checks.pixels("images", images, posterior.image_shape)
     parts = []
-    for some_images, some_targets in zip(
-        images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True
-    ):
+    for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True):
         with torch.enable_grad():
             leaf = some_images.detach().requires_grad_()
             logits = posterior.logits(leaf).mean(0)

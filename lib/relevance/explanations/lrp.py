@@ -99,14 +99,9 @@ def _relevance(
     for name, layer in layers:
         prefix = f"{name}." if name else ""
         own = {key: sample[prefix + key] for key, _ in layer.named_parameters()}
-        if isinstance(layer, nn.Dropout):
-            activations.append(activations[-1])
-        else:
-            activations.append(functional_call(layer, own, (activations[-1],)))
+        activations.append(functional_call(layer, own, (activations[-1],)))
     relevance = _seed(activations[-1], target, seed)
-    for (name, layer), inputs, outputs in zip(
-        reversed(layers), activations[-2::-1], activations[:0:-1], strict=True
-    ):
+    for (name, layer), inputs, outputs in zip(reversed(layers), activations[-2::-1], activations[:0:-1], strict=True):
         if isinstance(layer, nn.Linear):
             weight = sample[f"{name}.weight" if name else "weight"]
             relevance = rule.share(inputs, weight, outputs, relevance)

@@ -32,27 +32,30 @@ def summary(posterior: Posterior, data: Dataset, chains: list[Chain]) -> dict[st
         ``converged``: whether R-hat is known and below 1.05 on 95 of 100 images.
     """
     draws = [row for chain in chains for row in chain.draws]
-    rhat, ess = _mixing(posterior, data, chains)
-    known = rhat is not None and ess is not None
+    mixing = _mixing(posterior, data, chains)
+    found: dict[str, Any] = dict.fromkeys(("rhat_median", "rhat_max", "ess_median", "ess_min")) | {"converged": False}
+    if mixing is not None:
+        rhat, ess = mixing
+        found = {
+            "rhat_median": float(np.median(rhat)),
+            "rhat_max": float(np.max(rhat)),
+            "ess_median": float(np.median(ess)),
+            "ess_min": float(np.min(ess)),
+            "converged": bool(np.quantile(rhat, 0.95) < RHAT_LIMIT),
+        }
     return {
         "n_samples": len(posterior),
         "acceptance_rate": float(np.mean([row["accepted"] for row in draws])),
         "mean_acceptance": float(np.mean([row["acceptance"] for row in draws])),
         "step_sizes": [chain.step_size for chain in chains],
-        "rhat_median": float(np.median(rhat)) if known else None,
-        "rhat_max": float(np.max(rhat)) if known else None,
-        "ess_median": float(np.median(ess)) if known else None,
-        "ess_min": float(np.min(ess)) if known else None,
-        "converged": bool(known and np.quantile(rhat, 0.95) < RHAT_LIMIT),
+        **found,
     }
 
 
-def _mixing(
-    posterior: Posterior, data: Dataset, chains: list[Chain]
-) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+def _mixing(posterior: Posterior, data: Dataset, chains: list[Chain]) -> tuple[np.ndarray, np.ndarray] | None:
     half = min(len(chain.draws) for chain in chains) // 2
     if half < 4:
-        return None, None
+        return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # arviz 0.x announces its successor on import
         import arviz
@@ -66,7 +69,7 @@ def _mixing(
     stacked = np.concatenate(halves)  # [2 * chains, draws, images]
     varying = stacked.reshape(-1, stacked.shape[-1]).std(0) > 0
     if not varying.any():  # the chains never moved
-        return None, None
+        return None
     dataset = arviz.convert_to_dataset({"log_probability": stacked[..., varying]})
     rhat = arviz.rhat(dataset)["log_probability"].values
     ess = arviz.ess(dataset)["log_probability"].values

@@ -79,7 +79,9 @@ class State(NamedTuple):
 class Energy(Protocol):
     """The negative log density of the target, up to a constant, as terms whose sum it is."""
 
-    def __call__(self, position: Tensor) -> State: ...
+    def __call__(self, position: Tensor) -> State:
+        """Return the state at ``position``, a vector [D]."""
+        ...
 
 
 class Draw(NamedTuple):
@@ -164,7 +166,9 @@ def run_chain(
     """
     state = energy(start)
     adaptation = StepSize(settings.step_size, settings.target_acceptance)
-    kept, draws, warmup = [], [], []
+    kept: list[Tensor] = []
+    draws: list[dict[str, float]] = []
+    warmup: list[dict[str, float]] = []
     for index in range(settings.warmup + n_samples):
         warming = index < settings.warmup
         step_size = settings.step_size
@@ -212,6 +216,7 @@ class NetworkEnergy:
         }
 
     def __call__(self, position: Tensor) -> State:
+        """Return the terms of the energy and their gradient at ``position`` [D]."""
         gradient = self.precision * position
         losses = []
         for images, labels in zip(

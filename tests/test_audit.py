@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import pytest
+
+from relevance import audit
+
+GOOD = """<html><head><link rel="stylesheet" href="_static/a.css"><link rel="canonical" href="https://example.org/">
+<script src="_static/a.js"></script></head><body><img src="_images/abc.png" alt="A map">
+<a href="https://example.org/paper">the paper</a><p>We print https://example.org as text.</p></body></html>"""
+
+
+@pytest.fixture
+def pages(tmp_path):
+    (tmp_path / "index.html").write_text(GOOD)
+    return tmp_path
+
+
+def test_a_page_that_keeps_its_promises_passes(pages):
+    (pages / "a.css").write_text("@import 'b.css'; p { background: url(c.png) url('data:image/png;base64,AA//') }")
+    assert audit.problems(pages) == []
+
+
+@pytest.mark.parametrize(
+    ("html", "problem"),
+    [
+        ('<img src="_images/abc.png">', "a picture has no alt text: _images/abc.png"),
+        ('<img src="_images/abc.png" alt=" ">', "no alt text"),
+        ('<img src="../_images/abc.png" alt="_images/abc.png">', "no alt text"),  # what Sphinx writes for none
+        ('<script src="https://cdn.example.org/x.js"></script>', "<script src> asks another host: https://cdn"),
+        ('<script src="//cdn.example.org/x.js"></script>', "asks another host"),
+        ('<link rel="preload stylesheet" href="http://x.org/y.css">', "<link href> asks another host"),
+        ('<link rel="preconnect" href="https://fonts.example.org">', "asks another host"),
+        ('<img alt="m" src="a.png" srcset="a.png 1x, https://x.org/a.png 2x">', "<img srcset> asks another host"),
+        ('<iframe src="https://x.org"></iframe>', "asks another host"),
+        ("<style>@import 'https://x.org/y.css';</style>", "a style asks another host: https://x.org/y.css"),
+        ("<p style=\"background: url('//x.org/y.png')\">", "a style asks another host"),
+        ("<pre>Traceback (most recent call last):</pre>", "a cell's error is shown"),
+    ],
+)
+def test_a_page_that_breaks_one_is_named(pages, html, problem):
+    (pages / "sub").mkdir()
+    (pages / "sub/page.html").write_text(f"<html><body>{html}</body></html>")
+    found = audit.problems(pages)
+    assert len(found) == 1
+    assert found[0].startswith("sub/page.html: ")
+    assert problem in found[0]
+
+
+def test_stylesheets_are_read_too(pages):
+    (pages / "a.css").write_text("@font-face { src: url(https://fonts.example.org/a.woff2) }")
+    assert audit.problems(pages) == ["a.css: asks another host: https://fonts.example.org/a.woff2"]
+
+
+def test_a_book_without_a_first_page_is_none(tmp_path):
+    assert "there is no index.html" in audit.problems(tmp_path)[0]

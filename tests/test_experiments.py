@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from relevance import attacks, experiments, explanations, figures, report, robustness
+from relevance.experiments import Settings
+from relevance.explanations import Epsilon
+
+SETTINGS = Settings(epsilon=0.05, rule=Epsilon(0.1), top_percent=25)
+
+
+@pytest.fixture
+def outcomes(dense_posterior, some_images, some_labels):
+    models = {"deterministic": dense_posterior[0], "5 samples": dense_posterior}
+    return experiments.attack_and_explain_all(models, some_images, some_labels, SETTINGS)
+
+
+@pytest.fixture
+def table(outcomes):
+    return experiments.robustness_table(outcomes)
+
+
+def test_an_outcome_explains_the_clean_class_before_and_after(dense_posterior, some_images, some_labels):
+    outcome = experiments.attack_and_explain(dense_posterior, some_images, some_labels, SETTINGS)
+    attacked = attacks.fgsm(dense_posterior, some_images, some_labels, 0.05)
+    target = dense_posterior.predict(some_images).argmax(1)
+    after = explanations.lrp(dense_posterior, attacked, target, rule=Epsilon(0.1))
+    assert torch.equal(outcome.attacked, attacked)
+    assert torch.allclose(outcome.after, after)
+    assert torch.equal(outcome.lrp_robustness, robustness.lrp_robustness(outcome.before, after, 25))
+
+
+def test_an_attack_has_failed_if_the_class_was_right_and_stayed(outcomes):
+    outcome = outcomes["5 samples"]
+    for index in range(6):
+        clean = outcome.before_probabilities[index].argmax()
+        attacked = outcome.after_probabilities[index].argmax()
+        assert outcome.failed[index] == (clean == attacked == outcome.labels[index])
+
+
+def test_the_table_has_a_row_for_each_model_and_image(table, outcomes):
+    assert len(table) == 12
+    assert not table.duplicated(["model", "image"]).any()
+    first = table[(table["model"] == "5 samples") & (table["image"] == 2)].iloc[0]
+    outcome = outcomes["5 samples"]
+    assert first["n_samples"] == 5
+    assert first["lrp_robustness"] == outcome.lrp_robustness[2].item()
+    assert first["softmax_robustness"] == outcome.softmax_robustness[2].item()
+    assert first["attack_linf"] == pytest.approx(0.05)
+    assert first["label"] == 2
+    assert not table["gradient_is_zero"].any()
+
+
+def made_up(first, second, **columns):
+    rows = [
+        {"model": model, "image": image, "lrp_robustness": score, "clean_class": 0, "attacked_class": 0, "label": 0}
+        for model, scores in (("deterministic", first), ("10 samples", second))
+        for image, score in enumerate(scores)
+    ]
+    return pd.DataFrame(rows).assign(
+        softmax_robustness=0.5, unrelated_lrp_robustness=0.2, gradient_is_zero=False, **columns
+    )
+
+
+def test_differences_are_paired_by_image_whatever_the_order_of_rows():
+    scores = np.linspace(0.1, 0.6, 20)
+    table = made_up(scores, scores + 0.1).sample(frac=1, random_state=0)
+    found = experiments.paired_differences(table, "deterministic").loc["10 samples"]
+    assert found["mean"] == pytest.approx(0.1)
+    assert found["low"] == pytest.approx(0.1)
+    assert found["direction"] == 1
+    with pytest.raises(ValueError, match="baseline is 'nobody'; it may be one of: 10 samples, deterministic"):
+        experiments.paired_differences(table, "nobody")
+
+
+def test_the_summary_has_means_and_accuracies():
+    table = made_up([0.2, 0.4], [0.6, 1.0])
+    table.loc[0, ["clean_class", "attacked_class"]] = [0, 1]
+    found = experiments.summary(table)
+    assert found.loc["deterministic", "accuracy"] == 1
+    assert found.loc["deterministic", "accuracy under attack"] == 0.5
+    assert found.loc["10 samples", "LRP robustness"] == pytest.approx(0.8)
+    assert list(found.index) == ["deterministic", "10 samples"]
+
+
+class FakeOutcome:
+    def __init__(self, failed, scores):
+        self.failed = torch.tensor(failed)
+        self.lrp_robustness = torch.tensor(scores, dtype=torch.float64)
+
+
+def test_the_representative_image_is_usual_among_failed_attacks():
+    first = FakeOutcome([True, True, True, True, False], [0.1, 0.5, 0.9, 0.5, 0.5])
+    second = FakeOutcome([True, True, True, False, True], [0.2, 0.6, 0.7, 0.6, 0.6])
+    assert experiments.representative({"a": first, "b": second}) == 1
+    assert "Of 5 images, 3 are" in report.failed_attacks({"a": first, "b": second}, 1)
+
+
+def test_without_a_failed_attack_that_is_said():
+    none = FakeOutcome([False, False, False], [0.9, 0.5, 0.1])
+    shown = experiments.representative({"a": none})
+    assert shown == 1
+    assert "no failed attack can be shown" in report.failed_attacks({"a": none}, shown)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"epsilon": -1}, "epsilon is -1"), ({"top_percent": 0}, "top_percent is 0; it must be a finite number above 0")],
+)
+def test_bad_settings_get_a_sentence(change, message):
+    with pytest.raises(ValueError, match=message):
+        Settings(**{"epsilon": 0.1, "rule": Epsilon(), "top_percent": 20, **change})
+
+
+class FakePosterior:
+    def __init__(self, **diagnostics):
+        found = {"n_samples": 100, "acceptance_rate": 0.8, "step_sizes": [0.01], "rhat_median": 1.01, "rhat_max": 1.02,
+                 "ess_median": 80.0, "ess_min": 40.0, "converged": True}  # fmt: skip
+        self.record = {"diagnostics": found | diagnostics, "settings": {"n_chains": 1, "warmup": 50}}
+
+
+class FakeData:
+    name = "digits"
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict", "words"),
+    [
+        (0.1, "is **more robust** than", "it is higher (+0.100"),
+        (-0.1, "is **less robust** than", "it is lower (\N{MINUS SIGN}0.100"),
+        (0.0, "**cannot be told apart** from", "it cannot be told from it"),
+    ],
+)
+def test_the_answer_follows_the_numbers(shift, verdict, words):
+    scores = np.linspace(0.3, 0.6, 20)
+    table = made_up(scores, scores + shift)
+    differences = experiments.paired_differences(table, "deterministic")
+    text = report.answer(table, differences, FakeData(), FakePosterior()).data
+    assert verdict in text
+    assert words in text
+    assert f"{0.45 + shift:.2f} against 0.45" in text
+    assert "has not converged" not in text
+    assert "has not converged" in report.answer(table, differences, FakeData(), FakePosterior(converged=False)).data
+
+
+def test_what_is_known_of_convergence_is_said():
+    assert "it has converged" in report.convergence(FakePosterior())
+    assert "it has **not** converged" in report.convergence(FakePosterior(converged=False))
+    assert "it is **not shown**" in report.convergence(FakePosterior(rhat_max=None, converged=False))
+
+
+def test_a_blind_attack_is_said():
+    table = made_up([0.1, 0.2], [0.3, 0.4])
+    assert "No gradient was exactly zero" in report.attack_strength(table)
+    table.loc[0, "gradient_is_zero"] = True
+    assert "25.0% of the gradients were exactly zero" in report.attack_strength(table)
+
+
+def test_fidelity_measures_sum_and_likeness(dense_posterior, some_images, some_labels):
+    one = dense_posterior[0]
+    found = report.fidelity(one, some_images, some_labels, {"0": Epsilon(1e-12), "9": Epsilon(9.0)})
+    assert found.loc["0", "correlation with gradient x input"] == pytest.approx(1)
+    assert found.loc["9", "correlation with gradient x input"] < 0.999
+    maps = explanations.lrp(one, some_images, some_labels, rule=Epsilon(9.0)).flatten(1).sum(1)
+    logits = one.logits(some_images)[0].gather(1, some_labels[:, None]).squeeze(1)
+    assert found.loc["9", "sum of map / logit"] == pytest.approx((maps / logits).median().item())
+
+
+def test_figures_are_drawn_and_closed(outcomes, table, some_images, some_labels):
+    history = [[{"energy": float(index)} for index in range(10)]]
+    drawn = [
+        figures.heatmaps(some_images[:3], outcomes["deterministic"].before[:3], ["a", "b", "c"]),
+        figures.top_pixels(outcomes["deterministic"], 0),
+        figures.failed_attack(outcomes, 5),
+        figures.robustness_distributions(table),
+        figures.paired_differences(table, "deterministic"),
+        figures.chain(history, 4),
+    ]
+    assert all(isinstance(figure, Figure) for figure in drawn)
+    assert not plt.get_fignums()
+
+
+def test_heatmaps_are_centred_on_zero_with_one_scale(outcomes):
+    figure = figures.failed_attack(outcomes, 0)
+    for axis in (figure.axes[2], figure.axes[3], figure.axes[7]):
+        norm = axis.images[0].norm
+        assert (norm.vmin, norm.vcenter, norm.vmax) == (-1, 0, 1)
+    assert np.abs(figure.axes[2].images[0].get_array()).max() == pytest.approx(1)
+
+
+def test_the_overlap_picture_has_as_many_pixels_as_the_score_says(outcomes):
+    outcome = outcomes["deterministic"]
+    for index in range(6):
+        kinds = np.asarray(figures.top_pixels(outcome, index).axes[2].images[0].get_array())
+        both, lost = (kinds == 3).sum(), (kinds == 1).sum()
+        assert both / (both + lost) == pytest.approx(outcome.lrp_robustness[index].item())
+
+
+def test_a_figure_of_an_image_that_is_not_there_gets_a_sentence(outcomes, table):
+    with pytest.raises(ValueError, match="index is 6; it must be a whole number of at least 0 and at most 5"):
+        figures.top_pixels(outcomes["deterministic"], 6)
+    with pytest.raises(ValueError, match="score is 'beauty'"):
+        figures.robustness_distributions(table, "beauty")
+
+
+def test_one_image_of_each_class_is_found():
+    assert figures.first_of_each_class(torch.tensor([2, 0, 2, 1, 0]), 2) == [1, 3]
