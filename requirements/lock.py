@@ -4,13 +4,15 @@ base.txt       everything but torch, with hashes, for every Python and platform
 torch.txt      torch as the common index has it, on Linux with the CUDA libraries that it needs
 torch-cpu.txt  torch's CPU build, for machines without a GPU that are offered one (see install.sh)
 uv.txt         the installer itself
+
+It also writes environment.yml, for conda users: the same direct dependencies in the same versions.
 """
 
 from __future__ import annotations
 
 import re
 import subprocess
-import sys
+import tomllib
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -40,15 +42,42 @@ def cpu_build(torch: str) -> list[str]:
     pin = f"torch=={version.group(1)}+cpu"
     folder = HERE.parent / "_build" / "lock"
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), pin], check=False
+        ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), pin], check=False
     )
     if done.returncode:
         return (HERE / "torch-cpu.txt").read_text().removeprefix(HEADER).strip().splitlines()
     hashes = subprocess.run(
-        [sys.executable, "-m", "pip", "hash", *map(str, folder.glob("torch-*.whl"))],
+        ["python3", "-m", "pip", "hash", *map(str, folder.glob("torch-*.whl"))],
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     return [f"{pin} \\\n    " + " \\\n    ".join(re.findall(r"--hash=\S+", hashes.stdout))]
+
+
+CONDA_PYTHON = "3.11"
+
+
+def direct_pins(blocks: list[str]) -> list[str]:
+    """Return name==version of what pyproject.toml names itself, as locked for conda's Python."""
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
+    named = project["project"]["dependencies"] + project["dependency-groups"]["test"]
+    names = {re.match(r"[\w.-]+", line)[0].lower() for line in named}  # type: ignore[index]
+    pins = []
+    for block in blocks:
+        pin, _, marker = block.splitlines()[0].rstrip(" \\").partition(" ; ")
+        # The only markers on these are for Pythons older or younger than 3.12.
+        if pin.split("==")[0] in names and (not marker or marker == "python_full_version < '3.12'"):
+            pins.append(pin)
+    return sorted(pins)
+
+
+def environment(blocks: list[str]) -> str:
+    """Return the text of environment.yml."""
+    pins = "".join(f"      - {pin}\n" for pin in direct_pins(blocks))
+    return (
+        f"{HEADER}# conda gives Python, make and pip; pip gives the packages, in the versions of the lock.\n"
+        "name: resilient-relevance\nchannels:\n  - conda-forge\ndependencies:\n"
+        f"  - python={CONDA_PYTHON}\n  - make\n  - pip\n  - pip:\n{pins}      - --editable .\n"
+    )
 
 
 def main() -> None:
@@ -57,6 +86,7 @@ def main() -> None:
     cuda = [block for block in blocks if CUDA.match(block)]
     write("base.txt", [block for block in blocks if block not in torch + cuda])
     write("torch.txt", torch + cuda)
+    (HERE.parent / "environment.yml").write_text(environment(blocks))
     write("torch-cpu.txt", cpu_build(torch[0]))
     (HERE / "uv.in").write_text("uv\n")
     write("uv.txt", compiled("requirements/uv.in"))

@@ -81,8 +81,8 @@ def trend(fidelity_rows: pd.DataFrame) -> str:
     kept, alike = "sum of map / logit", "correlation with gradient x input"
     return (
         f"With the stabiliser {fidelity_rows.index[0]} the map of the median image adds up to {first[kept]:.0%} of "
-        f"the logit, with {fidelity_rows.index[-1]} to {last[kept]:.0%}. The correlation with gradient times input goes "
-        f"from {first[alike]:.3f} to {last[alike]:.3f}."
+        f"the logit, with {fidelity_rows.index[-1]} to {last[kept]:.0%}. The correlation with gradient times input "
+        f"goes from {first[alike]:.3f} to {last[alike]:.3f}."
     )
 
 
@@ -113,8 +113,8 @@ def attack_strength(scores: pd.DataFrame) -> str:
     seen = (
         "No gradient was exactly zero, so no attack failed for want of a direction."
         if blind == 0
-        else f"{blind:.1%} of the gradients were exactly zero: there the attack had no direction, and its failure is no "
-        "robustness."
+        else f"{blind:.1%} of the gradients were exactly zero: there the attack had no direction, and its failure is "
+        "no robustness."
     )
     return f"Accuracy without and with the attack: {enumerate_words(parts)}. {seen}"
 
@@ -131,8 +131,8 @@ def answer(scores: pd.DataFrame, differences: pd.DataFrame, data: Dataset, poste
     most = differences.index[-1]
     text = (
         f"On {data.name}, under a one-step attack on the prediction, the explanation averaged over {most} of the "
-        f"posterior {verdicts[int(differences['direction'].iloc[-1])]}: the mean LRP robustness is {means[most]:.2f} against "
-        f"{means[baseline]:.2f}. {comparison(differences, f'the {baseline} network', 'LRP robustness')}"
+        f"posterior {verdicts[int(differences['direction'].iloc[-1])]}: the mean LRP robustness is {means[most]:.2f} "
+        f"against {means[baseline]:.2f}. {comparison(differences, f'the {baseline} network', 'LRP robustness')}"
     )
     first = differences.iloc[0]
     if differences.index[0] == samples(1) and first["direction"] < 0:

@@ -1,0 +1,86 @@
+"""The printed book: run after `make book`, by .ci/run, as `pytest tests/pages --pages _build/html`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from relevance import audit
+from relevance.chapters import read_chapters
+
+ROOT = Path(__file__).parents[2]
+
+
+class Article(HTMLParser):
+    """The text of a page's article, its pictures and its captions."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.text, self.pictures, self.captions = "", 0, 0
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attrs):
+        self.pictures += tag == "img"
+        self.captions += tag == "figcaption"
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def all_chapters():
+    return [chapter.name for chapter in read_chapters(ROOT)]
+
+
+def test_the_pages_keep_their_promises(pages):
+    assert audit.problems(pages) == []
+
+
+@pytest.mark.parametrize("chapter", all_chapters())
+def test_every_chapter_is_a_page_with_its_figures(pages, chapter):
+    path = pages / "book" / f"{chapter}.html"
+    article = Article(path)
+    source = (ROOT / "book" / f"{chapter}.md").read_text()
+    assert article.pictures == article.captions == source.count("mystnb:") > 0
+    assert "<IPython.core.display" not in path.read_text()
+    assert "This build." in article.text
+
+
+def test_the_answer_on_the_first_page_is_the_chapter_s(pages):
+    first = Article(pages / "book/index.html").text
+    chapter = Article(pages / "book/experiments/bayesian-explanations.html").text
+    (answer,) = re.findall(r"under a one-step attack on the prediction, .*? against [\d.]+\.", first)
+    assert answer in chapter
+
+
+def browser():
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    assert found, "no Chromium was found; install it (Debian: apt install chromium)"
+    return found
+
+
+@pytest.mark.parametrize("chapter", ["index", *all_chapters()])
+def test_a_browser_asks_nobody_else_and_sets_the_equations(pages, chapter, tmp_path):
+    log = tmp_path / "net.json"
+    done = subprocess.run(
+        [
+            *(browser(), "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+            *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+            # A page that asked for a host would fail here as it does for a reader without a network.
+            *("--host-resolver-rules=MAP * ~NOTFOUND", f"--log-net-log={log}", f"--user-data-dir={tmp_path / 'user'}"),
+            *("--virtual-time-budget=8000", "--dump-dom", (pages / "book" / f"{chapter}.html").as_uri()),
+        ],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    asked = set(re.findall(r'"url":"((?:https?|wss?)://[^"]*)"', log.read_text()))
+    # The browser looks for its own services whatever the page is; what the page asks for names the page.
+    assert not {url for url in asked if not re.match(r"https?://[\w.-]*(google|gstatic|chromium)[\w.-]*/", url)}
+    source = (ROOT / "book" / f"{chapter}.md").read_text()
+    n_equations = source.count("```{math}")
+    assert done.stdout.count('<mjx-container class="MathJax CtxtMenu_Attached_0" jax="CHTML" display="true"') == (
+        n_equations
+    ), "equations were not set"

@@ -1,0 +1,142 @@
+"""The project's own files: the dependencies said in three places, the chapters, and what git holds."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from relevance import press
+from relevance.chapters import read_chapters
+
+ROOT = Path(__file__).parents[1]
+PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)(?: ; ([^\\\n]+?))?(?: \\)?$", re.MULTILINE)
+
+
+def pins(name):
+    """Package name -> version -> marker, of one file of the lock."""
+    found: dict[str, dict[str, str]] = {}
+    for package, version, marker in PIN.findall((ROOT / "requirements" / name).read_text()):
+        found.setdefault(package, {})[version] = marker
+    return found
+
+
+def direct():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    lines = project["project"]["dependencies"] + project["dependency-groups"]["test"]
+    return {re.match(r"[\w.-]+", line)[0]: line for line in lines}
+
+
+def environment():
+    content = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (inner,) = [part["pip"] for part in content["dependencies"] if isinstance(part, dict)]
+    return content["dependencies"], inner
+
+
+def release(version):
+    return tuple(int(part) for part in re.match(r"[\d.]+", version)[0].rstrip(".").split("."))
+
+
+def test_the_lock_has_every_dependency_within_its_bounds():
+    locked = pins("base.txt") | pins("torch.txt")
+    for name, line in direct().items():
+        assert name in locked, f"{name} is not in the lock; run make lock"
+        for version in locked[name]:
+            for operator, bound in re.findall(r"(>=|<|==)([\d.]+)", line.replace(".*", "")):
+                if operator == "==":
+                    assert version.startswith(bound + "."), line
+                else:
+                    assert (release(version) >= release(bound)) == (operator == ">="), f"{name} {version}: {line}"
+
+
+def test_conda_users_get_the_same_set():
+    locked = pins("base.txt") | pins("torch.txt")
+    outer, inner = environment()
+    assert "python=3.11" in outer
+    assert inner[-1] == "--editable ."
+    given = dict(line.split("==") for line in inner[:-1])
+    assert given.keys() == direct().keys()
+    for name, version in given.items():
+        assert locked[name][version] in {"", "python_full_version < '3.12'"}
+
+
+def test_the_two_builds_of_torch_are_of_one_version():
+    (cpu,) = pins("torch-cpu.txt")["torch"]
+    (common,) = pins("torch.txt")["torch"]
+    assert cpu == f"{common}+cpu"
+    assert "torch" not in pins("base.txt")
+    assert not [name for name in pins("base.txt") if name.startswith(("nvidia-", "cuda-", "triton"))]
+
+
+@pytest.mark.parametrize("name", ["base.txt", "torch.txt", "torch-cpu.txt", "uv.txt"])
+def test_everything_in_the_lock_has_a_hash_and_no_address(name):
+    text = (ROOT / "requirements" / name).read_text()
+    assert "://" not in text
+    assert "index" not in re.sub(r"^[\w.-]+==.*$", "", text, flags=re.MULTILINE)
+    blocks = re.split(r"\n(?=[a-zA-Z])", text.partition("\n")[2])
+    assert blocks
+    assert all(re.search(r"--hash=sha256:[0-9a-f]{64}", block) for block in blocks)
+
+
+def chapters():
+    return read_chapters(ROOT)
+
+
+def test_every_profile_fits_every_chapter():
+    for profile in sorted((ROOT / "book/profiles").glob("*.yml")):
+        chosen = press.resolve(ROOT, chapters(), profile.stem, {}, None)
+        assert len(chosen) == len(chapters()) >= 3
+
+
+def test_the_chapters_defaults_are_the_quick_profile():
+    chosen = press.resolve(ROOT, chapters(), "quick", {}, None)
+    assert chosen == {chapter.name: chapter.parameters for chapter in chapters()}
+
+
+@pytest.mark.parametrize("chapter", chapters(), ids=lambda chapter: chapter.name)
+def test_chapters_are_thin_and_their_figures_speak(chapter):
+    for cell in chapter.notebook.cells:
+        if cell.cell_type != "code":
+            continue
+        tree = ast.parse(cell.source)
+        assert len(cell.source.splitlines()) <= 20
+        assert not any(isinstance(node, (ast.FunctionDef, ast.ClassDef, ast.While)) for node in ast.walk(tree))
+        last = tree.body[-1]
+        if isinstance(last, ast.Expr) and ast.unparse(last).startswith("figures."):
+            meta = cell.metadata["mystnb"]
+            assert len(meta["image"]["alt"]) > 40
+            assert len(meta["figure"]["caption"]) > 40
+            assert meta["figure"]["name"].startswith("fig-")
+
+
+def tracked(*patterns):
+    done = subprocess.run(["git", "ls-files", "-z", *patterns], cwd=ROOT, capture_output=True, text=True, check=True)
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).exists()]
+
+
+def test_git_holds_no_notebooks_no_data_and_nothing_big():
+    assert tracked("README.md")
+    assert not tracked("*.ipynb")
+    assert not [path for path in tracked("data") if path.name != "README.md" and "recorded" not in path.parts]
+    assert all(path.stat().st_size < 2**20 for path in tracked())
+
+
+def test_no_file_names_a_machine_s_folder():
+    for path in tracked("*.py", "*.md", "*.yml", "*.toml", "*.sh", "Makefile", ".ci/run"):
+        assert not re.search(r"/(home|root|Users|work)/\w", path.read_text().replace("tests/test_project.py", "")), path
+
+
+def test_the_readme_s_example_runs(tmp_path, monkeypatch):
+    """The example as it stands, at a size that takes a second."""
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    small = code.replace("n_samples=100", "n_samples=3, warmup=2").replace("n_steps=60", "n_steps=2")
+    assert small != code
+    names: dict = {}
+    exec(compile(small.replace("balanced_test(200", "balanced_test(20"), "README.md", "exec"), names)
+    assert names["scores"].shape == (20,)
+    assert ((names["scores"] >= 0) & (names["scores"] <= 1)).all()
