@@ -26,13 +26,14 @@ def table(outcomes):
 
 
 def test_an_outcome_explains_the_clean_class_before_and_after(dense_posterior, some_images, some_labels):
-    outcome = experiments.attack_and_explain(dense_posterior, some_images, some_labels, SETTINGS)
-    attacked = attacks.fgsm(dense_posterior, some_images, some_labels, 0.05)
+    outcome = experiments.attack_and_explain(dense_posterior, some_images, some_labels, Settings(0.5, Epsilon(0.1), 25))
+    attacked = attacks.fgsm(dense_posterior, some_images, some_labels, 0.5)
     target = dense_posterior.predict(some_images).argmax(1)
-    after = explanations.lrp(dense_posterior, attacked, target, rule=Epsilon(0.1))
+    assert not torch.equal(dense_posterior.predict(attacked).argmax(1), target)  # or the test would show nothing
     assert torch.equal(outcome.attacked, attacked)
-    assert torch.allclose(outcome.after, after)
-    assert torch.equal(outcome.lrp_robustness, robustness.lrp_robustness(outcome.before, after, 25))
+    for images, maps in ((some_images, outcome.before), (attacked, outcome.after)):
+        assert torch.allclose(maps, explanations.lrp(dense_posterior, images, target, rule=Epsilon(0.1)))
+    assert torch.equal(outcome.lrp_robustness, robustness.lrp_robustness(outcome.before, outcome.after, 25))
 
 
 def test_an_attack_has_failed_if_the_class_was_right_and_stayed(outcomes):
@@ -56,14 +57,21 @@ def test_the_table_has_a_row_for_each_model_and_image(table, outcomes):
     assert not table["gradient_is_zero"].any()
 
 
-def made_up(first, second, **columns):
+def made_up(first, second, name="10 samples", n_samples=10):
     rows = [
-        {"model": model, "image": image, "lrp_robustness": score, "clean_class": 0, "attacked_class": 0, "label": 0}
-        for model, scores in (("deterministic", first), ("10 samples", second))
+        {
+            "model": model,
+            "n_samples": count,
+            "image": image,
+            "lrp_robustness": score,
+            "excess_lrp_robustness": score - 0.2,
+        }
+        for model, count, scores in (("deterministic", 1, first), (name, n_samples, second))
         for image, score in enumerate(scores)
     ]
     return pd.DataFrame(rows).assign(
-        softmax_robustness=0.5, unrelated_lrp_robustness=0.2, gradient_is_zero=False, **columns
+        **{"clean_class": 0, "attacked_class": 0, "label": 0, "gradient_is_zero": False},
+        **{"softmax_robustness": 0.5, "unrelated_lrp_robustness": 0.2, "ceiling_lrp_robustness": 1.0},
     )
 
 
@@ -98,7 +106,7 @@ def test_the_representative_image_is_usual_among_failed_attacks():
     first = FakeOutcome([True, True, True, True, False], [0.1, 0.5, 0.9, 0.5, 0.5])
     second = FakeOutcome([True, True, True, False, True], [0.2, 0.6, 0.7, 0.6, 0.6])
     assert experiments.representative({"a": first, "b": second}) == 1
-    assert "Of 5 images, 3 are" in report.failed_attacks({"a": first, "b": second}, 1)
+    assert "On 3 of 5 images all models are right" in report.failed_attacks({"a": first, "b": second}, 1)
 
 
 def test_without_a_failed_attack_that_is_said():
@@ -128,37 +136,93 @@ class FakeData:
     name = "digits"
 
 
+SCORED = Settings(0.1, Epsilon(), 20)
+
+
+def answer(table, **diagnostics):
+    return report.answer(table, FakeData(), FakePosterior(**diagnostics), SCORED).data
+
+
 @pytest.mark.parametrize(
     ("shift", "verdict", "words"),
     [
-        (0.1, "is **more robust** than", "it is higher (+0.100"),
-        (-0.1, "is **less robust** than", "it is lower (\N{MINUS SIGN}0.100"),
-        (0.0, "**cannot be told apart** from", "it cannot be told from it"),
+        (0.1, "is **more robust** than", "a difference of +0.100 (95 % interval +0.100 to +0.100) over 20 images"),
+        (-0.1, "is **less robust** than", "a difference of \N{MINUS SIGN}0.100"),
+        (0.0, "**cannot be told apart** in robustness from", "a difference of 0.000"),
     ],
 )
 def test_the_answer_follows_the_numbers(shift, verdict, words):
     scores = np.linspace(0.3, 0.6, 20)
-    table = made_up(scores, scores + shift)
-    differences = experiments.paired_differences(table, "deterministic")
-    text = report.answer(table, differences, FakeData(), FakePosterior()).data
+    text = answer(made_up(scores, scores + shift))
     assert verdict in text
     assert words in text
-    assert f"{0.45 + shift:.2f} against 0.45" in text
-    assert "has not converged" not in text
-    assert "has not converged" in report.answer(table, differences, FakeData(), FakePosterior(converged=False)).data
+    assert f"{0.45 + shift:.3f} against 0.450" in text
+    assert "under a one-step attack of size 0.1 on" in text
+    assert "convergence check" not in text
+    assert "have not passed this book's convergence check" in answer(made_up(scores, scores), converged=False)
+
+
+def test_the_verdict_is_withheld_where_the_excess_says_otherwise():
+    scores = np.linspace(0.3, 0.6, 20)
+    table = made_up(scores, scores + 0.1)
+    table.loc[table["model"] == "10 samples", "excess_lrp_robustness"] -= 0.15
+    text = answer(table)
+    assert "**depending on the score**" in text
+    assert "as the excess over unrelated maps, it is \N{MINUS SIGN}0.050" in text
+
+
+def test_the_answer_is_that_of_the_most_samples_whatever_the_order():
+    scores = np.linspace(0.3, 0.6, 20)
+    table = pd.concat([
+        made_up(scores, scores + 0.2, "100 samples", 100),
+        made_up(scores, scores - 0.1, "1 sample", 1).query("model != 'deterministic'"),
+    ])  # fmt: skip
+    text = answer(table)
+    assert "averaged over 100 samples of the posterior is **more robust**" in text
+    assert (
+        "A single draw of the posterior is less robust than the deterministic network; from it to 100 samples the"
+        in text
+    )
+    assert "difference is +0.300" in text
+    assert "A single draw" not in answer(table.query("model != '1 sample'"))
+    assert "A single draw" not in answer(table.query("model != '100 samples'"))
+
+
+def test_images_whose_prediction_stays_are_told_apart():
+    scores = np.linspace(0.3, 0.6, 20)
+    table = made_up(scores, np.where(np.arange(20) < 12, scores + 0.1, scores - 0.1))
+    assert "keep the right prediction" not in answer(table)  # all of them do
+    table.loc[(table["model"] == "10 samples") & (table["image"] >= 12), "attacked_class"] = 1
+    assert (
+        "On the 12 images where all models keep the right prediction under attack, the difference is +0.100"
+        in answer(table)
+    )
+    table.loc[table["image"] >= 5, "clean_class"] = 1
+    assert "On only 5 of these images" in answer(table)
+    assert experiments.surviving(table)["image"].unique().tolist() == [0, 1, 2, 3, 4]
+
+
+def test_a_comparison_names_each_model_with_its_own_direction():
+    scores = np.linspace(0.3, 0.6, 20)
+    differences = experiments.paired_differences(made_up(scores, scores - 0.1), "deterministic")
+    assert report.comparison(differences, "the deterministic network", "score") == (
+        "Compared with the deterministic network over the same 20 images, the mean score is lower with 10 samples, by "
+        "\N{MINUS SIGN}0.100 (95 % interval \N{MINUS SIGN}0.100 to \N{MINUS SIGN}0.100)."
+    )
 
 
 def test_what_is_known_of_convergence_is_said():
-    assert "it has converged" in report.convergence(FakePosterior())
-    assert "it has **not** converged" in report.convergence(FakePosterior(converged=False))
+    assert "The chain passes this book's check" in report.convergence(FakePosterior())
+    assert "The chain does **not** pass" in report.convergence(FakePosterior(converged=False))
     assert "it is **not shown**" in report.convergence(FakePosterior(rhat_max=None, converged=False))
 
 
 def test_a_blind_attack_is_said():
     table = made_up([0.1, 0.2], [0.3, 0.4])
-    assert "No gradient was exactly zero" in report.attack_strength(table)
+    assert "No image's gradient is zero in every pixel" in report.attack_strength(table)
     table.loc[0, "gradient_is_zero"] = True
-    assert "25.0% of the gradients were exactly zero" in report.attack_strength(table)
+    assert "On 1 of 2 (deterministic) images the gradient is exactly zero" in report.attack_strength(table)
+    assert "deterministic from 100% to 100%" in report.attack_strength(table)
 
 
 def test_fidelity_measures_sum_and_likeness(dense_posterior, some_images, some_labels):

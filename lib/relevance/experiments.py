@@ -76,13 +76,20 @@ class Outcome:
         return (clean == self.after_probabilities.argmax(1)) & (clean == self.labels)
 
     def table(self) -> pd.DataFrame:
-        """Return a row for each image: classes, scores, realised size of the attack, zero-gradient flag."""
+        """Return a row for each image: classes, scores, realised size of the attack, zero-gradient flag.
+
+        Beside ``lrp_robustness`` stand what unrelated maps score, the excess over it, and the ceiling: the score of
+        the clean map with itself, below 1 where tied zeros fill the places.
+        """
+        unrelated = robustness.unrelated_robustness(self.before, self.after, self.top_percent)
         columns = {
             "label": self.labels,
             "clean_class": self.before_probabilities.argmax(1),
             "attacked_class": self.after_probabilities.argmax(1),
             "lrp_robustness": self.lrp_robustness,
-            "unrelated_lrp_robustness": robustness.unrelated_robustness(self.before, self.after, self.top_percent),
+            "unrelated_lrp_robustness": unrelated,
+            "excess_lrp_robustness": self.lrp_robustness - unrelated,
+            "ceiling_lrp_robustness": robustness.lrp_robustness(self.before, self.before, self.top_percent),
             "softmax_robustness": self.softmax_robustness,
             "attack_linf": (self.attacked - self.images).flatten(1).abs().amax(1),
             "gradient_is_zero": self.gradient_is_zero,
@@ -145,11 +152,18 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         "accuracy under attack": "attacked_accuracy",
         "softmax robustness": "softmax_robustness",
         "LRP robustness": "lrp_robustness",
-        "LRP robustness of unrelated maps": "unrelated_lrp_robustness",
+        "of unrelated maps": "unrelated_lrp_robustness",
+        "of a map with itself": "ceiling_lrp_robustness",
         "share of zero gradients": "gradient_is_zero",
     }
     means = scored.groupby("model", sort=False)[list(columns.values())].mean()
     return means.rename(columns={column: name for name, column in columns.items()})
+
+
+def surviving(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the images that every model classifies rightly, before and after its attack."""
+    right = (table["clean_class"] == table["label"]) & (table["attacked_class"] == table["label"])
+    return table[right.groupby(table["image"]).transform("all")]
 
 
 def paired_differences(table: pd.DataFrame, baseline: str, score: str = "lrp_robustness") -> pd.DataFrame:

@@ -31,6 +31,7 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     "#56B4E9",
 )
 HEATMAP = "RdBu_r"
+OVERLAP = ["white", SKY, ORANGE, "#222222", "0.8"]  # neither, before only, after only, both, tied
 STYLE: Any = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
@@ -118,6 +119,7 @@ def heatmaps(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
             column[0].set_title(title)
             drawn = _heatmap(column[1], relevance, relevance.sum(0).abs().max().item() or 1.0)
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.03)
+        bar.set_ticks([-1, 0, 1])
         bar.set_label("relevance / largest |relevance| of the map")
     return figure
 
@@ -133,12 +135,13 @@ def top_pixels(outcome: Outcome, index: int) -> Figure:
         Clean image, attacked image, and the pixels on top before, after and both, with the score.
     """
     _in_range(outcome, index)
-    share = [
-        robustness.top_share(maps[index][None], outcome.top_percent)[0].reshape(maps.shape[1:]).amax(0)
+    before, after = (
+        robustness.top_share(maps[index][None], outcome.top_percent)[0].reshape(maps.shape[1:]).amax(0).cpu().numpy()
         for maps in (outcome.before, outcome.after)
-    ]
-    before, after = (part.cpu().numpy() for part in share)
-    kinds = np.where((before > 0) & (after > 0), 3, np.where(after > 0, 2, np.where(before > 0, 1, 0)))
+    )
+    on_top = [before == 1, after == 1]
+    tied = ((before > 0) & (before < 1)) | ((after > 0) & (after < 1))
+    kinds = np.select([on_top[0] & on_top[1], on_top[1], on_top[0], tied], [3, 2, 1, 4], 0)
     with _figure(1, 3, (7.4, 3.0)) as (figure, axes):
         for axis, image, title in zip(
             axes[0],
@@ -149,19 +152,16 @@ def top_pixels(outcome: Outcome, index: int) -> Figure:
             _picture(axis, image)
             axis.set_title(title)
         axis = axes[0, 2]
-        axis.imshow(
-            kinds, cmap=ListedColormap(["white", SKY, ORANGE, "#222222"]), vmin=0, vmax=3, interpolation="nearest"
-        )
+        axis.imshow(kinds, cmap=ListedColormap(OVERLAP), vmin=0, vmax=len(OVERLAP) - 1, interpolation="nearest")
         _frame(axis)
         axis.set_title(f"overlap: {outcome.lrp_robustness[index].item():.2f}")
         percent = f"top {outcome.top_percent:g} %"
-        handles = [Patch(color=SKY), Patch(color=ORANGE), Patch(color="#222222")]
-        figure.legend(
-            handles,
-            [f"{percent} of $R(x)$ only", rf"{percent} of $R(\tilde{{x}})$ only", "in both"],
-            loc="outside lower center",
-            ncols=3,
-        )
+        names = [f"{percent} of $R(x)$ only", rf"{percent} of $R(\tilde{{x}})$ only", "in both"]
+        handles = [Patch(color=colour) for colour in OVERLAP[1:4]]
+        if (kinds == 4).any():
+            names.append("tied: a share of a place")
+            handles.append(Patch(color=OVERLAP[4]))
+        figure.legend(handles, names, loc="outside lower center", ncols=len(names))
     return figure
 
 
@@ -169,7 +169,7 @@ def failed_attack(outcomes: Mapping[str, Outcome], index: int) -> Figure:
     """Draw one image under attack, and its explanation, for several models (the idea of Carbone et al., Fig. 6).
 
     Each row is a model with the same image. Both maps of a row are divided by the largest absolute relevance of its
-    clean map, and only their top pixels are drawn.
+    clean map, and only the pixels that are wholly on top are drawn, without the tied ones.
 
     Args:
         outcomes: model -> its outcome, all on the same images.
@@ -225,7 +225,7 @@ def robustness_distributions(table: pd.DataFrame, score: str = "lrp_robustness")
     with _figure(1, 1, (7.4, 0.9 + 0.55 * len(models))) as (figure, axes):
         axis = axes[0, 0]
         _boxes(axis, [table.loc[table["model"] == model, score] for model in models], models)
-        axis.set_xlabel(f"{labels[score]} of an image (0: nothing in common, 1: unchanged)")
+        axis.set_xlabel(f"{labels[score]} of an image")
         axis.set_xlim(-0.02, 1.02)
         if score == "lrp_robustness":
             chance = [table.loc[table["model"] == model, f"unrelated_{score}"].mean() for model in models]

@@ -11,11 +11,14 @@ from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from relevance import explanations
+from relevance import experiments, explanations
 from relevance.datasets import Dataset
 from relevance.experiments import Outcome
 from relevance.explanations import Rule
 from relevance.posterior import Posterior
+from relevance.robustness import PairedDifference, paired_difference
+
+FEW_IMAGES = 10
 
 
 def sentence(text: str) -> Markdown:
@@ -36,19 +39,36 @@ def table(rows: pd.DataFrame) -> Styler:
     return styled
 
 
-def provenance(posterior: Posterior, evaluated_on: str) -> Markdown:
+def provenance(*posteriors: Posterior, evaluated_on: str) -> Markdown:
     """Say what this build's numbers stand on: data, sizes, hardware, date, versions."""
-    record = posterior.record
+    record = posteriors[-1].record
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    times = [f"{one.record['method'].upper()} {one.record['seconds']:.0f} s" for one in posteriors]
     return sentence(
-        f"*This build.* Data: {record['dataset']}. Trained on {record['n_train']:,} images in "
-        f"{record['seconds']:.0f} s; {evaluated_on}. {record['date']}, {record['hardware']}; {versions}."
+        f"*This build.* Data: {record['dataset']}. Trained on {record['n_train']:,} images: {join(times)}. Measured on "
+        f"{evaluated_on}. {record['date']}, {record['hardware']}; {versions}."
     )
 
 
 def samples(count: int) -> str:
     """Return '1 sample', '10 samples'."""
     return f"{count} sample" + ("" if count == 1 else "s")
+
+
+def join(parts: Sequence[str]) -> str:
+    """Join ``parts`` with commas and a last 'and'."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign (a true minus) and three decimals: +0.012, 0.000."""
+    text = f"{value:+.3f}"
+    return "0.000" if text in {"+0.000", "-0.000"} else text.replace("-", "\N{MINUS SIGN}")
+
+
+def interval(found: PairedDifference) -> str:
+    """Return a difference with its interval."""
+    return f"{signed(found.mean)} (95 % interval {signed(found.low)} to {signed(found.high)})"
 
 
 def fidelity(posterior: Posterior, images: Tensor, target: Tensor, rules: Mapping[str, Rule]) -> pd.DataFrame:
@@ -76,73 +96,72 @@ def fidelity(posterior: Posterior, images: Tensor, target: Tensor, rules: Mappin
 
 
 def trend(fidelity_rows: pd.DataFrame) -> str:
-    """Say how :func:`fidelity` changes from the first rule to the last."""
-    first, last = fidelity_rows.iloc[0], fidelity_rows.iloc[-1]
-    kept, alike = "sum of map / logit", "correlation with gradient x input"
-    return (
-        f"With the stabiliser {fidelity_rows.index[0]} the map of the median image adds up to {first[kept]:.0%} of "
-        f"the logit, with {fidelity_rows.index[-1]} to {last[kept]:.0%}. The correlation with gradient times input "
-        f"goes from {first[alike]:.3f} to {last[alike]:.3f}."
-    )
+    """Say how the rows of :func:`fidelity` differ."""
+    parts = [
+        f"with the stabiliser {name} the map of the median image adds up to {row['sum of map / logit']:.0%} of the logit "
+        f"and correlates {row['correlation with gradient x input']:.3f} with gradient times input"
+        for name, row in fidelity_rows.iloc[[0, -1] if len(fidelity_rows) > 1 else [0]].iterrows()
+    ]
+    return "; ".join(parts)[0].upper() + "; ".join(parts)[1:] + "."
 
 
 def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
     """Say on how many images the attack failed on every model, and how the one that is shown was chosen."""
     failed = torch.stack([outcome.failed for outcome in outcomes.values()]).all(0)
-    n_failed = int(failed.sum())
-    text = f"Of {len(failed)} images, {n_failed} are still classified rightly by every model after its attack. "
+    n_failed, n_images = int(failed.sum()), len(failed)
+    where = f"image {shown} (counted from 0 in this sample)"
     if not n_failed:
         return (
-            f"{text}So **no failed attack can be shown**; the figure has image {shown}, whose scores are nearest to "
-            "the median of all, under attacks of which at least one succeeded. A smaller attack leaves more to see."
+            f"On none of {n_images} images are all models right both before and after their attacks, so **no failed "
+            f"attack can be shown**. The figures have {where}, whose scores are the nearest to the medians of all images."
+        )
+    if n_failed == 1:
+        return (
+            f"On 1 of {n_images} images all models are right before and after their attacks: {where}, in the figures."
         )
     return (
-        f"{text}The figures show image {shown}: of these, it is the one whose scores are nearest to their median, so "
-        "that it is a usual one and nobody picked it."
+        f"On {n_failed} of {n_images} images all models are right before and after their attacks. The figures show "
+        f"{where}, whose scores are the nearest to the medians over these {n_failed}: it was chosen by this rule, not "
+        "by hand. Images on which an attack fails are not typical of all images."
     )
 
 
 def attack_strength(scores: pd.DataFrame) -> str:
     """Say what the attack did to the predictions of each model of a robustness table, and whether it could work."""
-    parts = []
+    moved, blind = [], []
     for name, rows in scores.groupby("model", sort=False):
-        right = rows["clean_class"] == rows["label"]
-        still = rows["attacked_class"] == rows["label"]
-        parts.append(f"{name} from {right.mean():.0%} to {still.mean():.0%}")
-    blind = scores["gradient_is_zero"].mean()
+        right = (rows["clean_class"] == rows["label"]).mean()
+        still = (rows["attacked_class"] == rows["label"]).mean()
+        moved.append(f"{name} from {right:.0%} to {still:.0%}")
+        if n_blind := int(rows["gradient_is_zero"].sum()):
+            blind.append(f"{n_blind} of {len(rows)} ({name})")
     seen = (
-        "No gradient was exactly zero, so no attack failed for want of a direction."
-        if blind == 0
-        else f"{blind:.1%} of the gradients were exactly zero: there the attack had no direction, and its failure is "
-        "no robustness."
+        f"On {join(blind)} images the gradient is exactly zero in every pixel: the attack could not move them, so their "
+        "scores say nothing about robustness."
+        if blind
+        else "No image's gradient is zero in every pixel."
     )
-    return f"Accuracy without and with the attack: {enumerate_words(parts)}. {seen}"
+    return f"Accuracy without and with the attack: {join(moved)}. {seen}"
 
 
-def answer(scores: pd.DataFrame, differences: pd.DataFrame, data: Dataset, posterior: Posterior) -> Markdown:
-    """Answer the book's question from one experiment: only what its tables say, with its limits."""
-    means = scores.groupby("model", sort=False)["lrp_robustness"].mean()
-    baseline = means.index[0]
-    verdicts = {
-        1: "is **more robust** than that of the deterministic network",
-        -1: "is **less robust** than that of the deterministic network",
-        0: "**cannot be told apart** from that of the deterministic network in robustness",
-    }
-    most = differences.index[-1]
+def convergence(posterior: Posterior) -> str:
+    """Say what is known of how well the chains behind ``posterior`` have converged."""
+    found, settings = posterior.record["diagnostics"], posterior.record["settings"]
+    one = settings["n_chains"] == 1
+    steps = join([f"{step:.2g}" for step in found["step_sizes"]])
     text = (
-        f"On {data.name}, under a one-step attack on the prediction, the explanation averaged over {most} of the "
-        f"posterior {verdicts[int(differences['direction'].iloc[-1])]}: the mean LRP robustness is {means[most]:.2f} "
-        f"against {means[baseline]:.2f}. {comparison(differences, f'the {baseline} network', 'LRP robustness')}"
+        f"{found['n_samples']} draws of {'one chain' if one else str(settings['n_chains']) + ' chains'}, after "
+        f"{settings['warmup']} draws of warm-up{'' if one else ' each'}; {found['acceptance_rate']:.0%} of the proposals "
+        f"accepted, leapfrog step {steps}. "
     )
-    first = differences.iloc[0]
-    if differences.index[0] == samples(1) and first["direction"] < 0:
-        text += (
-            " A single sample is **less** robust than the deterministic network: what lies between it and "
-            f"{most} is the work of averaging."
-        )
-    if not posterior.record["diagnostics"]["converged"]:
-        text += " The chain has not converged by the rule of this book, so the samples only approximate the posterior."
-    return sentence(text)
+    if found["rhat_max"] is None:
+        return f"{text}The draws are too few, or moved too little, to check convergence: it is **not shown**."
+    verdict = "passes" if found["converged"] else "does **not** pass"
+    return (
+        f"{text}R-hat: median {found['rhat_median']:.2f}, maximum {found['rhat_max']:.2f}. Effective sample size: median "
+        f"{found['ess_median']:.0f}, minimum {found['ess_min']:.0f}. The {'chain' if one else 'run'} {verdict} this "
+        "book's check."
+    )
 
 
 def comparison(differences: pd.DataFrame, baseline: str, score: str) -> str:
@@ -150,34 +169,68 @@ def comparison(differences: pd.DataFrame, baseline: str, score: str) -> str:
 
     A difference counts as one only if its 95 % interval leaves out zero.
     """
+    verbs = {1: "higher", -1: "lower", 0: "not distinguishable"}
     parts = []
     for name, row in differences.iterrows():
-        verb = {1: "is higher", -1: "is lower", 0: "cannot be told from it"}[int(row["direction"])]
-        mean, low, high = (f"{row[part]:+.3f}".replace("-", "\N{MINUS SIGN}") for part in ("mean", "low", "high"))
-        parts.append(f"with {name} it {verb} ({mean}, 95 % interval {low} to {high})")
+        found = PairedDifference(*(row[part] for part in PairedDifference._fields))
+        parts.append(f"{verbs[found.direction]} with {name}, by {interval(found)}")
     n_images = int(differences["n_images"].iloc[0])
-    return f"Against the {score} of {baseline}, over the same {n_images} images: {enumerate_words(parts)}."
+    return f"Compared with {baseline} over the same {n_images} images, the mean {score} is {join(parts)}."
 
 
-def convergence(posterior: Posterior) -> str:
-    """Say what is known of how well the chains behind ``posterior`` have converged."""
-    found = posterior.record["diagnostics"]
-    settings = posterior.record["settings"]
-    chains = "one chain" if settings["n_chains"] == 1 else f"{settings['n_chains']} chains"
-    text = (
-        f"{found['n_samples']} draws of {chains} after {settings['warmup']} draws of warm-up, "
-        f"{found['acceptance_rate']:.0%} accepted, leapfrog step {found['step_sizes'][0]:.2g}"
-    )
-    if found["rhat_max"] is None:
-        return f"{text}. They are too few, or moved too little, to measure convergence: it is **not shown**."
-    verdict = "has converged" if found["converged"] else "has **not** converged"
-    return (
-        f"{text}; on the log-probabilities of test images R-hat has the median {found['rhat_median']:.2f} and the "
-        f"maximum {found['rhat_max']:.2f}, the effective sample size the median {found['ess_median']:.0f} and the "
-        f"minimum {found['ess_min']:.0f}. By the rule that R-hat is below 1.05 on 95 % of the images, it {verdict}."
-    )
+def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: experiments.Settings) -> Markdown:
+    """Answer the book's question from one experiment: only what its table says, with its limits.
 
+    The verdict is that of the model with the most samples against the first model, and it stands only if the score and
+    its excess over unrelated maps agree.
+    """
+    by_size = scores.groupby("model", sort=False)["n_samples"].first()
+    baseline, fewest, most = map(str, (by_size.index[0], by_size.iloc[1:].idxmin(), by_size.iloc[1:].idxmax()))
+    means = scores.groupby("model")["lrp_robustness"].mean()
 
-def enumerate_words(parts: Sequence[str]) -> str:
-    """Join ``parts`` with commas and a last 'and'."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+    def difference(rows: pd.DataFrame, first: str, second: str, score: str = "lrp_robustness") -> PairedDifference:
+        wide = rows.pivot(index="image", columns="model", values=score)
+        return paired_difference(wide[first].to_numpy(), wide[second].to_numpy())
+
+    raw = difference(scores, baseline, most)
+    excess = difference(scores, baseline, most, "excess_lrp_robustness")
+    verdicts = {
+        1: f"is **more robust** than that of the {baseline} network",
+        -1: f"is **less robust** than that of the {baseline} network",
+        0: f"**cannot be told apart** in robustness from that of the {baseline} network",
+    }
+    verdict = verdicts[raw.direction]
+    if raw.direction != excess.direction:
+        verdict = f"is more or less robust than that of the {baseline} network **depending on the score**"
+    text = [
+        f"On {data.name}, under a one-step attack of size {settings.epsilon:g} on the prediction, the explanation averaged "
+        f"over {most} of the posterior {verdict}: the mean LRP robustness is {means[most]:.3f} against "
+        f"{means[baseline]:.3f}, a difference of {interval(raw)} over {raw.n_images} images; measured as the excess over "
+        f"unrelated maps, it is {interval(excess)}."
+    ]
+    survivors = experiments.surviving(scores)
+    n_survivors = survivors["image"].nunique()
+    if n_survivors < FEW_IMAGES:
+        text.append(
+            f"On only {n_survivors} of these images do all models keep the right prediction under attack: too few to say "
+            "whether the reasons stay where the prediction does."
+        )
+    elif n_survivors < raw.n_images:
+        kept = difference(survivors, baseline, most)
+        text.append(
+            f"On the {n_survivors} images where all models keep the right prediction under attack, the difference is "
+            f"{interval(kept)}."
+        )
+    if by_size[fewest] == 1 and fewest != most:
+        single = difference(scores, fewest, most)
+        own = {1: "more", -1: "less", 0: "not distinguishably more or less"}[
+            difference(scores, baseline, fewest).direction
+        ]
+        text.append(
+            f"A single draw of the posterior is {own} robust than the {baseline} network; from it to {most} the "
+            f"difference is {interval(single)}, which is what averaging does to attack, prediction and explanation "
+            "together."
+        )
+    if not posterior.record["diagnostics"]["converged"]:
+        text.append("The draws have not passed this book's convergence check, so they may misrepresent the posterior.")
+    return sentence(" ".join(text))

@@ -47,7 +47,12 @@ def lrp_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
 
     |Top_k(R(x)) and Top_k(R(x~))| / k with the top k percent in absolute value (Carbone et al., Definition IV.1,
     Eq. 2). Ties count by share (:func:`top_share`): the score is the one expected when ties in both maps are broken
-    at random, independently. So a map of equal values, which ranks nothing, scores as chance would.
+    at random, independently. So a map of equal values, which ranks nothing, scores as chance would, and two equal maps
+    score less than 1 where their non-zero entries do not fill the places: ``lrp_robustness(maps, maps, top_percent)``
+    is that ceiling.
+
+    Carbone et al. describe the average of the samples' maps for a Bayesian network, and print the average of the
+    samples' scores; give the expected maps for the first, and average the scores of single samples for the second.
 
     Args:
         before: maps of the clean images, [N, ...].
@@ -55,7 +60,7 @@ def lrp_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
         top_percent: in (0, 100].
 
     Returns:
-        [N], float64 in [0, 1]; 1 means that the same pixels are on top.
+        [N], float64 in [0, 1]; 1 means that the same entries are on top, in whatever order.
     """
     if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
         shapes = [list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__ for maps in (before, after)]
@@ -65,10 +70,11 @@ def lrp_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
 
 
 def unrelated_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
-    """Return the score that unrelated maps get: that of each clean map with the attacked map of the next image.
+    """Return the score that unrelated maps get: that of each clean map with the attacked map of another image.
 
-    It is far from zero: maps of centred images share their empty borders. A robustness means something only above
-    this line.
+    Random maps score ``top_percent`` on average; maps of images with a common layout, whose ink lies in the same
+    places, score more. A robustness means something only above this line. The other image is the one before it in the
+    batch, of any class: give the images in random order.
 
     Args:
         before, after, top_percent: as for :func:`lrp_robustness`; at least 2 images.
