@@ -191,14 +191,16 @@ def test_the_answer_is_that_of_the_most_samples_whatever_the_order():
 def test_images_whose_prediction_stays_are_told_apart():
     scores = np.linspace(0.3, 0.6, 20)
     table = made_up(scores, np.where(np.arange(20) < 12, scores + 0.1, scores - 0.1))
-    assert "keep the right prediction" not in answer(table)  # all of them do
+    assert "before and after the attack" not in answer(table)  # all images are such
     table.loc[(table["model"] == "10 samples") & (table["image"] >= 12), "attacked_class"] = 1
     assert (
-        "On the 12 images where all models keep the right prediction under attack, the difference is +0.100"
+        "On 12 of them both models predict rightly before and after the attack; there the difference is +0.100"
         in answer(table)
     )
     table.loc[table["image"] >= 5, "clean_class"] = 1
-    assert "On only 5 of these images" in answer(table)
+    assert "On 5 of them both models predict rightly before and after the attack: too few" in answer(table)
+    single = table[table["model"] == "deterministic"].assign(model="1 sample", attacked_class=1)
+    assert "On 5 of them" in answer(pd.concat([table, single]))  # a third model's failures do not count
     assert experiments.surviving(table)["image"].unique().tolist() == [0, 1, 2, 3, 4]
 
 

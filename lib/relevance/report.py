@@ -208,19 +208,13 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
         f"{means[baseline]:.3f}, a difference of {interval(raw)} over {raw.n_images} images; measured as the excess over "
         f"unrelated maps, it is {interval(excess)}."
     ]
-    survivors = experiments.surviving(scores)
+    survivors = experiments.surviving(scores[scores["model"].isin([baseline, most])])
     n_survivors = survivors["image"].nunique()
+    where = f"On {n_survivors} of them both models predict rightly before and after the attack"
     if n_survivors < FEW_IMAGES:
-        text.append(
-            f"On only {n_survivors} of these images do all models keep the right prediction under attack: too few to say "
-            "whether the reasons stay where the prediction does."
-        )
+        text.append(f"{where}: too few to say whether the reasons stay where the prediction does.")
     elif n_survivors < raw.n_images:
-        kept = difference(survivors, baseline, most)
-        text.append(
-            f"On the {n_survivors} images where all models keep the right prediction under attack, the difference is "
-            f"{interval(kept)}."
-        )
+        text.append(f"{where}; there the difference is {interval(difference(survivors, baseline, most))}.")
     if by_size[fewest] == 1 and fewest != most:
         single = difference(scores, fewest, most)
         own = {1: "more", -1: "less", 0: "not distinguishably more or less"}[
