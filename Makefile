@@ -11,15 +11,11 @@ DATASET ?=
 CHAPTER ?=
 PARAMETERS ?=
 
-# Chapters run in their own folders, in kernels: a relative path would mean something else there.
-ifneq ($(strip $(RELEVANCE_DATA)),)
-export RELEVANCE_DATA := $(abspath $(RELEVANCE_DATA))
-endif
-
 .PHONY: book chapter test lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
-	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)")
+	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
+	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") $(PARAMETERS)
 
 chapter: $(INSTALLED) ## execute one chapter: CHAPTER=method/lrp-robustness PARAMETERS="epsilon=0.1 n_images=50"
 	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") \
@@ -32,14 +28,14 @@ test: $(INSTALLED) ## lint, type check, and run the tests
 	$(PY) -m pytest
 
 lab: $(INSTALLED) ## open the chapters as notebooks in JupyterLab
-	JUPYTER_CONFIG_PATH=$(CURDIR)/.jupyter $(VENV)/bin/jupyter lab --notebook-dir=. book/index.md
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. book/index.md
 
 format: $(INSTALLED) ## put the code into the project's format
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
 lock: ## resolve the dependencies anew (needs uv)
-	$(or $(wildcard $(PY)),python3) requirements/lock.py
+	python3 requirements/lock.py
 
 clean: ## remove what was built: notebooks, pages, caches
 	rm -rf _build .pytest_cache .mypy_cache .ruff_cache .hypothesis
@@ -50,6 +46,6 @@ distclean: clean ## remove the virtual environment too
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(INSTALLED): pyproject.toml $(wildcard requirements/*.txt) requirements/install.sh
+$(INSTALLED): $(wildcard requirements/*.txt) requirements/install.sh
 	@requirements/install.sh $(VENV)
 	@touch $@

@@ -9,9 +9,13 @@ die() { say "make: $*"; exit 1; }
 
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 python=
-for candidate in ${PYTHON:-python3 python3.14 python3.13 python3.12 python3.11}; do
-    if new_enough "$candidate"; then python=$candidate; break; fi
-done
+if [ -n "${PYTHON:-}" ]; then
+    if new_enough "$PYTHON"; then python=$PYTHON; fi
+else
+    for candidate in python3 python3.14 python3.13 python3.12 python3.11; do
+        if new_enough "$candidate"; then python=$candidate; break; fi
+    done
+fi
 [ -n "$python" ] || die "the Python found as '${PYTHON:-python3}' is missing or older than 3.11; set PYTHON to one that is 3.11 or later."
 
 uv=$(command -v uv || true)
@@ -19,14 +23,14 @@ if [ -z "$uv" ]; then
     uv=.uv/bin/uv
     if [ ! -x "$uv" ]; then
         say "uv is not installed; pip puts it into .uv"
-        pip="$python -m pip"
-        if ! $pip --version >/dev/null 2>&1; then
+        pip=$python
+        if ! "$pip" -m pip --version >/dev/null 2>&1; then
             # A Python without pip may still be able to make an environment that has it.
             "$python" -m venv .uv/pip >/dev/null 2>&1 ||
                 die "neither uv nor pip is installed for $python; install one of them (Debian: apt install python3-pip)."
-            pip=.uv/pip/bin/pip
+            pip=.uv/pip/bin/python
         fi
-        $pip install --quiet --disable-pip-version-check --root-user-action ignore --require-hashes \
+        "$pip" -m pip install --quiet --disable-pip-version-check --root-user-action ignore --require-hashes \
             --target .uv --upgrade -r "$here/uv.txt"
     fi
 fi
@@ -47,7 +51,7 @@ log=$venv/torch-cpu.log
 if ! has_gpu && locked -r "$here/torch-cpu.txt" 2>"$log"; then
     say "installed, with torch's CPU build"
 else
-    has_gpu || say "no CPU build of torch is on offer here ($log), so the CUDA build is installed: several GB, works without a GPU"
+    has_gpu || say "torch's CPU build could not be installed ($log says why); the CUDA build is: several GB, works without a GPU"
     locked -r "$here/torch.txt"
 fi
 install --quiet --no-build-isolation --editable .

@@ -11,6 +11,7 @@ It also writes environment.yml, for conda users: the same direct dependencies in
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -26,7 +27,7 @@ def compiled(source: str, *options: str) -> list[str]:
     command = ["uv", "pip", "compile", "--quiet", "--universal", "--generate-hashes", "--no-annotate", "--no-header"]
     done = subprocess.run(
         [*command, "--no-emit-index-url", "--no-emit-find-links", *options, source],
-        cwd=HERE.parent, check=True, capture_output=True, text=True,
+        cwd=HERE.parent, check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
     return [block.rstrip() for block in re.split(r"\n(?=[a-zA-Z])", done.stdout.strip())]
 
@@ -41,11 +42,17 @@ def cpu_build(torch: str) -> list[str]:
     assert version is not None
     pin = f"torch=={version.group(1)}+cpu"
     folder = HERE.parent / "_build" / "lock"
+    shutil.rmtree(folder, ignore_errors=True)
     done = subprocess.run(
         ["python3", "-m", "pip", "download", "--quiet", "--no-deps", "--dest", str(folder), pin], check=False
     )
     if done.returncode:
-        return (HERE / "torch-cpu.txt").read_text().removeprefix(HEADER).strip().splitlines()
+        kept = (HERE / "torch-cpu.txt").read_text().removeprefix(HEADER).strip()
+        if not kept.startswith(f"{pin} "):
+            raise SystemExit(
+                f"make lock: pip is not offered {pin}, and torch-cpu.txt has another version; delete it there."
+            )
+        return kept.splitlines()
     hashes = subprocess.run(
         ["python3", "-m", "pip", "hash", *map(str, folder.glob("torch-*.whl"))],
         check=True, capture_output=True, text=True,

@@ -39,6 +39,9 @@ def test_fgsm_steps_along_the_sign_of_the_predictive_gradient(dense_posterior, s
     assert attacked.min() >= 0
     assert attacked.max() <= 1
     assert (attacked - some_images).abs().max() <= 0.1 + 1e-12
+    far = attacks.fgsm(dense_posterior, some_images, some_labels, epsilon=1)
+    assert set(far.unique().tolist()) == {0, 1}  # clipped at the ends of the range, not before
+    assert torch.equal(attacks.signed_step(some_images, gradient, 0.1), attacked)
 
 
 def test_the_predictive_gradient_is_not_the_mean_of_the_samples_gradients(dense_posterior, some_images, some_labels):

@@ -208,3 +208,33 @@ def test_the_data_folder_is_the_project_s_also_from_a_chapter_s(tmp_path, monkey
     monkeypatch.delenv("RELEVANCE_DATA", raising=False)
     monkeypatch.chdir(tmp_path / "book/method")
     assert datasets.data_root() == tmp_path / "data"
+
+
+def test_images_that_would_lose_something_are_refused(tmp_path):
+    write_folder(tmp_path)
+    Image.new("I;16", (6, 5), 32768).save(tmp_path / "train/ant/9.png")
+    with pytest.raises(ValueError, match=r"9\.png has more than 8 bits a pixel"):
+        datasets.load(str(tmp_path))
+
+
+def test_a_class_without_test_images_is_named(tmp_path):
+    write_folder(tmp_path, parts=("",))
+    (tmp_path / "bee/4.png").unlink()
+    with pytest.raises(ValueError, match="no images of class bee to test"):
+        datasets.load(str(tmp_path))
+
+
+def test_grey_and_colour_halves_go_together(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "test/ant/0.png").write_bytes(png((9, 8, 7), mode="RGB"))
+    data = datasets.load(str(tmp_path))
+    assert data.train_images.shape[1] == data.test_images.shape[1] == 3
+    assert data.test_images[0, :, 0, 0].mul(255).round().tolist() == [9, 8, 7]
+
+
+def test_digits_are_upright(digits):
+    """A one has more ink in the middle column than a zero has; a seven more above than below."""
+    means = torch.stack([digits.test_images[digits.test_labels == label].mean(0)[0] for label in range(10)])
+    assert means[7, :9].sum() > 1.2 * means[7, 19:].sum()
+    left, right = means[7, 14:, :14].sum(), means[7, 14:, 14:].sum()
+    assert left > right  # the foot of a seven leans to the left

@@ -276,3 +276,43 @@ def test_a_figure_of_an_image_that_is_not_there_gets_a_sentence(outcomes, table)
 
 def test_one_image_of_each_class_is_found():
     assert figures.first_of_each_class(torch.tensor([2, 0, 2, 1, 0]), 2) == [1, 3]
+
+
+def test_both_maps_of_a_row_have_the_clean_map_s_scale(outcomes):
+    outcome = outcomes["deterministic"]
+    figure = figures.failed_attack(outcomes, 1)
+    scale = figures._only_top(outcome.before[1], 25).sum(0).abs().max()
+    wanted = figures._only_top(outcome.after[1], 25).sum(0) / scale
+    assert np.allclose(figure.axes[3].images[0].get_array(), wanted)
+
+
+def test_ties_are_drawn_apart_from_what_is_on_top(some_images):
+    maps = torch.zeros(1, 1, 4, 4)
+    maps[0, 0, 0, :2] = torch.tensor([2.0, -1.0])
+    outcome = experiments.Outcome(
+        *(some_images[:1], torch.tensor([0]), some_images[:1], torch.ones(1, 3) / 3, torch.ones(1, 3) / 3, maps, maps),
+        gradient_is_zero=torch.tensor([False]), top_percent=25, n_samples=1,
+    )  # fmt: skip
+    kinds = np.asarray(figures.top_pixels(outcome, 0).axes[2].images[0].get_array())
+    assert (kinds == 3).sum() == 2
+    assert (kinds == 4).sum() == 14
+    assert outcome.lrp_robustness.item() == pytest.approx((2 + 14 * (2 / 14) ** 2) / 4)
+
+
+def test_zero_gradients_are_flagged(dense_posterior, some_images, some_labels, monkeypatch):
+    def gradient(posterior, images, labels):
+        found = torch.ones_like(images)
+        found[2] = 0
+        found[3, 0, 0, 0] = 0
+        return found
+
+    monkeypatch.setattr(attacks, "loss_gradient", gradient)
+    outcome = experiments.attack_and_explain(dense_posterior, some_images, some_labels, SETTINGS)
+    assert outcome.gradient_is_zero.tolist() == [False, False, True, False, False, False]
+
+
+def test_the_ceiling_is_the_score_of_a_map_with_itself(table, outcomes):
+    ceiling = robustness.lrp_robustness(outcomes["5 samples"].before, outcomes["5 samples"].before, 25)
+    assert table.loc[table["model"] == "5 samples", "ceiling_lrp_robustness"].tolist() == ceiling.tolist()
+    excess = table["lrp_robustness"] - table["unrelated_lrp_robustness"]
+    assert np.allclose(table["excess_lrp_robustness"], excess)

@@ -192,3 +192,20 @@ def test_bad_input_gets_a_sentence(dense_posterior, some_images, some_labels, ch
 def test_a_bad_stabiliser_gets_a_sentence(epsilon):
     with pytest.raises(ValueError, match="epsilon is .*; it must be a finite number at least 0"):
         Epsilon(epsilon)
+
+
+def test_without_a_stabiliser_a_silent_neuron_passes_nothing_on():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3, bias=False), nn.ReLU(), nn.Linear(3, 2, bias=False)).double()
+    maps = explanations.lrp(
+        Posterior.of(network), torch.zeros(1, 1, 2, 2, dtype=torch.float64), torch.tensor([0]), rule=Epsilon(0)
+    )
+    assert torch.equal(maps, torch.zeros_like(maps))
+
+
+def test_images_are_cut_without_a_trace(dense_posterior, some_images, some_labels, monkeypatch):
+    whole = [explanations.lrp(dense_posterior, some_images, some_labels, per_sample=each) for each in (False, True)]
+    monkeypatch.setattr(sys.modules["relevance.explanations.lrp"], "IMAGES_AT_ONCE", 4)
+    cut = [explanations.lrp(dense_posterior, some_images, some_labels, per_sample=each) for each in (False, True)]
+    assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(whole, cut, strict=True))
+    with pytest.raises(ValueError, match=r"target has shape \[2\]; it must have shape \[6\]"):
+        explanations.gradient(dense_posterior, some_images, some_labels[:2])

@@ -267,3 +267,73 @@ def test_a_network_that_does_not_fit_gets_a_sentence(tiny_data):
         inference.sgd(networks.fully_connected((1, 5, 5), 4, 3), tiny_data, progress=False)
     with pytest.raises(ValueError, match=r"it must give \[2, 3\]"):
         inference.sgd(networks.fully_connected((1, 4, 4), 4, 2), tiny_data, progress=False)
+
+
+def test_acceptance_is_drawn_not_decided():
+    """From one state, a proposal of acceptance a is accepted in a share a of many tries."""
+
+    def energy(position):
+        return State(position, 0.5 * position**2, position)
+
+    state = energy(torch.tensor([1.0], dtype=torch.float64))
+    generator = torch.Generator().manual_seed(0)
+    draws = [transition(energy, state, 1.9, 1, generator) for _ in range(4000)]
+    accepted = torch.tensor([draw.accepted for draw in draws]).double()
+    expected = torch.tensor([draw.acceptance for draw in draws])
+    middle = (expected > 0.3) & (expected < 0.7)
+    assert middle.sum() > 200
+    assert accepted[middle].mean().item() == pytest.approx(expected[middle].mean().item(), abs=0.08)
+    assert accepted.mean().item() == pytest.approx(expected.mean().item(), abs=0.03)
+
+
+def test_every_chain_has_a_solution_of_its_own_to_start_from(small_network, tiny_data, hmc_settings):
+    given = hmc_settings | {"n_samples": 2, "warmup": 0, "n_chains": 2, "step_size": 1e-9, "adapt": False}
+    weights = inference.hmc(small_network, tiny_data, **given, seed=4).samples["1.weight"]
+    for sample, seed in zip(weights, (4, 5), strict=True):
+        wanted = inference.sgd(small_network, tiny_data, progress=False, seed=seed).samples["1.weight"][0]
+        assert torch.allclose(sample, wanted, atol=1e-5)
+
+
+def test_training_with_dropout_is_reproducible_and_keeps_torch_s_state(tiny_data):
+    network = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 3)
+    )
+    state = torch.get_rng_state()
+    first, again = (inference.sgd(network, tiny_data, epochs=2, progress=False).samples["1.weight"] for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_sgd_shuffles(small_network, tiny_data):
+    from dataclasses import replace
+
+    order = torch.arange(90).flip(0)
+    turned = replace(tiny_data, train_images=tiny_data.train_images[order], train_labels=tiny_data.train_labels[order])
+    seen = []
+    for data in (tiny_data, turned):
+        history = inference.sgd(small_network, data, epochs=1, batch_size=10, progress=False).record["history"]
+        seen.append(history["loss"][0])
+    # Without shuffling, one set would be the other backwards; with it, both are only other random orders. Either way
+    # the losses differ, so what is asked is that the batches are not the file's own.
+    model = common.initialised(small_network, tiny_data, seed=0)
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-3)
+    total = 0.0
+    for images, labels in zip(tiny_data.train_images.split(10), tiny_data.train_labels.split(10), strict=True):
+        optimiser.zero_grad()
+        loss = functional.cross_entropy(model(images), labels)
+        loss.backward()
+        optimiser.step()
+        total += loss.item() / 9
+    assert abs(seen[0] - total) > 1e-5
+    assert seen[0] != seen[1]
+
+
+def test_the_convergence_check_is_the_one_that_the_book_states():
+    assert diagnostics.RHAT_LIMIT == 1.05
+
+
+def test_an_unknown_setting_lists_the_known_ones(small_network, tiny_data):
+    with pytest.raises(ValueError, match="'epoch' is not a setting here; it may be one of: epochs, learning_rate"):
+        inference.sgd(small_network, tiny_data, epoch=3)
+    with pytest.raises(ValueError, match="adapt is 'no'; it must be True or False"):
+        inference.hmc(small_network, tiny_data, adapt="no")

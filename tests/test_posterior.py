@@ -9,6 +9,7 @@ from torch.func import functional_call
 
 from relevance import networks
 from relevance import posterior as posterior_module
+from relevance.device import chosen_device
 from relevance.posterior import Posterior
 
 
@@ -149,3 +150,50 @@ def test_bad_networks_get_a_sentence():
         networks.fully_connected((1, 28, 28), hidden=0)
     with pytest.raises(ValueError, match="architecture is 'transformer'"):
         networks.build({"architecture": "transformer"})
+
+
+def test_accuracy_needs_a_label_for_each_image(dense_posterior, some_images):
+    for labels in (torch.tensor([0]), torch.zeros(6, 1, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"it must have shape \[6\]"):
+            dense_posterior.accuracy(some_images, labels)
+    with pytest.raises(ValueError, match="the number of images is 0"):
+        dense_posterior.accuracy(some_images[:0], torch.zeros(0, dtype=torch.int64))
+
+
+def test_images_of_another_precision_get_a_sentence(dense_posterior, some_images):
+    with pytest.raises(ValueError, match=r"images are torch.float32 on cpu; the posterior computes in torch.float64"):
+        dense_posterior.predict(some_images.float())
+
+
+def test_what_happens_to_the_network_later_changes_nothing(some_images):
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2)).double().eval()
+    posterior = Posterior.of(network)
+    before = posterior.logits(some_images)
+    network[0].running_mean += 3
+    network.train()
+    assert torch.equal(posterior.logits(some_images), before)
+    assert torch.equal(posterior[:1].logits(some_images), before)
+
+
+def test_statistics_of_batch_norm_are_saved_too(tmp_path, some_images):
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 2)).double()
+    network[0].running_mean += 3
+    posterior = Posterior.of(network)
+    posterior.save(tmp_path / "one")
+    fresh = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 2)).double()
+    back = Posterior.load(tmp_path / "one", fresh)
+    assert torch.equal(back.logits(some_images), posterior.logits(some_images))
+    assert fresh[0].running_mean.item() == 0
+    without = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten(), nn.Linear(16, 2)).double()
+    with pytest.raises(ValueError, match="does not fit the network: their buffers"):
+        Posterior.load(tmp_path / "one", without)
+
+
+def test_devices_are_named_or_refused(monkeypatch):
+    assert chosen_device("cpu") == torch.device("cpu")
+    for wanted in ("gpu", "mps", "meta"):
+        with pytest.raises(ValueError, match=f"device is '{wanted}'; it may be cpu, cuda or cuda:N"):
+            chosen_device(wanted)
+    monkeypatch.setenv("RELEVANCE_DEVICE", "cuda:99")
+    with pytest.raises(ValueError, match="RELEVANCE_DEVICE is 'cuda:99', but this machine has"):
+        chosen_device(None)

@@ -9,9 +9,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from relevance import press
-from relevance.chapters import Chapter, ChapterError, read_chapters
-from relevance.press import BookError, Press, print_book
+from relevance import chapters as chapters_module
+from relevance import press, profiles
+from relevance.chapters import BookError, Chapter, ChapterError, read_chapters
+from relevance.press import Press, print_book
 
 PROJECT = Path(__file__).parents[1]
 HEAD = """---
@@ -55,10 +56,9 @@ def book(tmp_path):
 
 def keys(root, **given):
     chapters = read_chapters(root)
-    chosen = press.resolve(root, chapters, given.pop("profile", "quick"), given, None)
+    chosen = profiles.resolve(root, chapters, given.pop("profile", "quick"), given)
     machine = Press(root)
-    machine._fingerprint(chapters, chosen)
-    return {chapter.name: machine.key(chapter, chosen[chapter.name]) for chapter in chapters}
+    return {chapter.name: machine.inputs(chapter, chosen[chapter.name]) for chapter in chapters}
 
 
 def test_chapters_are_those_of_the_toc_that_have_code(book):
@@ -101,7 +101,9 @@ def test_a_missing_chapter_gets_a_sentence(book):
         ({"chapter": "one", "parameters": {"size": 2.5}}, "it must be a whole number"),
         ({"chapter": "one", "parameters": {"size": True}}, "it must be a whole number"),
         ({"chapter": "one", "parameters": {"names": ["a", 1]}}, "it must be a list such as"),
-        ({"parameters": {"size": 2}}, "PARAMETERS are for a single chapter"),
+        ({"parameters": {"size": 2}}, "parameters were given for the whole book"),
+        ({"chapter": "one", "common": {"colour": 1}}, "chapter one has no parameter 'colour'"),
+        ({"common": {"dataset": ""}}, "dataset is ''; it may be one of"),
         ({"common": {"dataset": "nowhere"}}, "dataset is 'nowhere'; it may be one of: cifar10, digits"),
     ],
 )  # fmt: skip
@@ -122,7 +124,7 @@ def test_profiles_may_name_only_what_there_is(book):
 
 def test_parameters_go_from_defaults_over_profile_to_what_is_given(book):
     chapters = read_chapters(book)
-    chosen = press.resolve(book, chapters, "other", {"share": 1}, None)
+    chosen = profiles.resolve(book, chapters, "other", {"share": 1})
     assert [chosen[name]["size"] for name in ("one", "two")] == [7, 8]
     assert chosen["one"]["share"] == 1
     assert chosen["one"]["dataset"] == "digits"
@@ -153,13 +155,25 @@ def test_all_that_a_chapter_depends_on_counts_as_change(book, monkeypatch, tmp_p
     assert len(set(seen)) == len(seen)
 
 
-def test_changed_data_count_as_change(book, monkeypatch, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("pictures")
+def test_changed_data_count_as_change(book, tmp_path_factory):
+    folder, elsewhere = tmp_path_factory.mktemp("pictures"), tmp_path_factory.mktemp("elsewhere")
     (folder / "a").mkdir()
     (folder / "a/1.png").write_bytes(b"1")
-    before = keys(book, dataset=str(folder))
+    (folder / "b").symlink_to(elsewhere)  # followed, as by the reader
+    seen = [keys(book, dataset=str(folder))["one"]]
     (folder / "a/1.png").write_bytes(b"2")
-    assert keys(book, dataset=str(folder)) != before
+    seen.append(keys(book, dataset=str(folder))["one"])
+    (folder / "a/1.png").rename(folder / "a/2.png")
+    seen.append(keys(book, dataset=str(folder))["one"])
+    (elsewhere / "3.png").write_bytes(b"3")
+    seen.append(keys(book, dataset=str(folder))["one"])
+    assert len(set(seen)) == 4
+
+
+def test_what_is_installed_counts_as_change(book, monkeypatch):
+    before = keys(book)
+    monkeypatch.setattr("relevance.digests.distributions", lambda: [])
+    assert keys(book)["one"] != before["one"]
 
 
 def executed(root, name):
@@ -195,6 +209,12 @@ def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up
     assert page == book / "_build/html/index.html"
     assert "mended" in (book / "_build/html/book/two.html").read_text()
     assert not (book / "_build/failed/two.ipynb").exists()
+
+    # A page that was lost is rendered again.
+    (book / "_build/html/book/one.html").unlink()
+    print_book(book)
+    assert (book / "_build/html/book/one.html").exists()
+    capsys.readouterr()
 
     # Nothing changed: nothing is executed, nothing is rendered.
     before = page.stat().st_mtime_ns
@@ -235,24 +255,97 @@ def test_the_command_line_says_what_is_wrong_and_fails(book):
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.strip() == "make book: profile is 'huge'; it may be one of: other, quick."
+    assert done.stderr.strip() == "make: profile is 'huge'; it may be one of: other, quick."
     with pytest.raises(BookError, match="a parameter is given as 'size'; it must be name=value"):
-        press._assignments(["size"])
+        profiles.assignments(["size"])
 
 
-def test_half_a_notebook_is_not_a_finished_one(book):
-    chapter = read_chapters(book)[0]
-    path = book / "x.ipynb"
-    notebook = nbformat.v4.new_notebook()
-    nbformat.write(notebook, path)
-    assert not chapter.is_executed(path)
-    notebook.metadata["relevance"] = {"finished": "two"}
-    nbformat.write(notebook, path)
-    assert not chapter.is_executed(path)
-    notebook.metadata["relevance"] = {"finished": "one"}
-    nbformat.write(notebook, path)
-    assert chapter.is_executed(path)
-    assert not chapter.is_executed(book / "nowhere.ipynb")
+def test_only_a_notebook_as_it_was_written_is_finished(book):
+    page = print_book(book, chapter="one")
+    chapter, key = read_chapters(book)[0], page.stem
+    assert chapter.is_executed(page, key)
+    assert not chapter.is_executed(page, "another key")
+    assert not read_chapters(book)[1].is_executed(page, key)
+    assert not chapter.is_executed(book / "nowhere.ipynb", key)
+    text = page.read_text()
+    page.write_text(text.replace("size is 3", "size is 9"))
+    assert not chapter.is_executed(page, key)
+    page.write_text(text[:-20])
+    assert not chapter.is_executed(page, key)
+
+
+def test_a_chapter_that_is_edited_while_it_waits_is_not_served_as_the_new_one(book, monkeypatch):
+    real = press.execute
+
+    def edit_and_execute(chapter, *arguments, **options):
+        real(chapter, *arguments, **options)
+        chapter.path.write_text(chapter_text("One", "print('new')"))
+
+    monkeypatch.setattr(press, "execute", edit_and_execute)
+    with pytest.raises(BookError, match="was changed while it was executed, so its result is not kept"):
+        print_book(book, chapter="one")
+    assert not list((book / "_build/executed").rglob("*.ipynb"))
+    monkeypatch.undo()
+    assert text_of(nbformat.read(print_book(book, chapter="one"), 4)) == "new\n"
+
+
+def test_two_builds_of_one_book_do_not_meet(book):
+    with press._alone(book), pytest.raises(BookError, match="another build of the book in .* is running"):
+        print_book(book)
+
+
+def test_an_unfinished_execution_leaves_no_finished_notebook(book, monkeypatch):
+    def die(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(chapters_module.nbformat, "write", die)  # killed while the result is being written
+    with pytest.raises(KeyboardInterrupt):
+        print_book(book, chapter="one")
+    assert not list((book / "_build/executed").rglob("*.ipynb"))
+
+
+def test_old_versions_are_pruned_and_the_newest_kept(book, monkeypatch):
+    monkeypatch.setattr(press, "KEPT_VERSIONS", 2)
+    pages = [print_book(book, chapter="one", parameters={"size": size}) for size in (1, 2, 3)]
+    assert [page.exists() for page in pages] == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("3", 3), ("1e-3", 0.001), ("true", True), ("None", None), ("[1, 10]", [1, 10]), ("['a']", ["a"]), ("abc", "abc"),
+     ("010", "010"), ("1:30", "1:30"), ("[1,", "[1,"), ("", ""), ("@x", "@x")],
+)  # fmt: skip
+def test_values_are_read_as_they_are_written(text, value):
+    assert profiles.assignments([f"x={text}"]) == {"x": value}
+    assert type(profiles.assignments([f"x={text}"])["x"]) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("_toc.yml", "a: [", "_toc.yml cannot be read"),
+        ("_toc.yml", "", "names no chapter with code"),
+        ("book/profiles/quick.yml", "a: [", "profile quick is not YAML"),
+        ("book/profiles/quick.yml", "[1]", "profile quick is \\[1\\]; it must be names with values"),
+        ("book/profiles/quick.yml", "common: [a]", "section common of profile quick is \\['a'\\]"),
+        ("book/profiles/quick.yml", "chapters: {one: [1]}", "chapter one of profile quick is \\[1\\]"),
+        (
+            "book/one.md",
+            chapter_text("One", "1", parameters="size = ="),
+            "the parameters cell of chapter one is not Python",
+        ),
+        ("book/one.md", chapter_text("One", "1", parameters="size = {1}"), "has the line 'size = .1.'"),
+    ],
+)
+def test_a_file_that_is_not_what_it_should_be_gets_a_sentence(book, file, text, message):
+    (book / file).write_text(text)
+    with pytest.raises(BookError, match=message):
+        print_book(book)
+
+
+def test_a_page_of_text_may_show_code(book):
+    (book / "book/index.md").write_text("# Start\n\n```python\nprint(1)\n```\n")
+    assert [chapter.name for chapter in read_chapters(book)] == ["one", "two"]
 
 
 def test_a_chapter_outside_the_press_is_the_same_chapter(book):

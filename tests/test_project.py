@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from relevance import press
+from relevance import profiles
 from relevance.chapters import read_chapters
 
 ROOT = Path(__file__).parents[1]
@@ -89,12 +89,12 @@ def chapters():
 
 def test_every_profile_fits_every_chapter():
     for profile in sorted((ROOT / "book/profiles").glob("*.yml")):
-        chosen = press.resolve(ROOT, chapters(), profile.stem, {}, None)
+        chosen = profiles.resolve(ROOT, chapters(), profile.stem, {})
         assert len(chosen) == len(chapters()) >= 3
 
 
 def test_the_chapters_defaults_are_the_quick_profile():
-    chosen = press.resolve(ROOT, chapters(), "quick", {}, None)
+    chosen = profiles.resolve(ROOT, chapters(), "quick", {})
     assert chosen == {chapter.name: chapter.parameters for chapter in chapters()}
 
 

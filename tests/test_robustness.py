@@ -90,6 +90,7 @@ def test_unrelated_pairs_are_never_of_one_image():
     maps = torch.eye(4)
     assert robustness.lrp_robustness(maps, maps, 25).tolist() == [1] * 4
     assert robustness.unrelated_robustness(maps, maps, 25).tolist() == [0] * 4
+    assert robustness.unrelated_robustness(maps, maps.roll(-1, dims=0), 25).tolist() == [1] * 4  # the one before it
 
 
 def test_softmax_robustness_is_one_minus_the_largest_change():
@@ -144,3 +145,8 @@ def test_no_difference_is_no_direction():
     assert (found.mean, found.p_value, found.effect, found.direction) == (0, 1, 0, 0)
     with pytest.raises(ValueError, match="the same 2 or more images"):
         robustness.paired_difference(scores, scores[:5])
+
+
+def test_scores_that_are_no_numbers_get_a_sentence():
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        robustness.paired_difference(torch.tensor([0.1, float("nan")]), torch.tensor([0.1, 0.2]))

@@ -1,4 +1,7 @@
-"""What every page promises: each picture has a text for those who cannot see it, and no other host is asked."""
+"""What every page promises: each picture has a text for those who cannot see it, and no other host is asked.
+
+What markup and styles ask for is read here; what scripts ask for is seen only by a browser (tests/pages).
+"""
 
 from __future__ import annotations
 
@@ -43,9 +46,13 @@ class _Page(HTMLParser):
         if tag == "link" and LINKS_THAT_FETCH & set((given.get("rel") or "").lower().split()):
             names = ("href",)
         for name in names:
-            for address in (given.get(name) or "").split(","):
-                if is_external(address.strip()):
-                    self.problems.append(f"<{tag} {name}> asks another host: {address.strip()}")
+            value = given.get(name) or ""
+            # A srcset lists several, each with its size; any other attribute has one address, commas and all.
+            for address in (
+                [part.split()[0] for part in value.split(", ") if part] if name == "srcset" else [value.strip()]
+            ):
+                if is_external(address):
+                    self.problems.append(f"<{tag} {name}> asks another host: {address}")
         self._check_css(given.get("style") or "")
         if tag == "img" and not _says_something(given.get("alt"), given.get("src") or ""):
             self.problems.append(f"a picture has no alt text: {(given.get('src') or '')[:80]}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import json
 import logging
 import os
 import tempfile
@@ -25,11 +26,18 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
+from relevance.digests import digest
+
 TAG = "parameters"
+SEAL = "relevance"
 
 
-class ChapterError(Exception):
-    """A chapter cannot be read or executed; the message is what the reader is told."""
+class BookError(Exception):
+    """The book cannot be printed; the message is what the reader is told."""
+
+
+class ChapterError(BookError):
+    """A chapter cannot be read or executed."""
 
 
 @dataclass(frozen=True)
@@ -45,14 +53,25 @@ class Chapter:
     path: Path
 
     @cached_property
+    def source(self) -> str:
+        """The text of the file, read once: what is executed is what counts as the source."""
+        try:
+            return self.path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ChapterError(f"chapter {self.name} cannot be read: {error}.") from None
+
+    @cached_property
     def notebook(self) -> NotebookNode:
         """The source as a notebook without outputs."""
-        return jupytext.read(self.path)
+        try:
+            return jupytext.reads(self.source, fmt="md:myst")
+        except Exception as error:  # jupytext and its YAML parser raise many kinds
+            raise ChapterError(f"chapter {self.name} is not a MyST notebook: {error}") from error
 
     @property
     def has_code(self) -> bool:
         """Whether there is anything to execute; a page of text alone is rendered as it is."""
-        return any(cell.cell_type == "code" for cell in self.notebook.cells)
+        return "```{code-cell}" in self.source
 
     @cached_property
     def parameters(self) -> dict[str, Any]:
@@ -70,13 +89,22 @@ class Chapter:
                 "which assigns the defaults."
             )
         defaults: dict[str, Any] = {}
-        for statement in ast.parse(cells[0].source).body:
+        try:
+            statements = ast.parse(cells[0].source).body
+        except SyntaxError as error:
+            raise ChapterError(f"the parameters cell of chapter {self.name} is not Python: {error}") from None
+        for statement in statements:
             try:
-                if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+                if not isinstance(statement, ast.Assign):
                     raise ValueError
                 (target,) = statement.targets
-                defaults[ast.unparse(target)] = ast.literal_eval(statement.value)
-            except ValueError:
+                if not isinstance(target, ast.Name):
+                    raise ValueError
+                value = ast.literal_eval(statement.value)
+                if json.loads(json.dumps(value)) != value:  # what papermill and the digest can carry
+                    raise ValueError
+                defaults[target.id] = value
+            except (ValueError, TypeError):
                 raise ChapterError(
                     f"the parameters cell of chapter {self.name} has the line {ast.unparse(statement)!r}; each line "
                     "must give one name a literal value, such as epsilon = 0.2; derived values come after the cell."
@@ -102,14 +130,14 @@ class Chapter:
                 )
         return {**known, **given}
 
-    def is_executed(self, path: Path) -> bool:
-        """Whether ``path`` holds this chapter's notebook, wholly executed."""
+    def is_executed(self, path: Path, key: str) -> bool:
+        """Whether ``path`` holds this chapter's notebook, wholly executed under ``key``, just as it was written."""
         try:
             notebook = nbformat.read(path, as_version=4)
-            nbformat.validate(notebook)
+            seal = notebook.metadata.pop(SEAL)
         except Exception:  # damaged in whatever way: it is recomputed
             return False
-        return notebook.metadata.get("relevance", {}).get("finished") == self.name
+        return seal == _seal(self, notebook, key)
 
 
 def read_chapters(root: Path) -> list[Chapter]:
@@ -118,7 +146,11 @@ def read_chapters(root: Path) -> list[Chapter]:
     Raises:
         ChapterError: a chapter's file is missing, or its parameters cell is.
     """
-    toc = yaml.safe_load((root / "_toc.yml").read_text())
+    path = root / "_toc.yml"
+    try:
+        toc = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ChapterError(f"{path} cannot be read: {error}. It lists the chapters of the book.") from None
     chapters = []
     for file in _files(toc):
         chapter = Chapter(file.removeprefix("book/"), root / f"{file}.md")
@@ -127,6 +159,8 @@ def read_chapters(root: Path) -> list[Chapter]:
         if chapter.has_code:
             chapter.parameters  # noqa: B018  # an error here comes before anything is executed
             chapters.append(chapter)
+    if not chapters:
+        raise ChapterError(f"{path} names no chapter with code; there is nothing to execute.")
     return chapters
 
 
@@ -173,6 +207,7 @@ def execute(
     parameters: Mapping[str, Any],
     *,
     target: Path,
+    key: str,
     working: Path,
     failed: Path,
     cwd: Path,
@@ -184,6 +219,7 @@ def execute(
         chapter: what to execute.
         parameters: all of them, already resolved.
         target: appears whole or not at all.
+        key: digest of all that the result depends on; written into it.
         working: holds the notebook while it is executed; on the same file system as ``target``.
         failed: for looking at what went wrong; never rendered.
         cwd: where the chapter's code runs.
@@ -213,10 +249,17 @@ def execute(
         if working.exists():
             working.replace(failed)
         raise ChapterError(_failure(chapter, error)) from error
-    notebook.metadata["relevance"] = {"finished": chapter.name}
-    del notebook.metadata["papermill"]  # paths and times of this machine; the status is in the pages
+    del notebook.metadata["papermill"]  # paths and times of this machine; what matters is in the pages
+    notebook = nbformat.reads(nbformat.writes(notebook), as_version=4)
+    notebook.metadata[SEAL] = _seal(chapter, notebook, key)
     nbformat.write(notebook, working)
     working.replace(target)
+
+
+def _seal(chapter: Chapter, notebook: NotebookNode, key: str) -> dict[str, str]:
+    """Return what ties a finished notebook to its chapter, to what it depends on, and to its own content."""
+    content = json.dumps(notebook, sort_keys=True)
+    return {"chapter": chapter.name, "key": key, "content": digest(content)}
 
 
 def _failure(chapter: Chapter, error: Exception) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from relevance import checks, folders
-from relevance.device import default_device
+from relevance.device import chosen_device
 
 N_DIGITS_TEST = 597
 
@@ -159,9 +159,10 @@ def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable
             parts = [_read_or_download(kind, root, train) for train in (True, False)]
         except Exception as error:  # torchvision raises RuntimeError, OSError, URLError, EOFError, ...
             raise FileNotFoundError(
-                f"The data set {name!r} was not found: {root / files} is missing or damaged, and it could not be "
-                f"downloaded ({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}"
-                "). Set the variable RELEVANCE_DATA to the folder that holds it, or use 'digits', which always works."
+                f"The data set {name!r} could not be read or downloaded: {root / files} is missing or damaged "
+                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}). Delete "
+                "what is damaged, set the variable RELEVANCE_DATA to the folder that holds it, or use 'digits', which "
+                "always works."
             ) from error
         (train_images, train_labels), (test_images, test_labels) = map(_as_tensors, parts)
         return Dataset(
@@ -241,16 +242,13 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
         ValueError: the name is neither a known one nor a folder, or the folder holds no such images.
         FileNotFoundError: the files are not there and cannot be downloaded.
     """
+    _check_name(name)
     where = Path(root) if root is not None else data_root()
-    if isinstance(name, str) and name in READERS:
-        data = READERS[name](where)
-    elif isinstance(name, (str, Path)) and Path(name).is_dir():
-        data = _from_parts(str(name), f"Folder {Path(name).name}", folders.read_folder(Path(name)))
+    if str(name) in READERS:
+        data = READERS[str(name)](where)
     else:
-        raise ValueError(
-            f"dataset is {name!r}; it may be one of: {', '.join(sorted(READERS))}, or a folder of class folders."
-        )
-    target = torch.device(device) if device is not None else default_device()
+        data = _from_parts(str(name), f"Folder {Path(name).name}", folders.read_folder(Path(name)))
+    target = chosen_device(device)
     moved = {
         part: getattr(data, part).to(target) for part in ("train_images", "train_labels", "test_images", "test_labels")
     }
@@ -259,14 +257,22 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
 
 def fingerprint(name: str, root: str | Path | None = None) -> str:
     """Return a digest of the files that ``load(name)`` reads, so that a change of the data can be noticed."""
+    _check_name(name)
     where = Path(root) if root is not None else data_root()
     places = [where / file for file in FILES[name]] if name in FILES else [Path(name)]
     digest = hashlib.sha256(name.encode())
     for place in places:
-        files = sorted(place.rglob("*")) if place.is_dir() else [place]
-        for file in files:
-            if file.is_file():
-                digest.update(file.relative_to(place.parent).as_posix().encode())
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+        # The readers follow links to folders, so this does too.
+        walked = (Path(folder) / file for folder, _, files in os.walk(place, followlinks=True) for file in files)
+        for path in [place] if place.is_file() else sorted(walked):
+            digest.update(path.relative_to(place.parent).as_posix().encode())
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
     return digest.hexdigest()
+
+
+def _check_name(name: str | Path) -> None:
+    if str(name) not in READERS and not (isinstance(name, (str, Path)) and str(name) and Path(name).is_dir()):
+        raise ValueError(
+            f"dataset is {name!r}; it may be one of: {', '.join(sorted(READERS))}, or a folder of class folders."
+        )

@@ -12,15 +12,27 @@ def default_device() -> torch.device:
 
     Data sets are loaded onto it, and what is computed from them stays there.
     """
-    wanted = os.environ.get("RELEVANCE_DEVICE")
-    if not wanted:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if wanted := os.environ.get("RELEVANCE_DEVICE"):
+        return _device("RELEVANCE_DEVICE", wanted)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def chosen_device(device: torch.device | str | None) -> torch.device:
+    """Return the device that an argument asks for; :func:`default_device` if it is None."""
+    return default_device() if device is None else _device("device", device)
+
+
+def _device(name: str, wanted: torch.device | str) -> torch.device:
     try:
         device = torch.device(wanted)
     except RuntimeError:
-        raise ValueError(f"RELEVANCE_DEVICE is {wanted!r}; it may be cpu, cuda or cuda:N.") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ValueError(f"RELEVANCE_DEVICE is {wanted!r}, but this machine has no CUDA GPU; it may be cpu.")
+        device = None
+    if device is None or device.type not in {"cpu", "cuda"}:
+        raise ValueError(f"{name} is {str(wanted)!r}; it may be cpu, cuda or cuda:N.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise ValueError(
+            f"{name} is {str(wanted)!r}, but this machine has {torch.cuda.device_count()} CUDA GPUs; it may be cpu."
+        )
     return device
 
 

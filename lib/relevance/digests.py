@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from collections.abc import Mapping
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
+
+from relevance.device import default_device
 
 
 def digest(*parts: str) -> str:
@@ -19,9 +23,15 @@ def of_parameters(parameters: Mapping[str, Any]) -> str:
     return digest(json.dumps(parameters, sort_keys=True))
 
 
+def of_installed() -> str:
+    """Return a digest of what computes: Python, the installed packages in their versions, and the device."""
+    packages = sorted(f"{package.name}=={package.version}" for package in distributions())
+    return digest(platform.python_version(), str(default_device()), *packages)
+
+
 def of_files(folder: Path, pattern: str) -> str:
     """Return a digest of the names and the contents of the files below ``folder`` that match ``pattern``."""
-    files = sorted(path for path in folder.rglob(pattern) if path.is_file())
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file() and "__pycache__" not in path.parts)
     return digest(
         *(
             part

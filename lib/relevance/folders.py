@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tarfile
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
@@ -76,20 +76,32 @@ def _by_class(folder: Path) -> dict[str, list[Any]]:
 def _pixels(source: Path | IO[bytes], name: str) -> np.ndarray:
     try:
         with Image.open(source) as image:
-            grey = image.mode in {"1", "L", "I", "I;16", "F"}
-            return np.asarray(image.convert("L" if grey else "RGB"))
+            if image.mode.startswith(("I", "F")):
+                raise ValueError(f"The image {name} has more than 8 bits a pixel; convert it to 8 bits.")
+            return np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"The image {name} cannot be read ({error}); replace it or take it away.") from None
 
 
-def _assemble(place: Path, train: Mapping[str, Iterable[Any]], test: Mapping[str, Iterable[Any]], note: str) -> Parts:
+def _assemble(place: Path, train: Mapping[str, Sequence[Any]], test: Mapping[str, Sequence[Any]], note: str) -> Parts:
     classes = tuple(sorted(train))
     if len(classes) < 2 or set(test) != set(train):
         raise ValueError(
             f"{place} holds the class folders {list(classes)} to train and {sorted(test)} to test; it must hold "
             "the same two or more class folders of images in train/ and test/, or class folders alone."
         )
+    for label in classes:
+        for part, files in (("train", train[label]), ("test", test[label])):
+            if not files:
+                raise ValueError(
+                    f"{place} has no images of class {label} to {part}; without train/ and test/, each class folder must "
+                    f"have at least {TEST_EVERY} images."
+                )
     (train_images, train_labels), (test_images, test_labels) = (_stack(place, classes, part) for part in (train, test))
+    if {train_images.shape[1], test_images.shape[1]} == {1, 3}:  # one half is grey throughout
+        train_images, test_images = (
+            images.expand(-1, 3, -1, -1).contiguous() for images in (train_images, test_images)
+        )
     if train_images.shape[1:] != test_images.shape[1:]:
         raise ValueError(
             f"{place} has training images of shape {list(train_images.shape[1:])} and test images of shape "
@@ -98,7 +110,7 @@ def _assemble(place: Path, train: Mapping[str, Iterable[Any]], test: Mapping[str
     return Parts(train_images, train_labels, test_images, test_labels, classes, note)
 
 
-def _stack(place: Path, classes: tuple[str, ...], part: Mapping[str, Iterable[Any]]) -> tuple[Tensor, Tensor]:
+def _stack(place: Path, classes: tuple[str, ...], part: Mapping[str, Sequence[Any]]) -> tuple[Tensor, Tensor]:
     arrays: list[np.ndarray] = []
     labels: list[int] = []
     for index, label in enumerate(classes):
@@ -109,7 +121,7 @@ def _stack(place: Path, classes: tuple[str, ...], part: Mapping[str, Iterable[An
         arrays = [array if array.ndim == 3 else np.repeat(array[..., None], 3, axis=-1) for array in arrays]
     sizes = {array.shape for array in arrays}
     if len(sizes) != 1:
-        shown = sorted(f"{size[1]}x{size[0]}" for size in sizes) or ["none"]
+        shown = sorted(f"{size[1]}x{size[0]}" for size in sizes)
         raise ValueError(f"{place} has images of the sizes {', '.join(shown[:5])}; all images must have one size.")
     images = torch.from_numpy(np.stack(arrays))
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)

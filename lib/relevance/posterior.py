@@ -17,9 +17,12 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from relevance import checks, networks
+from relevance.device import chosen_device
 
 # Images times samples in one forward pass: enough to keep the cores busy, little enough to keep memory flat.
 ROWS_AT_ONCE = 2**15
+# In a file, what the network holds beside its parameters, such as the statistics of batch norm.
+BUFFER = "buffer:"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,15 +50,20 @@ class Posterior:
                 f"samples do not fit the network at {', '.join(odd)}: they have {[given.get(name) for name in odd]} "
                 f"after the first dimension; they must have {[wanted.get(name) for name in odd]}."
             )
-        if self.network.training:
-            # A sample of the parameters is one function: dropout is off, batch norm has its running statistics.
-            object.__setattr__(self, "network", copy.deepcopy(self.network).eval())
         lengths = {len(value) for value in self.samples.values()}
         if len(lengths) != 1 or 0 in lengths:
             raise ValueError(
                 f"samples have the lengths {sorted(lengths)}; all parameters must have the same number of samples, "
                 "at least 1."
             )
+        # A copy of its own, in evaluation mode: what is done to the caller's network later changes nothing here.
+        object.__setattr__(self, "network", copy.deepcopy(self.network).eval().requires_grad_(False))
+
+    def _of_samples(self, chosen: slice | Tensor) -> Posterior:
+        """Return a posterior of some samples, sharing the network."""
+        part = copy.copy(self)
+        object.__setattr__(part, "samples", {name: value[chosen] for name, value in self.samples.items()})
+        return part
 
     @classmethod
     def of(cls, network: nn.Module, record: Mapping[str, Any] | None = None) -> Posterior:
@@ -79,7 +87,7 @@ class Posterior:
             if not -len(self) <= index < len(self):
                 raise IndexError(f"sample {index} was asked for; this posterior has {len(self)}, counted from 0.")
             chosen = slice(index, index + 1 or None)
-        return Posterior(self.network, {name: value[chosen] for name, value in self.samples.items()}, self.record)
+        return self._of_samples(chosen)
 
     def thinned(self, n_samples: int) -> Posterior:
         """Return a posterior of ``n_samples`` samples at even distances, so that neighbours in a chain are left out."""
@@ -87,7 +95,7 @@ class Posterior:
         chosen = torch.linspace(0, len(self) - 1, n_samples, device=self.device).round().long()
         if n_samples == 1:
             chosen = chosen.new_tensor([len(self) - 1])
-        return Posterior(self.network, {name: value[chosen] for name, value in self.samples.items()}, self.record)
+        return self._of_samples(chosen)
 
     def __iter__(self) -> Iterator[Posterior]:
         return (self[index] for index in range(len(self)))
@@ -106,6 +114,12 @@ class Posterior:
     def logits(self, images: Tensor) -> Tensor:
         """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W]."""
         checks.image_batch("images", images, self.image_shape)
+        own = next(iter(self.samples.values()))
+        if images.dtype != own.dtype or images.device != own.device:
+            raise ValueError(
+                f"images are {images.dtype} on {images.device}; the posterior computes in {own.dtype} on {own.device}, "
+                "so they must be too."
+            )
         at_once = max(1, ROWS_AT_ONCE // max(1, len(images)))
         return vmap(lambda sample: functional_call(self.network, sample, (images,)), chunk_size=at_once)(self.samples)
 
@@ -122,7 +136,10 @@ class Posterior:
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share of ``images`` whose predicted class is their label, in [0, 1]."""
-        return (self.predict(images).argmax(-1) == labels).double().mean().item()
+        probabilities = self.predict(images)
+        checks.count("the number of images", len(images))
+        labels = checks.class_indices("labels", labels, *probabilities.shape)
+        return (probabilities.argmax(-1) == labels).double().mean().item()
 
     def save(self, path: str | Path) -> None:
         """Write samples and record to ``path`` (safetensors: nothing is pickled). The file appears whole or not."""
@@ -131,6 +148,7 @@ class Posterior:
             "network": json.dumps(getattr(self.network, "settings", {})),
         }
         tensors = {name: value.detach().cpu().contiguous() for name, value in self.samples.items()}
+        tensors |= {BUFFER + name: value.cpu().contiguous() for name, value in self.network.named_buffers()}
         target = Path(path)
         partial = target.with_name(target.name + ".partial")
         safetensors.torch.save_file(tensors, partial, metadata)
@@ -153,20 +171,25 @@ class Posterior:
         Raises:
             ValueError: the file is damaged, or does not fit ``network``, or names no network.
         """
-        from relevance.device import default_device
-
-        target = torch.device(device) if device is not None else default_device()
+        target = chosen_device(device)
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                samples = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
+                tensors = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
             record, settings = (json.loads(metadata.get(part, "{}")) for part in ("record", "network"))
-        except (safetensors.SafetensorError, json.JSONDecodeError) as error:
+        except FileNotFoundError:
+            raise
+        except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}); it must be a file that Posterior.save wrote.") from error
         if network is None and not settings:
             raise ValueError(
                 f"{path} does not say what network its samples belong to; give it as the argument network."
             )
-        if network is None:
-            network = networks.build(settings)
-        return cls(network.to(target), samples, record)
+        fresh = copy.deepcopy(network) if network is not None else networks.build(settings)
+        samples = {name: value for name, value in tensors.items() if not name.startswith(BUFFER)}
+        posterior = cls(fresh.to(target), samples, record)
+        buffers = {name.removeprefix(BUFFER): value for name, value in tensors.items() if name.startswith(BUFFER)}
+        if buffers.keys() != dict(posterior.network.named_buffers()).keys():
+            raise ValueError(f"{path} does not fit the network: their buffers, such as batch norm's, differ.")
+        posterior.network.load_state_dict(buffers, strict=False)
+        return posterior

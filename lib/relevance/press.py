@@ -10,21 +10,23 @@ tables, lock. A page is only ever rendered from finished notebooks, and the rend
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from contextlib import chdir, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import yaml
 from tqdm import tqdm
 
-from relevance import audit, datasets
-from relevance.chapters import Chapter, ChapterError, execute, kernel_sockets, read_chapters
-from relevance.digests import digest, of_files, of_parameters
+from relevance import audit, checks, datasets
+from relevance.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
+from relevance.digests import digest, of_files, of_installed, of_parameters
+from relevance.profiles import assignments, resolve
 
 EXECUTED = Path("_build/executed")
 EXECUTING = Path("_build/executing")
@@ -32,170 +34,139 @@ FAILED = Path("_build/failed")
 STAGE = Path("_build/stage")
 RENDERING = Path("_build/rendering")
 HTML = Path("_build/html")
+MARK = ".digest"
 KEPT_VERSIONS = 6
 LIBRARY = Path(__file__).parent
 
 
-class BookError(Exception):
-    """The book cannot be printed; the message is what the reader is told."""
+class Job(NamedTuple):
+    """A chapter with all that it depends on settled.
 
-
-def profile_parameters(root: Path, profile: str, chapters: Sequence[Chapter]) -> dict[str, dict[str, Any]]:
-    """Read ``book/profiles/<profile>.yml``: chapter name -> parameters.
-
-    The file's ``common`` parameters go to every chapter that has them; those under ``chapters`` to the one named.
-
-    Raises:
-        BookError: the profile, a chapter or a parameter is unknown.
+    Attributes:
+        parameters: all of them.
+        key: digest of all that the result depends on.
+        path: where the executed notebook is kept.
     """
-    folder = root / "book" / "profiles"
-    known = sorted(path.stem for path in folder.glob("*.yml"))
-    if profile not in known:
-        raise BookError(f"profile is {profile!r}; it may be one of: {', '.join(known)}.")
-    content = yaml.safe_load((folder / f"{profile}.yml").read_text()) or {}
-    if odd := sorted(content.keys() - {"common", "chapters"}):
-        raise BookError(f"profile {profile} has the sections {', '.join(odd)}; it may have: common, chapters.")
-    chosen: dict[str, dict[str, Any]] = {chapter.name: {} for chapter in chapters}
-    give_common(chosen, content.get("common") or {}, chapters, f"profile {profile}")
-    for name, parameters in (content.get("chapters") or {}).items():
-        if name not in chosen:
-            raise BookError(f"profile {profile} names the chapter {name!r}; it may be one of: {', '.join(chosen)}.")
-        chosen[name].update(parameters or {})
-    return chosen
 
-
-def give_common(
-    chosen: dict[str, dict[str, Any]], common: Mapping[str, Any], chapters: Sequence[Chapter], who: str
-) -> None:
-    """Add ``common`` parameters to every chapter that has them.
-
-    Raises:
-        BookError: no chapter has one of them.
-    """
-    known = sorted({name for chapter in chapters for name in chapter.parameters})
-    for name, value in common.items():
-        if name not in known:
-            raise BookError(
-                f"{who} sets the parameter {name!r}, which no chapter has; it may be one of: {', '.join(known)}."
-            )
-        for chapter in chapters:
-            if name in chapter.parameters:
-                chosen[chapter.name][name] = value
-
-
-def resolve(
-    root: Path, chapters: Sequence[Chapter], profile: str, common: Mapping[str, Any], single: Mapping[str, Any] | None
-) -> dict[str, dict[str, Any]]:
-    """Return every chapter's whole parameters: defaults, then the profile's, then those given from outside.
-
-    Args:
-        common: given for the whole book, such as the data set.
-        single: given for the only chapter of ``chapters``, if it is only one.
-    """
-    given = profile_parameters(root, profile, chapters)
-    give_common(given, common, chapters, "the command")
-    if single:
-        (chapter,) = chapters
-        given[chapter.name].update(single)
-    return {chapter.name: chapter.resolved(given[chapter.name]) for chapter in chapters}
+    chapter: Chapter
+    parameters: dict[str, Any]
+    key: str
+    path: Path
 
 
 class Press:
-    """Prints the book of one project folder."""
+    """Prints the book of one project folder, which must be the working folder."""
 
     def __init__(self, root: Path, *, jobs: int | None = None) -> None:
-        self.root = root.resolve()
-        self.jobs = jobs or max(1, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2)
-        self.library = of_files(LIBRARY, "*.py")
-        self.lock = of_files(self.root / "requirements", "*.txt")
-        self.recorded = of_files(self.root / "data" / "recorded", "*")
-        self.fingerprints: dict[str, str] = {}
+        self.root = root
+        self.jobs = jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        self.installed = of_installed()
 
-    def key(self, chapter: Chapter, parameters: Mapping[str, Any]) -> str:
-        """Return the digest of all that the executed chapter depends on."""
-        data = self.fingerprints.get(str(parameters.get("dataset", "")), "")
-        source = chapter.path.read_text()
-        return digest(source, of_parameters(parameters), self.library, self.lock, self.recorded, data)
+    def inputs(self, chapter: Chapter, parameters: Mapping[str, Any]) -> str:
+        """Return the digest, now, of all that the executed chapter depends on.
 
-    def executed_path(self, chapter: Chapter, parameters: Mapping[str, Any]) -> Path:
-        """Return where the executed chapter is kept."""
-        return self.root / EXECUTED / chapter.name / f"{self.key(chapter, parameters)}.ipynb"
+        Raises:
+            BookError: there is no such data set.
+        """
+        data = ""
+        if "dataset" in parameters:
+            try:
+                data = datasets.fingerprint(parameters["dataset"])
+            except ValueError as error:
+                raise BookError(str(error)) from None
+        library, lock, recorded = (
+            of_files(LIBRARY, "*.py"),
+            of_files(self.root / "requirements", "*.txt"),
+            of_files(self.root / "data" / "recorded", "*"),
+        )
+        return digest(chapter.source, of_parameters(parameters), library, lock, recorded, data, self.installed)
 
-    def execute(self, chapters: Sequence[Chapter], parameters: Mapping[str, Mapping[str, Any]]) -> None:
+    def plan(self, chapters: Sequence[Chapter], parameters: Mapping[str, dict[str, Any]]) -> list[Job]:
+        """Settle what each chapter depends on; read data sets that unfinished ones need, so that a download is done."""
+        jobs = [self._job(chapter, parameters[chapter.name]) for chapter in chapters]
+        unread = {job.parameters["dataset"] for job in jobs if "dataset" in job.parameters and not job.path.exists()}
+        for name in sorted(unread):
+            try:
+                datasets.load(name, device="cpu")
+            except (ValueError, FileNotFoundError) as error:
+                raise BookError(str(error)) from None
+        return [self._job(job.chapter, job.parameters) for job in jobs] if unread else jobs
+
+    def _job(self, chapter: Chapter, parameters: dict[str, Any]) -> Job:
+        key = self.inputs(chapter, parameters)
+        return Job(chapter, parameters, key, self.root / EXECUTED / chapter.name / f"{key}.ipynb")
+
+    def execute(self, jobs: Sequence[Job]) -> None:
         """Execute the chapters that have changed, side by side.
 
         Raises:
             BookError: chapters failed; the executed ones are kept.
         """
-        self._fingerprint(chapters, parameters)
-        waiting = [chapter for chapter in chapters if not self._is_finished(chapter, parameters[chapter.name])]
-        if waiting:
-            self._prepare_data({str(parameters[chapter.name].get("dataset", "")) for chapter in waiting})
-        waiting = [chapter for chapter in waiting if not self._is_finished(chapter, parameters[chapter.name])]
-        say(f"{len(chapters) - len(waiting)} of {len(chapters)} chapters unchanged, {len(waiting)} to execute.")
-        jobs = min(self.jobs, len(waiting)) or 1
+        waiting = [job for job in jobs if not self._is_finished(job)]
+        say(f"{len(jobs) - len(waiting)} of {len(jobs)} chapters unchanged, {len(waiting)} to execute.")
+        if not waiting:
+            return
+        side_by_side = min(self.jobs, len(waiting))
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
-        threads = str(max(1, self.jobs // jobs))
-        environment = {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "RELEVANCE_PROGRESS": "0"}
-        os.environ.update(environment | {name: os.environ[name] for name in environment if name in os.environ})
+        threads = str(max(1, self.jobs // side_by_side))
+        for name, value in (("OMP_NUM_THREADS", threads), ("MKL_NUM_THREADS", threads), ("RELEVANCE_PROGRESS", "0")):
+            os.environ.setdefault(name, value)
         errors: list[ChapterError] = []
-        with kernel_sockets(), ThreadPoolExecutor(jobs) as pool:
-            futures: dict[Future[None], Chapter] = {
-                pool.submit(self._execute_one, chapter, parameters[chapter.name], position): chapter
-                for position, chapter in enumerate(waiting)
+        with kernel_sockets():
+            pool = ThreadPoolExecutor(side_by_side)
+            futures: dict[Future[None], Job] = {
+                pool.submit(self._execute_one, job, position): job for position, job in enumerate(waiting)
             }
-            for future in as_completed(futures):
-                try:
-                    future.result()
-                    say(f"executed {futures[future].name}")
-                except ChapterError as error:
-                    errors.append(error)
-                    say(f"FAILED   {futures[future].name}")
+            try:
+                for future in as_completed(futures):
+                    name = futures[future].chapter.name
+                    try:
+                        future.result()
+                        say(f"executed {name}")
+                    except ChapterError as error:
+                        errors.append(error)
+                        say(f"FAILED   {name}")
+            finally:
+                # After Ctrl-C nothing that still waits is begun, and nothing that runs is waited for.
+                pool.shutdown(wait=False, cancel_futures=True)
         if errors:
-            kept = len(chapters) - len(errors)
-            raise BookError(
-                "\n\n".join(str(error) for error in errors)
-                + f"\n\nThe book was not printed; what the other {kept} chapter(s) made is kept."
-            )
+            kept = len(jobs) - len(errors)
+            others = f"; what {kept} other chapter(s) made is kept" if kept else ""
+            raise BookError("\n\n".join(map(str, errors)) + f"\n\nThe book was not printed{others}.")
 
-    def _execute_one(self, chapter: Chapter, parameters: Mapping[str, Any], position: int) -> None:
-        target = self.executed_path(chapter, parameters)
-        working, failed = (self.root / folder / f"{chapter.name}.ipynb" for folder in (EXECUTING, FAILED))
-        execute(chapter, parameters, target=target, working=working, failed=failed, cwd=self.root, position=position)
-        versions = sorted(target.parent.glob("*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
+    def _execute_one(self, job: Job, position: int) -> None:
+        working, failed = (self.root / folder / f"{job.chapter.name}.ipynb" for folder in (EXECUTING, FAILED))
+        execute(
+            job.chapter,
+            job.parameters,
+            target=job.path,
+            key=job.key,
+            working=working,
+            failed=failed,
+            cwd=self.root,
+            position=position,
+        )
+        if self.inputs(Chapter(job.chapter.name, job.chapter.path), job.parameters) != job.key:
+            job.path.unlink()
+            raise ChapterError(
+                f"chapter {job.chapter.name}, or the library, the data or the lock, was changed while it was executed, so "
+                "its result is not kept; run it again."
+            )
+        versions = sorted(job.path.parent.glob("*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
         for old in versions[KEPT_VERSIONS:]:
             old.unlink()
 
-    def _is_finished(self, chapter: Chapter, parameters: Mapping[str, Any]) -> bool:
-        path = self.executed_path(chapter, parameters)
-        if not path.exists():
+    def _is_finished(self, job: Job) -> bool:
+        if not job.path.exists():
             return False
-        if chapter.is_executed(path):
-            os.utime(path)
+        if job.chapter.is_executed(job.path, job.key):
+            os.utime(job.path)
             return True
-        say(f"The executed chapter {path.relative_to(self.root)} is damaged; it is executed again.")
-        path.unlink()
+        say(f"The executed chapter {job.path.relative_to(self.root)} is damaged; it is executed again.")
+        job.path.unlink()
         return False
 
-    def _fingerprint(self, chapters: Sequence[Chapter], parameters: Mapping[str, Mapping[str, Any]]) -> None:
-        for chapter in chapters:
-            name = parameters[chapter.name].get("dataset")
-            if name is not None and name not in self.fingerprints:
-                try:
-                    self.fingerprints[name] = datasets.fingerprint(name)
-                except ValueError as error:
-                    raise BookError(str(error)) from None
-
-    def _prepare_data(self, names: set[str]) -> None:
-        """Read each data set once before the chapters do, so that a download happens once and an error comes early."""
-        for name in sorted(names - {""}):
-            try:
-                datasets.load(name, device="cpu")
-            except (ValueError, FileNotFoundError) as error:
-                raise BookError(str(error)) from None
-            self.fingerprints[name] = datasets.fingerprint(name)
-
-    def stage(self, chapters: Sequence[Chapter], parameters: Mapping[str, Mapping[str, Any]]) -> str:
+    def stage(self, jobs: Sequence[Job]) -> str:
         """Lay out what Jupyter Book renders, from finished notebooks only; return the digest of it."""
         stage = self.root / STAGE
         shutil.rmtree(stage, ignore_errors=True)
@@ -204,11 +175,11 @@ class Press:
         )
         for name in ("_config.yml", "_toc.yml"):
             shutil.copy(self.root / name, stage / name)
-        for chapter in chapters:
-            staged = stage / "book" / f"{chapter.name}.ipynb"
-            shutil.copy(self.executed_path(chapter, parameters[chapter.name]), staged)
+        for job in jobs:
+            staged = stage / "book" / f"{job.chapter.name}.ipynb"
+            shutil.copy(job.path, staged)
             staged.with_suffix(".md").unlink()
-        return digest(of_files(stage, "*"), self.lock, self.library)
+        return digest(of_files(stage, "*"), self.installed, of_files(LIBRARY, "*.py"))
 
     def render(self, staged: str) -> None:
         """Render the stage with Jupyter Book, audit the pages, and put the book in its place in one move.
@@ -216,8 +187,9 @@ class Press:
         Raises:
             BookError: Jupyter Book warned or failed, or a page breaks a promise.
         """
-        mark = self.root / HTML / ".digest"
-        if mark.exists() and mark.read_text() == staged:
+        html = self.root / HTML
+        mark = html / MARK
+        if mark.exists() and mark.read_text() == digest(staged, _inventory(html)):
             say("The rendered book is up to date.")
             return
         copy_mathjax(self.root / STAGE / "book" / "_static" / "mathjax")
@@ -234,8 +206,7 @@ class Press:
         pages = rendering / "_build" / "html"
         if problems := audit.problems(pages):
             raise BookError("The pages break a promise:\n  " + "\n  ".join(problems))
-        (pages / ".digest").write_text(staged)
-        html = self.root / HTML
+        (pages / MARK).write_text(digest(staged, _inventory(pages)))
         old = html.with_name("html.old")
         shutil.rmtree(old, ignore_errors=True)
         if html.exists():
@@ -245,13 +216,19 @@ class Press:
         shutil.rmtree(rendering, ignore_errors=True)
 
 
+def _inventory(pages: Path) -> str:
+    """Return a digest of the names and the sizes of all pages and their files."""
+    files = sorted(path for path in pages.rglob("*") if path.is_file() and path.name != MARK)
+    return digest(*(f"{path.relative_to(pages).as_posix()} {path.stat().st_size}" for path in files))
+
+
 def copy_mathjax(target: Path) -> None:
     """Copy MathJax, with its fonts, from the installed package to where the pages look for it."""
     import importlib.util
 
     package = importlib.util.find_spec("sphinx-mathjax-offline")
     if package is None or not package.submodule_search_locations:
-        raise BookError("The package sphinx-mathjax-offline is not installed; run `make clean` and `make book`.")
+        raise BookError("The package sphinx-mathjax-offline is not installed; run `make distclean` and `make book`.")
     source = Path(package.submodule_search_locations[0]) / "static" / "mathjax"
     (target / "output" / "chtml").mkdir(parents=True, exist_ok=True)
     shutil.copy(source / "tex-chtml-full.js", target)
@@ -262,6 +239,18 @@ def say(text: str) -> None:
     """Print a line without breaking the progress bars."""
     tqdm.write(text, file=sys.stdout)
     sys.stdout.flush()
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Work in the project folder, and keep other builds of the same book out of it meanwhile."""
+    (root / "_build").mkdir(exist_ok=True)
+    with (root / "_build" / ".lock").open("w") as lock, chdir(root):
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise BookError(f"another build of the book in {root} is running; wait for it, or stop it.") from None
+        yield
 
 
 def print_book(
@@ -276,7 +265,7 @@ def print_book(
     """Execute what changed and render the book; or execute one chapter alone, with parameters of its own.
 
     Args:
-        root: the project folder, with ``_toc.yml``.
+        root: the project folder, with ``_toc.yml``; relative paths among the parameters are meant from there.
         profile: a file of ``book/profiles``.
         common: parameters for every chapter that has them, such as ``{"dataset": "mnist"}``.
         chapter: execute this chapter alone; nothing is rendered.
@@ -289,40 +278,26 @@ def print_book(
     Raises:
         BookError: with a sentence for the reader.
     """
-    try:
-        chapters = read_chapters(root)
-        if parameters and chapter is None:
-            raise BookError("PARAMETERS are for a single chapter; name it with CHAPTER.")
-        known = {one.name: one for one in chapters}
-        if chapter is not None:
-            if chapter not in known:
-                raise BookError(f"chapter is {chapter!r}; it may be one of: {', '.join(known)}.")
-            own = set(known[chapter].parameters)
-            common = {name: value for name, value in (common or {}).items() if name in own}
-            whole = resolve(root, chapters, profile, {}, None)[chapter]
-            chapters = [known[chapter]]
-            chosen = {chapter: known[chapter].resolved({**whole, **common, **(parameters or {})})}
-        else:
-            chosen = resolve(root, chapters, profile, common or {}, None)
-    except ChapterError as error:
-        raise BookError(str(error)) from None
-    press = Press(root, jobs=jobs)
-    press.execute(chapters, chosen)
+    root = root.resolve()
+    chapters = read_chapters(root)
+    if parameters and chapter is None:
+        raise BookError("parameters were given for the whole book; name a single chapter for them (make chapter).")
+    known = {one.name: one for one in chapters}
+    if chapter is not None and chapter not in known:
+        raise BookError(f"chapter is {chapter!r}; it may be one of: {', '.join(known)}.")
+    chosen = resolve(root, chapters, profile, common or {} if chapter is None else {})
     if chapter is not None:
-        return press.executed_path(chapters[0], chosen[chapter])
-    press.render(press.stage(chapters, chosen))
-    return press.root / HTML / "index.html"
-
-
-def _assignments(text: Sequence[str]) -> dict[str, Any]:
-    """Read ``name=value`` pairs; values as YAML writes them."""
-    pairs = {}
-    for item in text:
-        name, equals, value = item.partition("=")
-        if not equals or not name:
-            raise BookError(f"a parameter is given as {item!r}; it must be name=value, such as epsilon=0.1.")
-        pairs[name] = yaml.safe_load(value)
-    return pairs
+        chapters = [known[chapter]]
+        own = {**(common or {}), **(parameters or {})}
+        chosen = {chapter: known[chapter].resolved({**chosen[chapter], **own})}
+    with _alone(root):
+        press = Press(root, jobs=jobs)
+        work = press.plan(chapters, chosen)
+        press.execute(work)
+        if chapter is not None:
+            return work[0].path
+        press.render(press.stage(work))
+    return root / HTML / "index.html"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -335,18 +310,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, help="chapters side by side")
     parser.add_argument("parameters", nargs="*", metavar="name=value", help="parameters of that chapter")
     given = parser.parse_args(arguments)
+    if data := os.environ.get("RELEVANCE_DATA"):
+        os.environ["RELEVANCE_DATA"] = str(Path(data).resolve())  # chapters run in another folder
     try:
         result = print_book(
             given.root,
             profile=given.profile,
-            common={"dataset": given.dataset} if given.dataset else {},
+            common={"dataset": given.dataset} if given.dataset is not None else {},
             chapter=given.chapter,
-            parameters=_assignments(given.parameters),
-            jobs=given.jobs,
+            parameters=assignments(given.parameters),
+            jobs=None if given.jobs is None else checks.count("jobs", given.jobs),
         )
-    except BookError as error:
-        print(f"\nmake book: {error}", file=sys.stderr)
+    except (BookError, ValueError) as error:
+        print(f"\nmake: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nmake: stopped; what is finished is kept.", file=sys.stderr, flush=True)
+        # The threads that wait for kernels cannot be stopped; the kernels end when this process does.
+        os._exit(130)
     say(f"{'The book is printed' if given.chapter is None else 'The chapter is executed'}: {result}")
     return 0
 

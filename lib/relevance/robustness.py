@@ -147,6 +147,8 @@ def paired_difference(first: Tensor | np.ndarray, second: Tensor | np.ndarray, s
             "they must both be [N], the scores of the same 2 or more images."
         )
     difference = pair[1] - pair[0]
+    if not np.isfinite(difference).all():
+        raise ValueError("first and second have values that are NaN or infinite; scores must be numbers.")
     if not difference.any():
         return PairedDifference(0.0, 0.0, 0.0, 1.0, 0.0, len(difference))
     generator = np.random.default_rng(seed)

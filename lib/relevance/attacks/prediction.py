@@ -66,5 +66,10 @@ def fgsm(posterior: Posterior, images: Tensor, labels: Tensor, epsilon: float) -
         ValueError: epsilon is negative, an image has values outside [0, 1], or shapes do not fit.
     """
     checks.number("epsilon", epsilon, at_least=0)
-    gradient = loss_gradient(posterior, images, labels)
+    return signed_step(images, loss_gradient(posterior, images, labels), epsilon)
+
+
+def signed_step(images: Tensor, gradient: Tensor, epsilon: float) -> Tensor:
+    """Return the step of :func:`fgsm` along a gradient that is known already: of size ``epsilon``, within [0, 1]."""
+    checks.number("epsilon", epsilon, at_least=0)
     return (images + epsilon * gradient.sign()).clamp(0, 1)

@@ -25,13 +25,14 @@ def gradient(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
         [N, C, H, W].
     """
     checks.pixels("images", images, posterior.image_shape)
+    n_classes = posterior[0].logits(images[:1]).shape[-1]
+    target = checks.class_indices("target", target, len(images), n_classes)
     parts = []
     for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True):
         with torch.enable_grad():
             leaf = some_images.detach().requires_grad_()
             logits = posterior.logits(leaf).mean(0)
-            chosen = checks.class_indices("target", some_targets, len(leaf), logits.shape[-1])
-            parts.append(torch.autograd.grad(logits.gather(1, chosen[:, None]).sum(), leaf)[0])
+            parts.append(torch.autograd.grad(logits.gather(1, some_targets[:, None]).sum(), leaf)[0])
     return torch.cat(parts)
 
 

@@ -17,6 +17,7 @@ from relevance.posterior import ROWS_AT_ONCE, Posterior
 PASSES_ON = (nn.Identity, nn.Dropout, nn.ReLU, nn.LeakyReLU, nn.Softplus)
 SEEDS = ("logit", "one_hot", "probability")
 DEFAULT_RULE = Epsilon()
+IMAGES_AT_ONCE = 1000
 
 
 def lrp(
@@ -55,6 +56,25 @@ def lrp(
         raise ValueError(f"rule is {rule!r}; it may be a rule of relevance.explanations, such as Epsilon(0.1).")
     layers = _layers(posterior.network)
     target = checks.class_indices("target", target, len(images), _n_outputs(posterior, images))
+
+    parts = [
+        _maps(posterior, layers, some_images, some_targets, rule, seed, per_sample=per_sample)
+        for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True)
+    ]
+    return torch.cat(parts, dim=1 if per_sample else 0)
+
+
+def _maps(
+    posterior: Posterior,
+    layers: list[tuple[str, nn.Module]],
+    images: Tensor,
+    target: Tensor,
+    rule: Rule,
+    seed: str,
+    *,
+    per_sample: bool,
+) -> Tensor:
+    """Return the maps of a batch that is small enough, or their mean, over chunks of samples."""
 
     def one_map(sample: dict[str, Tensor]) -> Tensor:
         return _relevance(layers, sample, images, target, rule, seed)

@@ -43,7 +43,7 @@ class Epsilon:
     (Bach et al. 2015, Eq. 58; Carbone et al., Sec. VII-D.)
 
     Attributes:
-        epsilon: at least 0; the paper takes 0.1.
+        epsilon: at least 0; the paper takes 0.1. With 0, a neuron of z = 0 passes no relevance on.
     """
 
     epsilon: float = 0.1
@@ -53,4 +53,8 @@ class Epsilon:
 
     def share(self, inputs: Tensor, weight: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
         """Return the relevance of the inputs (see :class:`Rule`)."""
-        return inputs * ((relevance / stabilised(outputs, self.epsilon)) @ weight)
+        divisor = stabilised(outputs, self.epsilon)
+        if self.epsilon == 0:
+            # z = 0 leaves 0 / 0; an infinite divisor makes it 0, also in derivatives.
+            divisor = divisor.where(divisor != 0, torch.inf)
+        return inputs * ((relevance / divisor) @ weight)

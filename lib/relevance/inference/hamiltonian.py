@@ -61,6 +61,8 @@ class Settings:
         checks.count("warmup", self.warmup, at_least=0)
         checks.count("n_steps", self.n_steps)
         checks.number("step_size", self.step_size, above=0)
+        if not isinstance(self.adapt, bool):
+            raise ValueError(f"adapt is {self.adapt!r}; it must be True or False.")
         checks.number("target_acceptance", self.target_acceptance, above=0, at_most=0.999)
         checks.number("prior_scale", self.prior_scale, above=0)
         checks.one_of("start", self.start, ("sgd", "prior"))
@@ -251,7 +253,7 @@ def hmc(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
         acceptance rate, R-hat and effective sample size (of log-probabilities of test images, not of weights) and
         ``"converged"``; ``record["history"]`` a row for each transition.
     """
-    chosen = Settings(**settings)
+    chosen = common.chosen(Settings, settings)
     started = time.perf_counter()
     shell = common.initialised(network, data, chosen.seed).eval()
     energy = NetworkEnergy(shell, data, chosen.prior_scale)

@@ -55,20 +55,19 @@ def sgd(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
         A posterior of one sample; ``record["history"]`` has loss and accuracy of every epoch, both of the training
         batches as they were seen.
     """
-    chosen = Settings(**settings)
+    chosen = common.chosen(Settings, settings)
     started = time.perf_counter()
     model = common.initialised(network, data, chosen.seed)
-    model.train()
     optimiser = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
     generator = torch.Generator().manual_seed(chosen.seed)
     history: dict[str, list[float]] = {"loss": [], "accuracy": []}
-    with bar(chosen.epochs, "SGD", "epoch", show=progress) as shown:
+    device = data.train_images.device
+    with common.seeded(chosen.seed, device), bar(chosen.epochs, "SGD", "epoch", show=progress) as shown:
         for _ in range(chosen.epochs):
             loss, accuracy = _epoch(model, optimiser, data, chosen.batch_size, generator)
             history["loss"].append(loss)
             history["accuracy"].append(accuracy)
             shown.update()
-    model.eval()
     return Posterior.of(model, common.record("sgd", data, asdict(chosen), started, history=history))
 
 
