@@ -28,7 +28,9 @@ test: $(INSTALLED) ## lint, type check, and run the tests
 	$(PY) -m pytest
 
 lab: $(INSTALLED) ## open the chapters as notebooks in JupyterLab
-	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. book/index.md
+	@[ -z "$$RELEVANCE_DATA" ] || export RELEVANCE_DATA="$$(realpath "$$RELEVANCE_DATA")"; \
+	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. \
+	    $(if $(filter 0,$(shell id -u)),--allow-root) book/index.md
 
 format: $(INSTALLED) ## put the code into the project's format
 	$(VENV)/bin/ruff check --fix .
