@@ -53,6 +53,7 @@ def test_the_epsilon_map_is_the_rule_written_out(some_images, some_labels, activ
 def test_the_epsilon_map_agrees_with_zennit_s(epsilon):
     """On the network of Table II, on real images, in float64: within 1e-6."""
     data = datasets.load("digits")
+    datasets.import_torchvision()  # zennit imports it, and may not know how
     from zennit.attribution import Gradient
     from zennit.composites import LayerMapComposite
     from zennit.rules import Epsilon as ZennitEpsilon

@@ -131,7 +131,7 @@ def _digits(root: Path) -> Dataset:
     )
 
 
-def _import_torchvision() -> None:
+def import_torchvision() -> None:
     """Import torchvision, also where its compiled operators do not fit the torch that is installed.
 
     torchvision's wheels from the common index are built for CUDA. Beside a CPU build of torch their operators cannot
@@ -151,7 +151,7 @@ def _import_torchvision() -> None:
 
 def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable[[Path], Dataset]:
     def read(root: Path) -> Dataset:
-        _import_torchvision()
+        import_torchvision()
         import torchvision
 
         kind = getattr(torchvision.datasets, class_name)

@@ -2,6 +2,19 @@
 
 from relevance.explanations.gradient import gradient, gradient_x_input
 from relevance.explanations.lrp import lrp
-from relevance.explanations.rules import Epsilon, Rule
+from relevance.explanations.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, ZPlus
 
-__all__ = ["Epsilon", "Rule", "gradient", "gradient_x_input", "lrp"]
+__all__ = [
+    "AlphaBeta",
+    "Composite",
+    "Epsilon",
+    "Flat",
+    "Gamma",
+    "Rule",
+    "WSquare",
+    "ZBox",
+    "ZPlus",
+    "gradient",
+    "gradient_x_input",
+    "lrp",
+]

@@ -6,15 +6,17 @@ There are no hooks and no overridden autograd functions, so the pass can be mapp
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 
 from relevance import checks
-from relevance.explanations.rules import Epsilon, Rule
+from relevance.explanations.graph import RelevanceGraph, Sample
+from relevance.explanations.rules import Composite, Epsilon, Rule
 from relevance.posterior import ROWS_AT_ONCE, Posterior
 
-PASSES_ON = (nn.Identity, nn.Dropout, nn.ReLU, nn.LeakyReLU, nn.Softplus)
 SEEDS = ("logit", "one_hot", "probability")
 DEFAULT_RULE = Epsilon()
 IMAGES_AT_ONCE = 1000
@@ -25,21 +27,22 @@ def lrp(
     images: Tensor,
     target: Tensor,
     *,
-    rule: Rule = DEFAULT_RULE,
+    rule: Rule | Composite = DEFAULT_RULE,
     per_sample: bool = False,
     seed: str = "logit",
 ) -> Tensor:
     """Return the Bayesian explanation: the posterior's expected relevance map of one class, for each image.
 
-    Every sample explains the same class. Dense layers share relevance by ``rule``, activations pass it on unchanged,
-    and flattening only reshapes it. (Carbone et al., Sec. II-C and IV-A.)
+    Every sample explains the same class. Affine layers share relevance by their rule, activations pass it on
+    unchanged, maximum pooling gives it to the winner, and sums of branches and averages share it in proportion to what
+    each part added. (Carbone et al., Sec. II-C and IV-A.)
 
     Args:
         posterior: the networks to explain; one sample gives the map of a deterministic network.
         images: [N, C, H, W] in [0, 1].
         target: [N], the class to explain in each image: usually the posterior's prediction on the clean image,
             for the clean and for the attacked one.
-        rule: how dense layers share relevance, such as ``Epsilon(0.1)``.
+        rule: how affine layers share relevance, such as ``Epsilon(0.1)``, or a :class:`Composite` of rules.
         per_sample: return the map of every sample instead of their mean.
         seed: what is distributed: the target's ``"logit"``, ``"one_hot"`` (1) or its ``"probability"``.
 
@@ -52,82 +55,59 @@ def lrp(
     """
     checks.pixels("images", images, posterior.image_shape)
     checks.one_of("seed", seed, SEEDS)
-    if not isinstance(rule, Rule) or isinstance(rule, type):
-        raise ValueError(f"rule is {rule!r}; it may be a rule of relevance.explanations, such as Epsilon(0.1).")
-    layers = _layers(posterior.network)
-    target = checks.class_indices("target", target, len(images), _n_outputs(posterior, images))
+    graph = RelevanceGraph(posterior.network)
+    rules = rules_of(graph, rule)
+    target = checks.class_indices("target", target, len(images), n_outputs(posterior, images))
+
+    def one_map(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
+        values = graph.forward(some_images, sample)
+        relevance = _seed(values[graph.output], some_targets, seed)
+        return graph.backward(values, sample, graph.output, relevance, rules)[graph.image]
 
     parts = [
-        _maps(posterior, layers, some_images, some_targets, rule, seed, per_sample=per_sample)
+        over_samples(posterior, one_map, some_images, some_targets, per_sample=per_sample)
         for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True)
     ]
     return torch.cat(parts, dim=1 if per_sample else 0)
 
 
-def _maps(
+def rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
+    """Return the rule of every affine layer, or say what a rule may be."""
+    composite = rule if isinstance(rule, Composite) else Composite(rule)
+    for one in (composite.default, composite.first, composite.last, *composite.layers.values()):
+        if one is not None and (not isinstance(one, Rule) or isinstance(one, type)):
+            raise ValueError(f"rule is {one!r}; it may be a rule of relevance.explanations, such as Epsilon(0.1).")
+    return composite.rules(graph.affine_layers)
+
+
+def over_samples(
     posterior: Posterior,
-    layers: list[tuple[str, nn.Module]],
+    function: Callable[[Sample, Tensor, Tensor], Tensor],
     images: Tensor,
     target: Tensor,
-    rule: Rule,
-    seed: str,
     *,
     per_sample: bool,
 ) -> Tensor:
-    """Return the maps of a batch that is small enough, or their mean, over chunks of samples."""
+    """Map a function over the samples, in chunks, and return its values, or their mean."""
 
-    def one_map(sample: dict[str, Tensor]) -> Tensor:
-        return _relevance(layers, sample, images, target, rule, seed)
+    def of_sample(sample: Sample) -> Tensor:
+        return function(sample, images, target)
 
     at_once = max(1, ROWS_AT_ONCE // max(1, len(images)))
     if per_sample:
-        return vmap(one_map, chunk_size=at_once)(posterior.samples)
-    total = torch.zeros_like(images)
+        return vmap(of_sample, chunk_size=at_once)(posterior.samples)
+    total: Tensor | float = 0.0
     for start in range(0, len(posterior), at_once):
         chunk = {name: value[start : start + at_once] for name, value in posterior.samples.items()}
-        total = total + vmap(one_map)(chunk).sum(0)
+        total = total + vmap(of_sample)(chunk).sum(0)
+    assert isinstance(total, Tensor)
     return total / len(posterior)
 
 
-def _n_outputs(posterior: Posterior, images: Tensor) -> int:
+def n_outputs(posterior: Posterior, images: Tensor) -> int:
+    """Return the number of classes."""
     with torch.no_grad():
         return posterior[0].logits(images[:1]).shape[-1]
-
-
-def _layers(network: nn.Module) -> list[tuple[str, nn.Module]]:
-    known = (nn.Linear, nn.Flatten, *PASSES_ON)
-    layers = list(network.named_children()) if isinstance(network, nn.Sequential) else [("", network)]
-    for name, layer in layers:
-        if not isinstance(layer, known):
-            raise ValueError(
-                f"layer {name or 'of the network'} is a {type(layer).__name__}, for which lrp has no rule; "
-                f"it may be one of: {', '.join(kind.__name__ for kind in known)}, in an nn.Sequential."
-            )
-    return layers
-
-
-def _relevance(
-    layers: list[tuple[str, nn.Module]],
-    sample: dict[str, Tensor],
-    images: Tensor,
-    target: Tensor,
-    rule: Rule,
-    seed: str,
-) -> Tensor:
-    """Return the map of one sample: a forward pass that keeps every activation, then the layers in reverse."""
-    activations = [images]
-    for name, layer in layers:
-        prefix = f"{name}." if name else ""
-        own = {key: sample[prefix + key] for key, _ in layer.named_parameters()}
-        activations.append(functional_call(layer, own, (activations[-1],)))
-    relevance = _seed(activations[-1], target, seed)
-    for (name, layer), inputs, outputs in zip(reversed(layers), activations[-2::-1], activations[:0:-1], strict=True):
-        if isinstance(layer, nn.Linear):
-            weight = sample[f"{name}.weight" if name else "weight"]
-            relevance = rule.share(inputs, weight, outputs, relevance)
-        elif isinstance(layer, nn.Flatten):
-            relevance = relevance.reshape(inputs.shape)
-    return relevance
 
 
 def _seed(logits: Tensor, target: Tensor, seed: str) -> Tensor:

@@ -1,32 +1,30 @@
-"""Rules of layer-wise relevance propagation, as small declarative pieces."""
+"""Rules of layer-wise relevance propagation: how an affine layer shares the relevance of its outputs among its inputs.
+
+Sums over j include the bias, as an input of value 1 that keeps its share, unless a rule says otherwise.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from relevance import checks
+from relevance.explanations.affine import Layer
+
+# Where the outputs' sum of positive contributions is zero there is nothing to share; this keeps 0 / 0 from it.
+TINY = 1e-9
 
 
 @runtime_checkable
 class Rule(Protocol):
-    """How a linear layer shares the relevance of its outputs among its inputs."""
+    """How an affine layer shares the relevance of its outputs among its inputs."""
 
-    def share(self, inputs: Tensor, weight: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
-        """Return the relevance of the inputs.
-
-        Args:
-            inputs: activations a_j that entered the layer, [N, J].
-            weight: w_kj, [K, J].
-            outputs: z_k = sum_j a_j w_kj + b_k, [N, K], as the forward pass computed them.
-            relevance: R_k, [N, K].
-
-        Returns:
-            R_j, [N, J].
-        """
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return R_j of the layer's inputs, given R_k of its outputs."""
         ...
 
 
@@ -51,10 +49,185 @@ class Epsilon:
     def __post_init__(self) -> None:
         checks.number("epsilon", self.epsilon, at_least=0)
 
-    def share(self, inputs: Tensor, weight: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
         """Return the relevance of the inputs (see :class:`Rule`)."""
-        divisor = stabilised(outputs, self.epsilon)
+        divisor = stabilised(layer.outputs, self.epsilon)
         if self.epsilon == 0:
             # z = 0 leaves 0 / 0; an infinite divisor makes it 0, also in derivatives.
             divisor = divisor.where(divisor != 0, torch.inf)
-        return inputs * ((relevance / divisor) @ weight)
+        return layer.inputs * layer.transpose(relevance / divisor, layer.weight)
+
+
+@dataclass(frozen=True)
+class Gamma:
+    """The epsilon rule, unstabilised, with w + gamma max(0, w) in place of every weight and bias.
+
+    (Montavon et al. 2019, Sec. 10.2.3; Carbone et al., Sec. VII-D.)
+
+    Attributes:
+        gamma: at least 0; the paper takes 0.1.
+    """
+
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        checks.number("gamma", self.gamma, at_least=0)
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`Rule`)."""
+        weight, bias = (
+            None if part is None else part + self.gamma * part.clamp(min=0) for part in (layer.weight, layer.bias)
+        )
+        assert weight is not None
+        outputs = layer.forward(layer.inputs, weight, bias)
+        return layer.inputs * layer.transpose(relevance / stabilised(outputs, TINY), weight)
+
+
+@dataclass(frozen=True)
+class AlphaBeta:
+    """Positive and negative contributions a_j w_jk apart, weighed by alpha and beta, with alpha - beta = 1.
+
+    R_j = sum_k (alpha (a_j w_jk)+ / sum_j (a_j w_jk)+ - beta (a_j w_jk)- / sum_j (a_j w_jk)-) R_k. The signs are those
+    of the contributions: negative activations, which leaky ReLU gives, count with negative weights as positive.
+    (Bach et al. 2015, Eq. 60; Carbone et al., Sec. VII-D.)
+
+    Attributes:
+        alpha: at least 1; the paper takes 1.
+        beta: alpha - 1; the paper takes 0.
+    """
+
+    alpha: float = 1.0
+    beta: float = 0.0
+
+    def __post_init__(self) -> None:
+        checks.number("alpha", self.alpha, at_least=1)
+        checks.number("beta", self.beta, at_least=0)
+        if abs(self.alpha - self.beta - 1) > 1e-9:
+            raise ValueError(f"alpha is {self.alpha} and beta is {self.beta}; alpha - beta must be 1.")
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`Rule`)."""
+        shared = self.alpha * _share_of_sign(layer, relevance, positive=True)
+        return shared - self.beta * _share_of_sign(layer, relevance, positive=False) if self.beta else shared
+
+
+@dataclass(frozen=True)
+class ZPlus:
+    """Positive contributions alone, and no bias: R_j = sum_k (a_j w_jk)+ / sum_j (a_j w_jk)+ R_k.
+
+    It is :class:`AlphaBeta` with 1 and 0, but the bias keeps nothing. (Montavon et al. 2017, Sec. 4.2.)
+    """
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`Rule`)."""
+        return _share_of_sign(layer, relevance, positive=True, with_bias=False)
+
+
+def _share_of_sign(layer: Layer, relevance: Tensor, *, positive: bool, with_bias: bool = True) -> Tensor:
+    """Share relevance in proportion to the contributions of one sign."""
+
+    def of_sign(values: Tensor) -> Tensor:
+        return values.clamp(min=0) if positive else values.clamp(max=0)
+
+    def of_other(values: Tensor) -> Tensor:
+        return values.clamp(max=0) if positive else values.clamp(min=0)
+
+    bias = of_sign(layer.bias) if with_bias and layer.bias is not None else None
+    # A contribution has the sign asked for where a positive input meets such a weight, or a negative one the other.
+    pairs = [(layer.inputs if layer.nonnegative else layer.inputs.clamp(min=0), of_sign(layer.weight))]
+    if not layer.nonnegative:
+        pairs.append((layer.inputs.clamp(max=0), of_other(layer.weight)))
+    outputs = layer.forward(*pairs[0], bias)
+    for inputs, weight in pairs[1:]:
+        outputs = outputs + layer.forward(inputs, weight)
+    per_output = relevance / (outputs + (TINY if positive else -TINY))
+    shares = [inputs * layer.transpose(per_output, weight) for inputs, weight in pairs]
+    return shares[0] if layer.nonnegative else shares[0] + shares[1]
+
+
+@dataclass(frozen=True)
+class ZBox:
+    """For a layer of pixels, whose values are bounded: contributions relative to the corners of the box.
+
+    R_j = sum_k (a_j w_jk - l w_jk+ - h w_jk-) / sum_j (...) R_k, without the bias. (Montavon et al. 2017, Sec. 4.3.)
+
+    Attributes:
+        low, high: bounds of the pixels; images here lie in [0, 1].
+    """
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        checks.number("high", self.high, above=checks.number("low", self.low))
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`Rule`)."""
+        corners = [
+            (layer.inputs, layer.weight),
+            (torch.full_like(layer.inputs, -self.low), layer.weight.clamp(min=0)),
+            (torch.full_like(layer.inputs, -self.high), layer.weight.clamp(max=0)),
+        ]
+        outputs = sum((layer.forward(inputs, weight) for inputs, weight in corners[1:]), layer.forward(*corners[0]))
+        per_output = relevance / stabilised(outputs, TINY)
+        shares = [inputs * layer.transpose(per_output, weight) for inputs, weight in corners]
+        return shares[0] + shares[1] + shares[2]
+
+
+@dataclass(frozen=True)
+class WSquare:
+    """Shares by squared weights, whatever the activations: R_j = sum_k w_jk^2 / sum_j w_jk^2 R_k.
+
+    (Montavon et al. 2017, Sec. 4.1.)
+    """
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`Rule`)."""
+        return _share_blindly(layer, relevance, layer.weight**2)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """Equal shares to all inputs of a neuron: the squared-weight rule with all weights equal."""
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`Rule`)."""
+        return _share_blindly(layer, relevance, torch.ones_like(layer.weight))
+
+
+def _share_blindly(layer: Layer, relevance: Tensor, weight: Tensor) -> Tensor:
+    """Share relevance by weights alone; where an image is padded, the padding has no share."""
+    outputs = layer.forward(torch.ones_like(layer.inputs), weight)
+    return layer.transpose(relevance / stabilised(outputs, TINY), weight)
+
+
+@dataclass(frozen=True)
+class Composite:
+    """A rule for each layer: the one named for it, else that of the first or the last, else the default.
+
+    Attributes:
+        default: for every learnable layer that nothing else is said of.
+        first, last: for the layers next to the image and next to the logits.
+        layers: layer name, such as ``"3"`` or ``"layer1.0.conv1"``, -> rule.
+    """
+
+    default: Rule = field(default_factory=Epsilon)
+    first: Rule | None = None
+    last: Rule | None = None
+    layers: Mapping[str, Rule] = field(default_factory=dict)
+
+    def rules(self, names: list[str]) -> dict[str, Rule]:
+        """Return the rule of each of the affine layers ``names``, which are in the order of the forward pass.
+
+        Raises:
+            ValueError: a layer that is named does not exist.
+        """
+        for name in self.layers:
+            if name not in names:
+                raise ValueError(f"layer is {name!r}; it may be one of: {', '.join(names)}.")
+        chosen = dict.fromkeys(names, self.default)
+        if self.last is not None:
+            chosen[names[-1]] = self.last
+        if self.first is not None:
+            chosen[names[0]] = self.first
+        return chosen | dict(self.layers)

@@ -1,0 +1,356 @@
+"""Every rule against its definition on dense matrices that the Jacobian gives, and against zennit."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.func import jacrev
+
+from conftest import random_posterior
+from relevance import datasets, explanations
+from relevance.explanations import AlphaBeta, Composite, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from relevance.posterior import Posterior
+
+RULES = [Epsilon(0.1), Gamma(0.1), Gamma(0.0), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), ZBox(), ZBox(-0.5, 2.0),
+         WSquare(), Flat()]  # fmt: skip
+
+
+class Residual(nn.Module):
+    """A block with a branch of its own, a shortcut, and an activation on their sum."""
+
+    def __init__(self, body, shortcut, activation):
+        super().__init__()
+        self.body, self.shortcut, self.activation = body, shortcut, activation
+
+    def forward(self, x):
+        return self.activation(self.body(x) + self.shortcut(x))
+
+
+def dense():
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(32, 6), nn.LeakyReLU(0.2), nn.Linear(6, 5), nn.Softplus(), nn.Linear(5, 3)
+    )
+
+
+def convolutional():
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=2, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(2, 1),
+        nn.Conv2d(4, 4, 2, padding=2, dilation=2), nn.LeakyReLU(0.3), nn.AvgPool2d(2, 1), nn.Flatten(), nn.Linear(16, 3),
+    )  # fmt: skip
+
+
+def residual():
+    body = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 1))
+    return nn.Sequential(
+        nn.Conv2d(2, 4, 3, padding="same"), nn.ReLU(), Residual(body, nn.Identity(), nn.ReLU()),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(4, 3),
+    )  # fmt: skip
+
+
+NETWORKS = {"dense": dense, "convolutional": convolutional, "residual": residual}
+
+
+@pytest.fixture(params=list(NETWORKS))
+def posterior(request):
+    torch.manual_seed(0)
+    network = NETWORKS[request.param]()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return random_posterior(network, n_samples=3, seed=1)
+
+
+@pytest.fixture
+def images():
+    return torch.rand((4, 2, 4, 4), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+TARGET = torch.tensor([0, 1, 2, 1])
+
+
+def matrix(layer, inputs):
+    """The matrix [K, J] and the bias [K] of an affine layer, from its Jacobian at any point."""
+    jacobian = jacrev(lambda x: layer(x[None])[0])(inputs)
+    offset = layer(torch.zeros_like(inputs)[None])[0].flatten()
+    return jacobian.reshape(offset.numel(), inputs.numel()), offset
+
+
+def connections(layer, inputs):
+    """Which input reaches which output: the matrix with all weights one."""
+    import copy
+
+    ones = copy.deepcopy(layer)
+    with torch.no_grad():
+        ones.weight.fill_(1.0)
+        if ones.bias is not None:
+            ones.bias.zero_()
+    return matrix(ones, inputs)[0]
+
+
+def off_zero(z):
+    return z + torch.where(z >= 0, 1e-9, -1e-9)
+
+
+def share(rule, layer, inputs, relevance):
+    """The rule as it is published, on single contributions."""
+    weight, bias = matrix(layer, inputs)
+    a = inputs.flatten()
+    contributions = weight * a
+
+    def ratio(parts, total):
+        return (parts * (relevance.flatten() / total)[:, None]).sum(0)
+
+    if isinstance(rule, Epsilon):
+        z = contributions.sum(1) + bias
+        found = ratio(contributions, z + rule.epsilon * torch.where(z >= 0, 1.0, -1.0))
+    elif isinstance(rule, Gamma):
+        raised = (weight + rule.gamma * weight.clamp(min=0)) * a
+        found = ratio(raised, off_zero(raised.sum(1) + bias + rule.gamma * bias.clamp(min=0)))
+    elif isinstance(rule, AlphaBeta):
+        plus, minus = contributions.clamp(min=0), contributions.clamp(max=0)
+        found = rule.alpha * ratio(plus, plus.sum(1) + bias.clamp(min=0) + 1e-9)
+        found = found - rule.beta * ratio(minus, minus.sum(1) + bias.clamp(max=0) - 1e-9)
+    elif isinstance(rule, ZPlus):
+        plus = contributions.clamp(min=0)
+        found = ratio(plus, plus.sum(1) + 1e-9)
+    elif isinstance(rule, ZBox):
+        parts = contributions - rule.low * weight.clamp(min=0) - rule.high * weight.clamp(max=0)
+        found = ratio(parts, off_zero(parts.sum(1)))
+    elif isinstance(rule, WSquare):
+        found = ratio(weight**2, (weight**2).sum(1) + 1e-9)
+    else:
+        ones = connections(layer, inputs)
+        found = ratio(ones, ones.sum(1) + 1e-9)
+    return found.reshape(inputs.shape)
+
+
+def folded(convolution, norm):
+    """One convolution that does what a convolution and a batch norm do."""
+    new = nn.Conv2d(convolution.in_channels, convolution.out_channels, 3, padding=1).double()
+    factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+    with torch.no_grad():
+        new.weight.copy_(convolution.weight * factor[:, None, None, None])
+        new.bias.copy_(norm.bias - norm.running_mean * factor)
+    return new
+
+
+def steps(network):
+    """The layers of a plain chain, with batch norm folded."""
+    layers = []
+    for layer in network:
+        if isinstance(layer, nn.BatchNorm2d):
+            layers[-1] = folded(layers[-1], layer)
+        else:
+            layers.append(layer)
+    return layers
+
+
+def backward(rule, layers, inputs, relevance_of):
+    """Relevance of the inputs of a chain, one image at a time; ``relevance_of`` gives that of its output."""
+    values = [inputs]
+    for layer in layers:
+        values.append(layer(values[-1][None])[0])
+    relevance = relevance_of(values[-1])
+    for layer, a, z in zip(reversed(layers), values[-2::-1], values[:0:-1], strict=True):
+        if isinstance(layer, (nn.Linear, nn.Conv2d)):
+            relevance = share(rule, layer, a, relevance)
+        elif isinstance(layer, nn.Flatten):
+            relevance = relevance.reshape(a.shape)
+        elif isinstance(layer, nn.MaxPool2d):
+            winners = jacrev(lambda x, layer=layer: layer(x[None])[0])(a).reshape(z.numel(), a.numel())
+            relevance = (winners * relevance.flatten()[:, None]).sum(0).reshape(a.shape)
+        elif isinstance(layer, (nn.AvgPool2d, nn.AdaptiveAvgPool2d)):
+            parts = jacrev(lambda x, layer=layer: layer(x[None])[0])(a).reshape(z.numel(), a.numel()) * a.flatten()
+            relevance = (parts * (relevance.flatten() / off_zero(z.flatten()))[:, None]).sum(0).reshape(a.shape)
+        elif isinstance(layer, Residual):
+            body = steps(layer.body)
+            branch, total = a, relevance
+            for inner in body:
+                branch = inner(branch[None])[0]
+            whole = off_zero(branch + a)
+            through = backward(rule, body, a, lambda value, t=total, w=whole: value * t / w)
+            relevance = through + a * total / whole
+    return relevance
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_every_rule_is_its_definition(posterior, images, rule):
+    found = explanations.lrp(posterior, images, TARGET, rule=rule, per_sample=True)
+    for index in range(len(posterior)):
+        network = posterior[index].network
+        network.load_state_dict({name: value[index] for name, value in posterior.samples.items()}, strict=False)
+        for image, label, one in zip(images, TARGET, found[index], strict=True):
+            seed = torch.eye(3, dtype=torch.float64)[label]
+            wanted = backward(rule, steps(network), image, lambda logits, seed=seed: logits * seed)
+            assert torch.allclose(one, wanted, atol=1e-9 * max(1, wanted.abs().max().item()), rtol=1e-7)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=repr)
+def test_every_map_can_be_differentiated_again(posterior, images, rule):
+    """By finite differences, of the expected map and of that of one sample."""
+    weights = torch.randn(images.shape, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    for one in (posterior, posterior[0]):
+
+        def score(at, one=one):
+            return (explanations.lrp(one, at, TARGET, rule=rule) * weights).sum()
+
+        leaf = images.clone().requires_grad_()
+        (found,) = torch.autograd.grad(score(leaf), leaf)
+        direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+        direction = direction * (images > 1e-3) * (images < 1 - 1e-3)
+        step = 1e-7 * direction
+        wanted = (score(images + step) - score(images - step)) / 2e-7
+        assert (found * direction).sum().item() == pytest.approx(wanted.item(), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("rule", [Gamma(0.1), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), WSquare(), Flat(), Epsilon(1e-12)],
+                         ids=repr)  # fmt: skip
+def test_relevance_is_conserved_where_no_bias_keeps_any(images, rule):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 32, 3, bias=False), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(32, 64, bias=False), nn.ReLU(),
+        nn.Linear(64, 3, bias=False),
+    ).double()  # fmt: skip
+    posterior = Posterior.of(network)
+    maps = explanations.lrp(posterior, images, TARGET, rule=rule, seed="one_hot")
+    # A rule of one sign loses what arrives at a neuron without a contribution of that sign; here every neuron has both.
+    assert torch.allclose(maps.flatten(1).sum(1), torch.ones(4, dtype=torch.float64), atol=1e-6)
+
+
+def zennit_rules():
+    from zennit import rules as z
+
+    return [
+        (Epsilon(0.25), z.Epsilon(epsilon=0.25)),
+        (AlphaBeta(1, 0), z.AlphaBeta(alpha=1, beta=0, stabilizer=1e-9)),
+        (AlphaBeta(2, 1), z.AlphaBeta(alpha=2, beta=1, stabilizer=1e-9)),
+        (ZPlus(), z.ZPlus(zero_params="bias", stabilizer=1e-9)),
+        (ZBox(), z.ZBox(low=0.0, high=1.0, zero_params="bias", stabilizer=1e-9)),
+        (WSquare(), z.WSquare(zero_params="bias", stabilizer=1e-9)),
+        (Flat(), z.Flat(zero_params="bias", stabilizer=1e-9)),
+    ]
+
+
+datasets.import_torchvision()  # zennit imports it, and may not know how
+
+
+@pytest.mark.parametrize("pair", zennit_rules(), ids=lambda pair: repr(pair[0]))
+def test_rules_agree_with_zennit_s(images, pair):
+    from zennit.attribution import Gradient
+    from zennit.composites import LayerMapComposite
+    from zennit.rules import Pass
+    from zennit.types import Activation, Convolution, Linear
+
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(2, 6, 3, stride=2, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(6, 8), nn.LeakyReLU(), nn.Linear(8, 3),
+    ).double().eval()  # fmt: skip
+    ours, theirs = pair
+    composite = LayerMapComposite([(Activation, Pass()), (Convolution, theirs), (Linear, theirs)])
+    with Gradient(network, composite) as attributor:
+        _, wanted = attributor(images, lambda output: output * nn.functional.one_hot(TARGET, 3).to(output))
+    found = explanations.lrp(Posterior.of(network), images, TARGET, rule=ours)
+    assert wanted.abs().max() > 1e-3
+    assert (found - wanted).abs().max() < 1e-6
+
+
+def test_gamma_is_the_published_one_and_zennit_s_is_not(images):
+    """On nonnegative activations both agree; zennit's treats negative ones apart, the published formula does not."""
+    from zennit.attribution import Gradient
+    from zennit.composites import LayerMapComposite
+    from zennit.rules import Gamma as ZennitGamma
+    from zennit.rules import Pass
+    from zennit.types import Activation, Linear
+
+    gaps = []
+    for activation in (nn.ReLU(), nn.LeakyReLU(0.5)):
+        torch.manual_seed(0)
+        network = nn.Sequential(nn.Flatten(), nn.Linear(32, 8), activation, nn.Linear(8, 3)).double().eval()
+        with torch.no_grad():  # positive logits: zennit also takes negative outputs apart
+            network[3].bias += 5
+            network[1].bias += 5 if isinstance(activation, nn.ReLU) else 0
+        composite = LayerMapComposite([(Activation, Pass()), (Linear, ZennitGamma(gamma=0.1, stabilizer=1e-9))])
+        with Gradient(network, composite) as attributor:
+            _, theirs = attributor(images, lambda output: output * nn.functional.one_hot(TARGET, 3).to(output))
+        ours = explanations.lrp(Posterior.of(network), images, TARGET, rule=Gamma(0.1))
+        gaps.append((ours - theirs).abs().max().item())
+    assert gaps[0] < 1e-6
+    assert gaps[1] > 1e-3
+
+
+def test_a_composite_gives_each_layer_its_rule(images):
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Flatten(), nn.Linear(32, 6), nn.ReLU(), nn.Linear(6, 5), nn.ReLU(), nn.Linear(5, 3)
+    ).double()
+    posterior = Posterior.of(network)
+    composite = Composite(Gamma(0.2), first=ZBox(), last=Epsilon(0.5))
+    found = explanations.lrp(posterior, images, TARGET, rule=composite)
+    for image, label, one in zip(images, TARGET, found, strict=True):
+        seed = torch.eye(3, dtype=torch.float64)[label]
+        upper = backward(Epsilon(0.5), [network[5]], network[:5](image[None])[0], lambda logits, s=seed: logits * s)
+        middle = backward(Gamma(0.2), [network[3], network[4]], network[:3](image[None])[0], lambda _, r=upper: r)
+        wanted = backward(ZBox(), [network[0], network[1], network[2]], image, lambda _, r=middle: r)
+        assert torch.allclose(one, wanted, atol=1e-9)
+    named = Composite(Gamma(0.2), layers={"1": ZBox(), "5": Epsilon(0.5)})
+    assert torch.equal(explanations.lrp(posterior, images, TARGET, rule=named), found)
+    with pytest.raises(ValueError, match="layer is '2'; it may be one of: 1, 3, 5"):
+        explanations.lrp(posterior, images, TARGET, rule=Composite(layers={"2": Gamma()}))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Gamma(-1), "gamma is -1"),
+        (lambda: AlphaBeta(2, 0), "alpha is 2 and beta is 0; alpha - beta must be 1"),
+        (lambda: AlphaBeta(0.5, -0.5), "alpha is 0.5"),
+        (lambda: ZBox(1, 0), "high is 0; it must be a finite number above 1"),
+    ],
+)
+def test_bad_settings_of_rules_get_a_sentence(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+class Untraceable(nn.Module):
+    def forward(self, x):
+        return x.flatten(1)[:, :3] if x.sum() > 0 else x.flatten(1)[:, 3:6]
+
+
+class Odd(nn.Module):
+    def forward(self, x):
+        return torch.tanh(x.flatten(1))
+
+
+class WithWeight(nn.Module):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.head = inner, nn.Linear(3 if isinstance(inner, Untraceable) else 32, 3)
+
+    def forward(self, x):
+        return self.head(self.inner(x))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (WithWeight(Untraceable()), "cannot be traced by torch.fx"),
+        (WithWeight(Odd()), "the network calls tanh, for which lrp has no rule; it may call: add, relu"),
+        (nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+         "layer 0 is a convolution with padding"),
+        (nn.Sequential(nn.Conv2d(2, 3, 2, padding="same"), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "padding 'same'"),
+    ],
+)  # fmt: skip
+def test_networks_without_a_way_back_get_a_sentence(images, network, message):
+    posterior = Posterior.of(network.double())
+    if isinstance(network, WithWeight) and isinstance(network.inner, Untraceable):
+        posterior = Posterior.of(network.double())[0]
+        with pytest.raises((ValueError, RuntimeError), match=message):
+            explanations.lrp(posterior, images, TARGET)
+        return
+    with pytest.raises(ValueError, match=message):
+        explanations.lrp(posterior, images, TARGET)
