@@ -354,3 +354,51 @@ def test_networks_without_a_way_back_get_a_sentence(images, network, message):
         return
     with pytest.raises(ValueError, match=message):
         explanations.lrp(posterior, images, TARGET)
+
+
+def test_the_paper_s_reading_explains_the_activations_of_a_layer(images):
+    torch.manual_seed(0)
+    network = convolutional().double()
+    posterior = Posterior.of(network)
+    for layer, n_below in (("0", 2), ("3", 5)):
+        found = explanations.lrp(posterior, images, TARGET, rule=Gamma(0.3), layer=layer)
+        for image, one in zip(images, found, strict=True):
+            wanted = backward(Gamma(0.3), list(network[:n_below]), image, lambda activations: activations)
+            assert torch.allclose(one, wanted, atol=1e-9)
+    whole = explanations.lrp(posterior, images, TARGET, rule=Gamma(0.3))
+    assert torch.equal(explanations.lrp(posterior, images, TARGET, rule=Gamma(0.3), layer=7), whole)
+
+
+def test_the_other_reading_is_the_relevance_of_the_class_at_a_layer(images):
+    torch.manual_seed(0)
+    network = convolutional().double()
+    posterior = Posterior.of(network)
+    for layer, n_below in (("0", 2), ("3", 5)):
+        found = explanations.lrp(posterior, images, TARGET, rule=Gamma(0.3), layer=layer, reading="class")
+        for image, label, one in zip(images, TARGET, found, strict=True):
+            seed = torch.eye(3, dtype=torch.float64)[label]
+            middle = network[:n_below](image[None])[0]
+            wanted = backward(Gamma(0.3), list(network[n_below:]), middle, lambda logits, s=seed: logits * s)
+            assert torch.allclose(one, wanted, atol=1e-9)
+
+
+def test_layers_of_branches_have_both_readings(images):
+    posterior = random_posterior(residual(), n_samples=2)
+    for name in ("0", "2.body.0", "2.body.3", "6"):
+        down = explanations.lrp(posterior, images, TARGET, layer=name)
+        at = explanations.lrp(posterior, images, TARGET, layer=name, reading="class", per_sample=True)
+        assert down.shape == images.shape
+        assert at.shape[:2] == (2, 4)
+    with pytest.raises(ValueError, match=r"layer is '1'; it may be one of: 0, 2\.body\.0, 2\.body\.3, 6"):
+        explanations.lrp(posterior, images, TARGET, layer=1)
+    with pytest.raises(ValueError, match="reading is 'both'; it may be one of: activation, class"):
+        explanations.lrp(posterior, images, TARGET, layer=0, reading="both")
+
+
+@pytest.mark.parametrize("rule", [Epsilon(0.1), Gamma(0.1), AlphaBeta(2, 1)], ids=repr)
+def test_what_layers_kept_and_what_arrived_is_what_was_handed_in(posterior, images, rule):
+    kept = explanations.kept_by_layer(posterior, images, TARGET, rule=rule)
+    maps = explanations.lrp(posterior, images, TARGET, rule=rule)
+    logits = posterior.logits(images).mean(0).gather(1, TARGET[:, None]).squeeze(1)
+    assert all(part.shape == (4,) for part in kept.values())
+    assert torch.allclose(sum(kept.values()) + maps.flatten(1).sum(1), logits, atol=1e-6)

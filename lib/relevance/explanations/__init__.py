@@ -1,7 +1,7 @@
 """Explanations: which pixels a prediction rests on, for a whole posterior."""
 
 from relevance.explanations.gradient import gradient, gradient_x_input
-from relevance.explanations.lrp import lrp
+from relevance.explanations.lrp import kept_by_layer, lrp
 from relevance.explanations.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, ZPlus
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "ZPlus",
     "gradient",
     "gradient_x_input",
+    "kept_by_layer",
     "lrp",
 ]

@@ -101,6 +101,21 @@ class RelevanceGraph:
                 self.steps[node.name] = self._step(node)
         self._fold_norms({node.name: node for node in nodes})
 
+    def top_of(self, layer: str) -> str:
+        """Return the node with the activations of an affine layer: its own, or the activation's that alone follows it.
+
+        Raises:
+            ValueError: there is no such layer.
+        """
+        node = next((step.name for step in self.steps.values() if step.affine and step.layer == layer), None)
+        if node is None:
+            raise ValueError(f"layer is {layer!r}; it may be one of: {', '.join(self.affine_layers)}.")
+        while True:
+            users = [step for step in self.steps.values() if node in step.sources]
+            if len(users) != 1 or users[0].backward is not _pass_on:
+                return node
+            node = users[0].name
+
     @property
     def affine_layers(self) -> list[str]:
         """Names of the affine layers that take a rule, in the order of the forward pass."""
@@ -115,9 +130,14 @@ class RelevanceGraph:
 
     def backward(
         self, values: Mapping[str, Tensor], sample: Sample, start: str, relevance: Tensor, rules: Mapping[str, Rule]
-    ) -> dict[str, Tensor]:
-        """Hand relevance back from the node ``start`` to the image; return that of every node it reaches."""
-        arrived = {start: relevance}
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Hand relevance back from the node ``start`` to the image.
+
+        Returns:
+            The relevance of every node that it reaches, and, for every affine layer on the way, how much of each image's
+            relevance it did not hand on: [N], what its bias and its stabiliser kept.
+        """
+        arrived, kept = {start: relevance}, {}
         for step in reversed(self.steps.values()):
             if step.name not in arrived:
                 continue
@@ -127,12 +147,13 @@ class RelevanceGraph:
                 weight, bias = step.parameters(sample)
                 layer = Layer(step.affine, sources[0], weight, bias, values[step.name], nonnegative)
                 shares = [rules[step.layer].share(layer, arrived[step.name])]
+                kept[step.layer] = arrived[step.name].flatten(1).sum(1) - shares[0].flatten(1).sum(1)
             else:
                 assert step.backward is not None
                 shares = step.backward(sources, values[step.name], arrived[step.name])
             for source, share in zip(step.sources, shares, strict=True):
                 arrived[source] = arrived[source] + share if source in arrived else share
-        return arrived
+        return arrived, kept
 
     def _nonnegative(self, sources: tuple[str, ...]) -> bool:
         return all(source == self.image or self.steps[source].nonnegative for source in sources)

@@ -17,6 +17,7 @@ from relevance.explanations.graph import RelevanceGraph, Sample
 from relevance.explanations.rules import Composite, Epsilon, Rule
 from relevance.posterior import ROWS_AT_ONCE, Posterior
 
+READINGS = ("activation", "class")
 SEEDS = ("logit", "one_hot", "probability")
 DEFAULT_RULE = Epsilon()
 IMAGES_AT_ONCE = 1000
@@ -30,6 +31,8 @@ def lrp(
     rule: Rule | Composite = DEFAULT_RULE,
     per_sample: bool = False,
     seed: str = "logit",
+    layer: str | int | None = None,
+    reading: str = "activation",
 ) -> Tensor:
     """Return the Bayesian explanation: the posterior's expected relevance map of one class, for each image.
 
@@ -45,13 +48,60 @@ def lrp(
         rule: how affine layers share relevance, such as ``Epsilon(0.1)``, or a :class:`Composite` of rules.
         per_sample: return the map of every sample instead of their mean.
         seed: what is distributed: the target's ``"logit"``, ``"one_hot"`` (1) or its ``"probability"``.
+        layer: an affine layer l by its name, such as 3 or ``"layer1.0.conv1"``; None for the whole network.
+        reading: what a map of layer l means. ``"activation"`` is the paper's R(x, w, l): the activations of layer l,
+            whatever class they serve, explained down to the image; for the last layer, the target's logit.
+            ``"class"``: the target's relevance as it arrives at the activations of layer l.
 
     Returns:
-        Expected map [N, C, H, W], or [S, N, C, H, W] with ``per_sample``.
+        Expected map [N, C, H, W], or of the shape of layer l's activations for the reading ``"class"``; with
+        ``per_sample``, a first dimension [S, ...].
 
     Raises:
-        ValueError: an image, a target, the rule or the seed is not what it may be, or the network has a layer
-            without a rule.
+        ValueError: an image, a target, the rule, the seed, the layer or the reading is not what it may be, or the
+            network has a layer without a rule.
+    """
+    checks.one_of("reading", reading, READINGS)
+    checks.pixels("images", images, posterior.image_shape)
+    checks.one_of("seed", seed, SEEDS)
+    graph = RelevanceGraph(posterior.network)
+    rules = rules_of(graph, rule)
+    target = checks.class_indices("target", target, len(images), n_outputs(posterior, images))
+
+    top = graph.output if layer is None else graph.top_of(str(layer))
+    inner = top != graph.output and reading == "activation"
+    end = top if layer is not None and reading == "class" else graph.image
+
+    def one_map(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
+        values = graph.forward(some_images, sample)
+        start = top if inner else graph.output
+        relevance = values[top] if inner else _seed(values[graph.output], some_targets, seed)
+        return graph.backward(values, sample, start, relevance, rules)[0][end]
+
+    parts = [
+        over_samples(posterior, one_map, some_images, some_targets, per_sample=per_sample)
+        for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True)
+    ]
+    return torch.cat(parts, dim=1 if per_sample else 0)
+
+
+def kept_by_layer(
+    posterior: Posterior,
+    images: Tensor,
+    target: Tensor,
+    *,
+    rule: Rule | Composite = DEFAULT_RULE,
+    seed: str = "logit",
+) -> dict[str, Tensor]:
+    """Return the relevance that each affine layer did not hand on: what its bias and its stabiliser kept.
+
+    The seed is what arrives at the image plus what all layers kept.
+
+    Args:
+        posterior, images, target, rule, seed: as for :func:`lrp`.
+
+    Returns:
+        Layer name -> [N], the mean over the samples; negative where a layer added relevance.
     """
     checks.pixels("images", images, posterior.image_shape)
     checks.one_of("seed", seed, SEEDS)
@@ -59,16 +109,17 @@ def lrp(
     rules = rules_of(graph, rule)
     target = checks.class_indices("target", target, len(images), n_outputs(posterior, images))
 
-    def one_map(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
+    def all_kept(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
         values = graph.forward(some_images, sample)
         relevance = _seed(values[graph.output], some_targets, seed)
-        return graph.backward(values, sample, graph.output, relevance, rules)[graph.image]
+        kept = graph.backward(values, sample, graph.output, relevance, rules)[1]
+        return torch.stack([kept[name] for name in graph.affine_layers])
 
     parts = [
-        over_samples(posterior, one_map, some_images, some_targets, per_sample=per_sample)
+        over_samples(posterior, all_kept, some_images, some_targets, per_sample=False)
         for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True)
     ]
-    return torch.cat(parts, dim=1 if per_sample else 0)
+    return dict(zip(graph.affine_layers, torch.cat(parts, dim=1), strict=True))
 
 
 def rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
