@@ -62,11 +62,7 @@ def lrp(
             network has a layer without a rule.
     """
     checks.one_of("reading", reading, READINGS)
-    checks.pixels("images", images, posterior.image_shape)
-    checks.one_of("seed", seed, SEEDS)
-    graph = RelevanceGraph(posterior.network)
-    rules = rules_of(graph, rule)
-    target = checks.class_indices("target", target, len(images), n_outputs(posterior, images))
+    graph, rules, target = _prepared(posterior, images, target, rule, seed)
 
     top = graph.output if layer is None else graph.top_of(str(layer))
     inner = top != graph.output and reading == "activation"
@@ -78,11 +74,7 @@ def lrp(
         relevance = values[top] if inner else _seed(values[graph.output], some_targets, seed)
         return graph.backward(values, sample, start, relevance, rules)[0][end]
 
-    parts = [
-        over_samples(posterior, one_map, some_images, some_targets, per_sample=per_sample)
-        for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True)
-    ]
-    return torch.cat(parts, dim=1 if per_sample else 0)
+    return _over_all(posterior, one_map, images, target, per_sample=per_sample, dim=1 if per_sample else 0)
 
 
 def kept_by_layer(
@@ -103,11 +95,7 @@ def kept_by_layer(
     Returns:
         Layer name -> [N], the mean over the samples; negative where a layer added relevance.
     """
-    checks.pixels("images", images, posterior.image_shape)
-    checks.one_of("seed", seed, SEEDS)
-    graph = RelevanceGraph(posterior.network)
-    rules = rules_of(graph, rule)
-    target = checks.class_indices("target", target, len(images), n_outputs(posterior, images))
+    graph, rules, target = _prepared(posterior, images, target, rule, seed)
 
     def all_kept(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
         values = graph.forward(some_images, sample)
@@ -115,14 +103,24 @@ def kept_by_layer(
         kept = graph.backward(values, sample, graph.output, relevance, rules)[1]
         return torch.stack([kept[name] for name in graph.affine_layers])
 
-    parts = [
-        over_samples(posterior, all_kept, some_images, some_targets, per_sample=False)
-        for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True)
-    ]
-    return dict(zip(graph.affine_layers, torch.cat(parts, dim=1), strict=True))
+    kept = _over_all(posterior, all_kept, images, target, per_sample=False, dim=1)
+    return dict(zip(graph.affine_layers, kept, strict=True))
 
 
-def rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
+def _prepared(
+    posterior: Posterior, images: Tensor, target: Tensor, rule: Rule | Composite, seed: str
+) -> tuple[RelevanceGraph, dict[str, Rule], Tensor]:
+    """Check what was given, and return the graph, the rule of each layer, and the target."""
+    checks.pixels("images", images, posterior.image_shape)
+    checks.one_of("seed", seed, SEEDS)
+    graph = RelevanceGraph(posterior.network)
+    rules = _rules_of(graph, rule)
+    with torch.no_grad():
+        n_classes = posterior[0].logits(images[:1]).shape[-1]
+    return graph, rules, checks.class_indices("target", target, len(images), n_classes)
+
+
+def _rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
     """Return the rule of every affine layer, or say what a rule may be."""
     composite = rule if isinstance(rule, Composite) else Composite(rule)
     for one in (composite.default, composite.first, composite.last, *composite.layers.values()):
@@ -131,34 +129,32 @@ def rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
     return composite.rules(graph.affine_layers)
 
 
-def over_samples(
+def _over_all(
     posterior: Posterior,
     function: Callable[[Sample, Tensor, Tensor], Tensor],
     images: Tensor,
     target: Tensor,
     *,
     per_sample: bool,
+    dim: int,
 ) -> Tensor:
-    """Map a function over the samples, in chunks, and return its values, or their mean."""
+    """Map a function of sample, images and targets over chunks of both; put images together along ``dim``."""
+    parts = []
+    for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True):
 
-    def of_sample(sample: Sample) -> Tensor:
-        return function(sample, images, target)
+        def of_sample(sample: Sample, x: Tensor = some_images, y: Tensor = some_targets) -> Tensor:
+            return function(sample, x, y)
 
-    at_once = max(1, ROWS_AT_ONCE // max(1, len(images)))
-    if per_sample:
-        return vmap(of_sample, chunk_size=at_once)(posterior.samples)
-    total: Tensor | float = 0.0
-    for start in range(0, len(posterior), at_once):
-        chunk = {name: value[start : start + at_once] for name, value in posterior.samples.items()}
-        total = total + vmap(of_sample)(chunk).sum(0)
-    assert isinstance(total, Tensor)
-    return total / len(posterior)
-
-
-def n_outputs(posterior: Posterior, images: Tensor) -> int:
-    """Return the number of classes."""
-    with torch.no_grad():
-        return posterior[0].logits(images[:1]).shape[-1]
+        at_once = max(1, ROWS_AT_ONCE // max(1, len(some_images)))
+        if per_sample:
+            parts.append(vmap(of_sample, chunk_size=at_once)(posterior.samples))
+            continue
+        sums = [
+            vmap(of_sample)({name: value[start : start + at_once] for name, value in posterior.samples.items()}).sum(0)
+            for start in range(0, len(posterior), at_once)
+        ]
+        parts.append(torch.stack(sums).sum(0) / len(posterior))
+    return torch.cat(parts, dim=dim)
 
 
 def _seed(logits: Tensor, target: Tensor, seed: str) -> Tensor:
