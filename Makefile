@@ -11,7 +11,7 @@ DATASET ?=
 CHAPTER ?=
 PARAMETERS ?=
 
-.PHONY: book chapter test lab help clean distclean lock format
+.PHONY: book chapter test bench lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
@@ -31,6 +31,9 @@ lab: $(INSTALLED) ## open the chapters as notebooks in JupyterLab
 	@[ -z "$$RELEVANCE_DATA" ] || export RELEVANCE_DATA="$$(realpath "$$RELEVANCE_DATA")"; \
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) book/index.md
+
+bench: $(INSTALLED) ## what a relevance map costs, in input gradients, beside other libraries
+	$(PY) benchmarks/relevance_maps.py
 
 format: $(INSTALLED) ## put the code into the project's format
 	$(VENV)/bin/ruff check --fix .

@@ -143,6 +143,20 @@ def test_the_dense_network_has_the_paper_s_layer_indices():
     assert isinstance(network[2], nn.LeakyReLU)
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 16, 17)])
+def test_the_convolutional_network_has_the_paper_s_layer_indices(shape, tmp_path):
+    network = networks.convolutional(shape, hidden=6)
+    assert [index for index, layer in enumerate(network) if isinstance(layer, (nn.Conv2d, nn.Linear))] == [0, 3, 7]
+    assert (network[0].out_channels, network[3].out_channels, network[7].out_features) == (32, 6, 10)
+    images = torch.rand(2, *shape)
+    posterior = Posterior.of(network)
+    assert posterior.predict(images).shape == (2, 10)
+    posterior.save(tmp_path / "one")
+    assert torch.equal(Posterior.load(tmp_path / "one").predict(images), posterior.predict(images))
+    with pytest.raises(ValueError, match="the smaller side of image_shape is 15"):
+        networks.convolutional((1, 15, 28))
+
+
 def test_bad_networks_get_a_sentence():
     with pytest.raises(ValueError, match="activation is 'tanh'; it may be one of: leaky_relu, relu, softplus"):
         networks.fully_connected((1, 28, 28), activation="tanh")

@@ -1,0 +1,165 @@
+"""What a relevance map costs, in units of one input gradient: medians of one run, beside zennit and captum.
+
+Run by `make bench`. The networks are those of the issue: dense 784-512-512-10 with 100 samples and 500 images, and the
+convolutional network of Carbone et al., Table I, with one sample. The unit is the gradient of the target's logit with
+respect to the images, by plain autograd, sample by sample: the work that every explanation by gradients does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from relevance import datasets, explanations, networks
+from relevance.device import default_device, device_name
+from relevance.explanations import AlphaBeta, Epsilon, Gamma
+from relevance.posterior import Posterior
+
+RULES = {"epsilon": Epsilon(0.1), "gamma": Gamma(0.1), "alpha1-beta0": AlphaBeta(1, 0)}
+
+
+def seconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Return the median time of each function; they take turns, so that a slow minute hits all of them."""
+    times: dict[str, list[float]] = {name: [] for name in functions}
+    for round_ in range(repeats + 1):
+        for name, function in functions.items():
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            start = time.perf_counter()
+            function()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if round_:  # the first round warms up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def gradients(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
+    """The unit: the mean over the samples of plain input gradients, one sample after the other."""
+    total = torch.zeros_like(images)
+    for index in range(len(posterior)):
+        leaf = images.clone().requires_grad_()
+        sample = {name: value[index] for name, value in posterior.samples.items()}
+        logits = functional_call(posterior.network, sample, (leaf,))
+        total += torch.autograd.grad(logits.gather(1, target[:, None]).sum(), leaf)[0]
+    return total / len(posterior)
+
+
+def network_of(one: Posterior) -> nn.Module:
+    """Return a posterior of one sample as an ordinary network, which the libraries of hooks take."""
+    network = copy.deepcopy(one.network)
+    network.load_state_dict({name: value[0] for name, value in one.samples.items()}, strict=False)
+    return network
+
+
+def zennit_map(network: nn.Module, rule: str, images: Tensor, target: Tensor) -> Callable[[], object]:
+    """Return the map of one network by zennit's hooks."""
+    datasets.import_torchvision()
+    from zennit import rules
+    from zennit.attribution import Gradient
+    from zennit.composites import LayerMapComposite
+    from zennit.types import Activation, Convolution, Linear
+
+    chosen = {"epsilon": rules.Epsilon(0.1), "gamma": rules.Gamma(0.1), "alpha1-beta0": rules.AlphaBeta(1, 0)}[rule]
+    composite = LayerMapComposite([(Activation, rules.Pass()), (Convolution, chosen), (Linear, chosen)])
+
+    def run() -> object:
+        with Gradient(network, composite) as attributor:
+            return attributor(images, lambda output: output * nn.functional.one_hot(target, output.shape[1]))[1]
+
+    return run
+
+
+class WithoutFlatten(nn.Module):
+    """The same chain, flattening by a call: captum has no rule for the module."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        layers = list(network.children())
+        self.flattened_before = [isinstance(layer, nn.Flatten) for layer in layers]
+        self.layers = nn.ModuleList(layer for layer in layers if not isinstance(layer, nn.Flatten))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits."""
+        remaining = iter(self.layers)
+        for flatten in self.flattened_before:
+            x = x.flatten(1) if flatten else next(remaining)(x)
+        return x
+
+
+def captum_map(network: nn.Module, images: Tensor, target: Tensor) -> Callable[[], object]:
+    """Return the epsilon map of one network by captum's hooks."""
+    from captum.attr import LRP
+    from captum.attr._utils.lrp_rules import EpsilonRule, IdentityRule
+
+    chain = WithoutFlatten(network)
+    leaf = images.clone().requires_grad_()
+
+    def run() -> object:
+        for module in chain.layers:  # captum takes the rules away after each map
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                module.rule = EpsilonRule(0.1)  # type: ignore[assignment]
+            elif isinstance(module, nn.LeakyReLU):
+                module.rule = IdentityRule()  # type: ignore[assignment]
+        return LRP(chain).attribute(leaf, target=target)
+
+    return run
+
+
+def report(title: str, posterior: Posterior, images: Tensor, target: Tensor, repeats: int) -> None:
+    """Print one table."""
+    functions: dict[str, Callable[[], object]] = {"gradient": lambda: gradients(posterior, images, target)}
+    for name, rule in RULES.items():
+        functions[name] = lambda rule=rule: explanations.lrp(posterior, images, target, rule=rule)  # type: ignore[misc]
+    ours = seconds(functions, repeats)
+    one = posterior[0]
+    network = network_of(one)
+    theirs: dict[str, Callable[[], object]] = {"gradient": lambda: gradients(one, images, target)}
+    for name in RULES:
+        theirs[f"zennit {name}"] = zennit_map(network, name, images, target)
+    peers = seconds(theirs, repeats)
+    run = captum_map(network_of(one), images, target)
+    peers["captum epsilon"] = seconds({"captum": run}, repeats)["captum"]
+
+    print(f"\n{title}: {len(posterior)} samples x {len(images)} images; one gradient of one image and sample takes "
+          f"{1e6 * ours['gradient'] / len(posterior) / len(images):.1f} us")  # fmt: skip
+    print(f"{'rule':<14} {'ours':>6} {'zennit':>7} {'captum':>7}   (in gradients)")
+    for name in RULES:
+        captum = f"{peers['captum epsilon'] / peers['gradient']:7.2f}" if name == "epsilon" else f"{'-':>7}"
+        print(
+            f"{name:<14} {ours[name] / ours['gradient']:6.2f} {peers[f'zennit {name}'] / peers['gradient']:7.2f} {captum}"
+        )
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--images", type=int, default=500)
+    given = parser.parse_args()
+    device = default_device()
+    print(f"{device_name(device)}, torch {torch.__version__}")
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand((given.images, 1, 28, 28), generator=generator).to(device)
+    target = torch.randint(0, 10, (given.images,), generator=generator).to(device)
+    for title, network, n_samples, n_images in (
+        ("dense 784-512-512-10", networks.fully_connected((1, 28, 28), 512), given.samples, given.images),
+        ("convolutional, Table I, 512", networks.convolutional((1, 28, 28), 512), 1, min(100, given.images)),
+    ):
+        samples = {
+            name: (torch.randn((n_samples, *value.shape), generator=generator) * value.std()).to(device)
+            for name, value in network.named_parameters()
+        }
+        report(title, Posterior(network.to(device), samples), images[:n_images], target[:n_images], given.repeats)
+
+
+if __name__ == "__main__":
+    main()
