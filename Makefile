@@ -11,15 +11,22 @@ DATASET ?=
 CHAPTER ?=
 PARAMETERS ?=
 
+# A slip such as `make book epsilon=0.05` would set a variable that nobody reads.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
+ifneq ($(UNKNOWN),)
+$(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
+endif
+
 .PHONY: book chapter test bench lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
-	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") $(PARAMETERS)
+	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") --parameters '$(PARAMETERS)'
 
 chapter: $(INSTALLED) ## execute one chapter: CHAPTER=method/lrp-robustness PARAMETERS="epsilon=0.1 n_images=50"
 	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") \
-	    --chapter "$(CHAPTER)" $(PARAMETERS)
+	    --chapter "$(CHAPTER)" --parameters '$(PARAMETERS)'
 
 test: $(INSTALLED) ## lint, type check, and run the tests
 	$(VENV)/bin/ruff check .

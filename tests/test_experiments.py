@@ -127,7 +127,8 @@ def test_bad_settings_get_a_sentence(change, message):
 
 class FakePosterior:
     def __init__(self, **diagnostics):
-        found = {"n_samples": 100, "acceptance_rate": 0.8, "step_sizes": [0.01], "rhat_median": 1.01, "rhat_max": 1.02,
+        found = {"n_samples": 100, "acceptance_rate": 0.8, "step_sizes": [0.01], "rhat_median": 1.01,
+                 "rhat_95": 1.02, "rhat_max": 1.03,
                  "ess_median": 80.0, "ess_min": 40.0, "converged": True}  # fmt: skip
         self.record = {"diagnostics": found | diagnostics, "settings": {"n_chains": 1, "warmup": 50}}
 
@@ -167,7 +168,9 @@ def test_the_verdict_is_withheld_where_the_excess_says_otherwise():
     table = made_up(scores, scores + 0.1)
     table.loc[table["model"] == "10 samples", "excess_lrp_robustness"] -= 0.15
     text = answer(table)
-    assert "**depending on the score**" in text
+    assert "**in opposite directions by two scores**" in text
+    table["excess_lrp_robustness"] = 0.0
+    assert "**by only one of two scores**" in answer(table)
     assert "as the excess over unrelated maps, it is \N{MINUS SIGN}0.050" in text
 
 

@@ -101,7 +101,6 @@ def test_a_missing_chapter_gets_a_sentence(book):
         ({"chapter": "one", "parameters": {"size": 2.5}}, "it must be a whole number"),
         ({"chapter": "one", "parameters": {"size": True}}, "it must be a whole number"),
         ({"chapter": "one", "parameters": {"names": ["a", 1]}}, "it must be a list such as"),
-        ({"parameters": {"size": 2}}, "parameters were given for the whole book"),
         ({"chapter": "one", "common": {"colour": 1}}, "chapter one has no parameter 'colour'"),
         ({"common": {"dataset": ""}}, "dataset is ''; it may be one of"),
         ({"common": {"dataset": "nowhere"}}, "dataset is 'nowhere'; it may be one of: cifar10, digits"),
@@ -190,8 +189,8 @@ def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up
     with pytest.raises(BookError) as error:
         print_book(book)
     message = str(error.value)
-    assert "chapter two failed in cell 3:" in message
-    assert "value['missing']" in message
+    assert "chapter two failed in its code cell 3, at the line\n    value['missing']\n" in message
+    assert str(book / "_build/failed/two.ipynb") in message
     assert "KeyError: 'missing'" in message
     assert text_of(executed(book, "one")[1]) == "size is 3 float\n"
     assert not list((book / "_build/executed").glob("two/*.ipynb"))
@@ -235,7 +234,8 @@ def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up
 
 
 def test_a_single_chapter_takes_parameters_from_the_command_line(book):
-    command = [sys.executable, "-m", "relevance.press", "--root", str(book), "--chapter", "one", "size=5", "share=1"]
+    command = [sys.executable, "-m", "relevance.press", "--root", str(book), "--chapter", "one"]
+    command += ["--parameters", "size=5 share=1"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     _, notebook = executed(book, "one")
     assert text_of(notebook) == "size is 5 int\n"
@@ -257,7 +257,7 @@ def test_the_command_line_says_what_is_wrong_and_fails(book):
     assert done.returncode == 1
     assert done.stderr.strip() == "make: profile is 'huge'; it may be one of: other, quick."
     with pytest.raises(BookError, match="a parameter is given as 'size'; it must be name=value"):
-        profiles.assignments(["size"])
+        profiles.assignments("size")
 
 
 def test_only_a_notebook_as_it_was_written_is_finished(book):
@@ -304,10 +304,24 @@ def test_an_unfinished_execution_leaves_no_finished_notebook(book, monkeypatch):
     assert not list((book / "_build/executed").rglob("*.ipynb"))
 
 
-def test_old_versions_are_pruned_and_the_newest_kept(book, monkeypatch):
-    monkeypatch.setattr(press, "KEPT_VERSIONS", 2)
-    pages = [print_book(book, chapter="one", parameters={"size": size}) for size in (1, 2, 3)]
-    assert [page.exists() for page in pages] == [False, True, True]
+def test_other_parameters_results_are_kept(book):
+    pages = [print_book(book, chapter="one", parameters={"size": size}) for size in (1, 2)]
+    assert all(page.exists() for page in pages)
+
+
+def test_parameters_without_a_chapter_are_for_all_that_have_them(book):
+    with pytest.raises(BookError, match="the command sets the parameter 'colour', which no chapter has"):
+        print_book(book, parameters={"colour": 1})
+
+
+def test_complaints_name_the_sources():
+    errors = (
+        "Running ...\n\x1b[91m/a/b/_build/stage/book/x/one.ipynb:70002: WARNING: undefined label: 'q' [ref.ref]\x1b[0m\n"
+        "/a/b/_build/stage/book/index.md:23: WARNING: odd\n"
+    )
+    assert press.complaints("", errors) == (
+        "book/x/one.md: WARNING: undefined label: 'q' [ref.ref]\nbook/index.md:23: WARNING: odd"
+    )
 
 
 @pytest.mark.parametrize(
@@ -316,8 +330,9 @@ def test_old_versions_are_pruned_and_the_newest_kept(book, monkeypatch):
      ("010", "010"), ("1:30", "1:30"), ("[1,", "[1,"), ("", ""), ("@x", "@x")],
 )  # fmt: skip
 def test_values_are_read_as_they_are_written(text, value):
-    assert profiles.assignments([f"x={text}"]) == {"x": value}
-    assert type(profiles.assignments([f"x={text}"])["x"]) is type(value)
+    assert profiles.assignments(f"x={text}") == {"x": value}
+    assert type(profiles.assignments(f"x={text}")["x"]) is type(value)
+    assert profiles.assignments(f"a=1  x={text} b=[2, 3]") == {"a": 1, "x": value, "b": [2, 3]}
 
 
 @pytest.mark.parametrize(

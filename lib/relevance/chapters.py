@@ -7,6 +7,7 @@ import copy
 import json
 import logging
 import os
+import re
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
@@ -248,7 +249,11 @@ def execute(
     except Exception as error:  # also a kernel that died, or one that did not start
         if working.exists():
             working.replace(failed)
-        raise ChapterError(_failure(chapter, error)) from error
+        raise ChapterError(_failure(chapter, parameters, error, failed)) from error
+    if any("injected-parameters" in cell.metadata.get("tags", []) for cell in notebook.cells):
+        # The page shows what it was made with; the defaults are there, folded.
+        (defaults,) = (cell for cell in notebook.cells if TAG in cell.metadata.get("tags", []))
+        defaults.metadata["tags"].append("hide-cell")
     del notebook.metadata["papermill"]  # paths and times of this machine; what matters is in the pages
     notebook = nbformat.reads(nbformat.writes(notebook), as_version=4)
     notebook.metadata[SEAL] = _seal(chapter, notebook, key)
@@ -262,12 +267,19 @@ def _seal(chapter: Chapter, notebook: NotebookNode, key: str) -> dict[str, str]:
     return {"chapter": chapter.name, "key": key, "content": digest(content)}
 
 
-def _failure(chapter: Chapter, error: Exception) -> str:
+def _failure(chapter: Chapter, parameters: Mapping[str, Any], error: Exception, failed: Path) -> str:
     if not isinstance(error, PapermillExecutionError):
         return f"chapter {chapter.name} failed: {type(error).__name__}: {error}"
-    lines = error.source.strip().splitlines()
-    shown = "\n".join(f"    {line}" for line in lines[:12]) + ("\n    ..." if len(lines) > 12 else "")
-    return f"chapter {chapter.name} failed in cell {error.exec_count}:\n{shown}\n{error.ename}: {error.evalue}"
+    # papermill adds a cell with the parameters that are not the defaults; the reader counts without it.
+    injected = any(value != chapter.parameters[name] for name, value in parameters.items())
+    number = (error.exec_count or 0) - injected
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(error.traceback))
+    arrow = re.search(r"^-+> *\d+ (.*)$", plain, re.MULTILINE)
+    line = arrow.group(1).strip() if arrow else error.source.strip().splitlines()[0]
+    return (
+        f"chapter {chapter.name} failed in its code cell {number}, at the line\n    {line}\n"
+        f"{error.ename}: {error.evalue}\n(The notebook as it stopped: {failed})"
+    )
 
 
 def _is_of_kind(value: Any, default: Any) -> bool:

@@ -24,7 +24,7 @@ class Dataset:
     """Images for training and testing, with their classes.
 
     Attributes:
-        name: what was given to :func:`load`.
+        name: what was given to :func:`load`; of a folder, its own name.
         train_images: [N, C, H, W], float32 in [0, 1].
         train_labels: [N], int64.
         test_images: [M, C, H, W], float32 in [0, 1].
@@ -57,7 +57,7 @@ class Dataset:
         Returns:
             Images [n_images, C, H, W] and labels [n_images].
         """
-        chosen = balanced_indices(self.test_labels, n_images, len(self.classes), seed, "test")
+        chosen = balanced_indices(self.test_labels, "n_images", n_images, "test", len(self.classes), seed)
         return self.test_images[chosen], self.test_labels[chosen]
 
     def smaller(self, n_train: int | None, seed: int = 0) -> Dataset:
@@ -67,7 +67,7 @@ class Dataset:
         """
         if n_train is None or checks.count("n_train", n_train) >= len(self.train_labels):
             return self
-        chosen = balanced_indices(self.train_labels, n_train, len(self.classes), seed, "training")
+        chosen = balanced_indices(self.train_labels, "n_train", n_train, "training", len(self.classes), seed)
         return replace(
             self,
             train_images=self.train_images[chosen],
@@ -76,9 +76,13 @@ class Dataset:
         )
 
 
-def balanced_indices(labels: Tensor, n_images: int, n_classes: int, seed: int, part: str) -> Tensor:
+def balanced_indices(labels: Tensor, name: str, n_images: int, part: str, n_classes: int, seed: int) -> Tensor:
     """Return ``n_images`` indices into ``labels`` in random order, drawn without replacement, balanced over classes."""
-    checks.count(f"the number of {part} images", n_images, at_most=len(labels))
+    if isinstance(n_images, int) and n_images > len(labels):
+        raise ValueError(
+            f"{name} is {n_images}; the data set has {len(labels)} {part} images, so it may be at most that."
+        )
+    checks.count(name, n_images)
     generator = torch.Generator().manual_seed(checks.count("seed", seed, at_least=0))
     labels = labels.cpu()
     wanted = torch.full((n_classes,), n_images // n_classes)
@@ -88,8 +92,8 @@ def balanced_indices(labels: Tensor, n_images: int, n_classes: int, seed: int, p
         scarce = int((wanted - there).argmax())
         most = int(there.min()) * n_classes
         raise ValueError(
-            f"{n_images} balanced {part} images need {int(wanted[scarce])} of class {scarce}, which has "
-            f"{int(there[scarce])}; the number of {part} images may be at most {most}."
+            f"{name} is {n_images}; so many {part} images, balanced, need {int(wanted[scarce])} of class {scarce}, which "
+            f"has {int(there[scarce])}, so it may be at most {most}."
         )
     chosen = [
         indices[torch.randperm(len(indices), generator=generator)[: int(wanted[label])]]
@@ -247,7 +251,7 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
     if str(name) in READERS:
         data = READERS[str(name)](where)
     else:
-        data = _from_parts(str(name), f"Folder {Path(name).name}", folders.read_folder(Path(name)))
+        data = _from_parts(Path(name).name, f"Folder {Path(name).name}", folders.read_folder(Path(name)))
     target = chosen_device(device)
     moved = {
         part: getattr(data, part).to(target) for part in ("train_images", "train_labels", "test_images", "test_labels")

@@ -85,6 +85,11 @@ def _pixels(source: Path | IO[bytes], name: str) -> np.ndarray:
 
 def _assemble(place: Path, train: Mapping[str, Sequence[Any]], test: Mapping[str, Sequence[Any]], note: str) -> Parts:
     classes = tuple(sorted(train))
+    if not classes:
+        raise ValueError(
+            f"{place} has no folders with images in it; it must hold a folder of images for each class, or train/ and "
+            "test/ with such folders."
+        )
     if len(classes) < 2 or set(test) != set(train):
         raise ValueError(
             f"{place} holds the class folders {list(classes)} to train and {sorted(test)} to test; it must hold "

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,7 +36,6 @@ STAGE = Path("_build/stage")
 RENDERING = Path("_build/rendering")
 HTML = Path("_build/html")
 MARK = ".digest"
-KEPT_VERSIONS = 6
 LIBRARY = Path(__file__).parent
 
 
@@ -152,15 +152,12 @@ class Press:
                 f"chapter {job.chapter.name}, or the library, the data or the lock, was changed while it was executed, so "
                 "its result is not kept; run it again."
             )
-        versions = sorted(job.path.parent.glob("*.ipynb"), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in versions[KEPT_VERSIONS:]:
-            old.unlink()
 
     def _is_finished(self, job: Job) -> bool:
         if not job.path.exists():
             return False
         if job.chapter.is_executed(job.path, job.key):
-            os.utime(job.path)
+            (self.root / FAILED / f"{job.chapter.name}.ipynb").unlink(missing_ok=True)  # an earlier try's
             return True
         say(f"The executed chapter {job.path.relative_to(self.root)} is damaged; it is executed again.")
         job.path.unlink()
@@ -202,7 +199,7 @@ class Press:
         ]
         done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise BookError(f"Jupyter Book failed or warned:\n\n{done.stdout}\n{done.stderr}".rstrip())
+            raise BookError(f"Jupyter Book failed or warned:\n{complaints(done.stdout, done.stderr)}")
         pages = rendering / "_build" / "html"
         if problems := audit.problems(pages):
             raise BookError("The pages break a promise:\n  " + "\n  ".join(problems))
@@ -214,6 +211,16 @@ class Press:
         pages.rename(html)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(rendering, ignore_errors=True)
+
+
+def complaints(output: str, errors: str) -> str:
+    """Return what Jupyter Book complains of, in terms of the sources: no colours, and no lines of the staged copies."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", errors)
+    plain = re.sub(r"\S*/_build/stage/book/(\S+?)\.ipynb(:\d+)?", r"book/\1.md", plain)
+    plain = re.sub(r"\S*/_build/stage/(\S+)", r"\1", plain)
+    lines = [line for line in plain.splitlines() if line.strip()]
+    found = [line for line in lines if re.search("WARNING|ERROR|CRITICAL|Error", line)]
+    return "\n".join(found or lines or output.splitlines())
 
 
 def _inventory(pages: Path) -> str:
@@ -269,7 +276,7 @@ def print_book(
         profile: a file of ``book/profiles``.
         common: parameters for every chapter that has them, such as ``{"dataset": "mnist"}``.
         chapter: execute this chapter alone; nothing is rendered.
-        parameters: for that chapter.
+        parameters: for that chapter; without one, for every chapter that has them, like ``common``.
         jobs: chapters side by side; the number of cores if not given.
 
     Returns:
@@ -280,8 +287,8 @@ def print_book(
     """
     root = root.resolve()
     chapters = read_chapters(root)
-    if parameters and chapter is None:
-        raise BookError("parameters were given for the whole book; name a single chapter for them (make chapter).")
+    if chapter is None:
+        common, parameters = {**(common or {}), **(parameters or {})}, None
     known = {one.name: one for one in chapters}
     if chapter is not None and chapter not in known:
         raise BookError(f"chapter is {chapter!r}; it may be one of: {', '.join(known)}.")
@@ -308,7 +315,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--dataset", help="the data set of every chapter")
     parser.add_argument("--chapter", help="execute this chapter alone")
     parser.add_argument("--jobs", type=int, help="chapters side by side")
-    parser.add_argument("parameters", nargs="*", metavar="name=value", help="parameters of that chapter")
+    parser.add_argument("--parameters", default="", help="name=value ..., of that chapter, or of all that have them")
     given = parser.parse_args(arguments)
     if data := os.environ.get("RELEVANCE_DATA"):
         os.environ["RELEVANCE_DATA"] = str(Path(data).resolve())  # chapters run in another folder
@@ -328,7 +335,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nmake: stopped; what is finished is kept.", file=sys.stderr, flush=True)
         # The threads that wait for kernels cannot be stopped; the kernels end when this process does.
         os._exit(130)
-    say(f"{'The book is printed' if given.chapter is None else 'The chapter is executed'}: {result}")
+    if given.chapter is None:
+        say(f"The book is printed: {result}")
+    else:
+        say(f"The chapter is executed; open it in JupyterLab (make lab): {result}")
     return 0
 
 

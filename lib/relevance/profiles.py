@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -88,10 +89,10 @@ def parse_value(text: str) -> Any:
     return text
 
 
-def assignments(text: Sequence[str]) -> dict[str, Any]:
-    """Read ``name=value`` pairs."""
+def assignments(text: str) -> dict[str, Any]:
+    """Read ``name=value`` pairs; a value may have spaces, such as ``n_samples=[1, 10]``."""
     pairs = {}
-    for item in text:
+    for item in re.split(r"\s+(?=\S+?=)", text.strip()) if text.strip() else []:
         name, equals, value = item.partition("=")
         if not equals or not name:
             raise BookError(f"a parameter is given as {item!r}; it must be name=value, such as epsilon=0.1.")

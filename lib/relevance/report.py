@@ -158,7 +158,8 @@ def convergence(posterior: Posterior) -> str:
         return f"{text}The draws are too few, or moved too little, to check convergence: it is **not shown**."
     verdict = "passes" if found["converged"] else "does **not** pass"
     return (
-        f"{text}R-hat: median {found['rhat_median']:.2f}, maximum {found['rhat_max']:.2f}. Effective sample size: median "
+        f"{text}R-hat: median {found['rhat_median']:.2f}, 95 % quantile {found['rhat_95']:.3f}, maximum "
+        f"{found['rhat_max']:.2f}. Effective sample size: median "
         f"{found['ess_median']:.0f}, minimum {found['ess_min']:.0f}. The {'chain' if one else 'run'} {verdict} this "
         "book's check."
     )
@@ -201,7 +202,10 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
     }
     verdict = verdicts[raw.direction]
     if raw.direction != excess.direction:
-        verdict = f"is more or less robust than that of the {baseline} network **depending on the score**"
+        how = (
+            "in opposite directions by two scores" if raw.direction * excess.direction else "by only one of two scores"
+        )
+        verdict = f"differs in robustness from that of the {baseline} network **{how}**"
     text = [
         f"On {data.name}, under a one-step attack of size {settings.epsilon:g} on the prediction, the explanation averaged "
         f"over {most} of the posterior {verdict}: the mean LRP robustness is {means[most]:.3f} against "

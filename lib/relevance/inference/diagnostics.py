@@ -27,17 +27,20 @@ def summary(posterior: Posterior, data: Dataset, chains: list[Chain]) -> dict[st
     of a network, equal up to permutations, have not (Vehtari et al. 2021, doi:10.1214/20-BA1221).
 
     Returns:
-        ``acceptance_rate``, ``mean_acceptance`` in [0, 1]; ``step_sizes``, one a chain; ``rhat_median``, ``rhat_max``,
-        ``ess_median``, ``ess_min`` over the images (None where the chains are too short to tell); ``n_samples``;
-        ``converged``: whether R-hat is known and below 1.05 on 95 of 100 images.
+        ``acceptance_rate``, ``mean_acceptance`` in [0, 1]; ``step_sizes``, one a chain; ``rhat_median``,
+        ``rhat_95`` (the 95 % quantile), ``rhat_max``, ``ess_median``, ``ess_min`` over the images (None where the chains
+        are too short to tell); ``n_samples``; ``converged``: whether R-hat is known and below 1.05 on 95 of 100 images.
     """
     draws = [row for chain in chains for row in chain.draws]
     mixing = _mixing(posterior, data, chains)
-    found: dict[str, Any] = dict.fromkeys(("rhat_median", "rhat_max", "ess_median", "ess_min")) | {"converged": False}
+    found: dict[str, Any] = dict.fromkeys(("rhat_median", "rhat_95", "rhat_max", "ess_median", "ess_min")) | {
+        "converged": False
+    }
     if mixing is not None:
         rhat, ess = mixing
         found = {
             "rhat_median": float(np.median(rhat)),
+            "rhat_95": float(np.quantile(rhat, 0.95)),
             "rhat_max": float(np.max(rhat)),
             "ess_median": float(np.median(ess)),
             "ess_min": float(np.min(ess)),
