@@ -28,7 +28,7 @@ def test_logits_are_those_of_each_sample(dense_posterior, some_images):
 
 def test_logits_do_not_depend_on_how_samples_are_cut(dense_posterior, some_images, monkeypatch):
     whole = dense_posterior.logits(some_images)
-    monkeypatch.setattr(posterior_module, "ROWS_AT_ONCE", 7)
+    monkeypatch.setitem(posterior_module.ROWS_AT_ONCE, "cpu", 7)
     assert torch.allclose(dense_posterior.logits(some_images), whole, atol=1e-12)
 
 

@@ -15,7 +15,7 @@ from torch.func import vmap
 from relevance import checks
 from relevance.explanations.graph import RelevanceGraph, Sample
 from relevance.explanations.rules import Composite, Epsilon, Rule
-from relevance.posterior import ROWS_AT_ONCE, Posterior
+from relevance.posterior import Posterior, samples_at_once
 
 READINGS = ("activation", "class")
 SEEDS = ("logit", "one_hot", "probability")
@@ -145,7 +145,7 @@ def _over_all(
         def of_sample(sample: Sample, x: Tensor = some_images, y: Tensor = some_targets) -> Tensor:
             return function(sample, x, y)
 
-        at_once = max(1, ROWS_AT_ONCE // max(1, len(some_images)))
+        at_once = samples_at_once(some_images)
         if per_sample:
             parts.append(vmap(of_sample, chunk_size=at_once)(posterior.samples))
             continue
