@@ -118,7 +118,7 @@ def test_mnist_is_read_from_torchvision_s_layout(mnist_root, monkeypatch):
     assert data.train_images.dtype == torch.float32
     assert data.train_images[0, 0, 0, :2].tolist() == [0, 1]
     assert data.test_labels.tolist() == list(range(10))
-    assert data.source == "MNIST: 20 images to train, 10 to test"
+    assert data.source == "MNIST (first 20/10): 20 images to train, 10 to test"
 
 
 def test_no_data_and_no_network_gets_a_sentence(tmp_path, monkeypatch):

@@ -17,6 +17,8 @@ from relevance import checks, folders
 from relevance.device import chosen_device
 
 N_DIGITS_TEST = 597
+# Training and test images of the whole sets: a file that holds fewer is said to.
+FULL_SIZES = {"mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000), "cifar10": (50_000, 10_000)}
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,8 @@ def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable
                 "always works."
             ) from error
         (train_images, train_labels), (test_images, test_labels) = map(_as_tensors, parts)
+        counts = len(train_labels), len(test_labels)
+        subset = f" (first {counts[0]:,}/{counts[1]:,})" if counts != FULL_SIZES[name] else ""
         return Dataset(
             name=name,
             train_images=train_images,
@@ -176,7 +180,7 @@ def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable
             test_images=test_images,
             test_labels=test_labels,
             classes=tuple(map(str, parts[0].classes)),
-            source=f"{title}: {len(train_labels):,} images to train, {len(test_labels):,} to test",
+            source=f"{title}{subset}: {len(train_labels):,} images to train, {len(test_labels):,} to test",
         )
 
     return read
