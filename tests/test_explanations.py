@@ -68,7 +68,7 @@ def test_the_epsilon_map_agrees_with_zennit_s(epsilon):
         logits, wanted = attributor(images, lambda output: output * nn.functional.one_hot(labels, 10).to(output))
     found = explanations.lrp(Posterior.of(network), images, labels, rule=Epsilon(epsilon))
     assert wanted.abs().max() > 1e-3
-    assert (found - wanted).abs().max() < 1e-6
+    assert (found - wanted).abs().max() < 1e-12
     assert logits.shape == (20, 10)
 
 

@@ -90,7 +90,7 @@ def connections(layer, inputs):
 
 
 def off_zero(z):
-    return z + torch.where(z >= 0, 1e-9, -1e-9)
+    return torch.where(z >= 0, z + 1e-9, z - 1e-9)
 
 
 def share(rule, layer, inputs, relevance):
@@ -104,7 +104,7 @@ def share(rule, layer, inputs, relevance):
 
     if isinstance(rule, Epsilon):
         z = contributions.sum(1) + bias
-        found = ratio(contributions, z + rule.epsilon * torch.where(z >= 0, 1.0, -1.0))
+        found = ratio(contributions, torch.where(z >= 0, z + rule.epsilon, z - rule.epsilon))
     elif isinstance(rule, Gamma):
         raised = (weight + rule.gamma * weight.clamp(min=0)) * a
         found = ratio(raised, off_zero(raised.sum(1) + bias + rule.gamma * bias.clamp(min=0)))

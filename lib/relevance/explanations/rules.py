@@ -30,7 +30,8 @@ class Rule(Protocol):
 
 def stabilised(outputs: Tensor, epsilon: float) -> Tensor:
     """Return z + epsilon s(z), pushed away from zero; s is the sign, with s(0) = +1."""
-    return outputs + torch.where(outputs >= 0, epsilon, -epsilon)
+    # Not z + where(z >= 0, epsilon, -epsilon): of two numbers, where makes a tensor of single precision.
+    return torch.where(outputs >= 0, outputs + epsilon, outputs - epsilon)
 
 
 @dataclass(frozen=True)
