@@ -207,21 +207,19 @@ def execute(
     chapter: Chapter,
     parameters: Mapping[str, Any],
     *,
-    target: Path,
     key: str,
     working: Path,
     failed: Path,
     cwd: Path,
     position: int = 0,
 ) -> None:
-    """Execute a chapter; write it to ``target`` if it finished, as it stopped to ``failed`` if it did not.
+    """Execute a chapter; leave it in ``working`` if it finished, as it stopped in ``failed`` if it did not.
 
     Args:
         chapter: what to execute.
         parameters: all of them, already resolved.
-        target: appears whole or not at all.
         key: digest of all that the result depends on; written into it.
-        working: holds the notebook while it is executed; on the same file system as ``target``.
+        working: holds the notebook while it is executed, and sealed (:meth:`Chapter.is_executed`) once it is finished.
         failed: for looking at what went wrong; never rendered.
         cwd: where the chapter's code runs.
         position: row of the progress bar.
@@ -230,7 +228,7 @@ def execute(
         ChapterError: a cell failed; the message names chapter, cell and error.
     """
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    for path in (target, working, failed):
+    for path in (working, failed):
         path.parent.mkdir(parents=True, exist_ok=True)
     working.unlink(missing_ok=True)
     failed.unlink(missing_ok=True)
@@ -258,7 +256,6 @@ def execute(
     notebook = nbformat.reads(nbformat.writes(notebook), as_version=4)
     notebook.metadata[SEAL] = _seal(chapter, notebook, key)
     nbformat.write(notebook, working)
-    working.replace(target)
 
 
 def _seal(chapter: Chapter, notebook: NotebookNode, key: str) -> dict[str, str]:

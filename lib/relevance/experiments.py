@@ -172,14 +172,21 @@ def paired_differences(table: pd.DataFrame, baseline: str, score: str = "lrp_rob
     Returns:
         A row for each other model: the fields of :class:`relevance.robustness.PairedDifference` and ``direction``.
     """
-    by_model = table.pivot(index="image", columns="model", values=score)
-    checks.one_of("baseline", baseline, by_model.columns)
-    others = [name for name in table["model"].unique() if name != baseline]
+    checks.one_of("baseline", baseline, table["model"].unique())
     rows = {}
-    for name in others:
-        difference = robustness.paired_difference(by_model[baseline].to_numpy(), by_model[name].to_numpy())
-        rows[name] = {**difference._asdict(), "direction": difference.direction}
+    for name in table["model"].unique():
+        if name != baseline:
+            difference = paired_difference(table, baseline, name, score)
+            rows[name] = {**difference._asdict(), "direction": difference.direction}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("model")
+
+
+def paired_difference(
+    table: pd.DataFrame, first: str, second: str, score: str = "lrp_robustness"
+) -> robustness.PairedDifference:
+    """Compare two models of a :func:`robustness_table`, image by image: by how much is ``second`` higher?"""
+    by_model = table.pivot(index="image", columns="model", values=score)
+    return robustness.paired_difference(by_model[first].to_numpy(), by_model[second].to_numpy())
 
 
 def representative(outcomes: Mapping[str, Outcome]) -> int:

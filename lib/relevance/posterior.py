@@ -140,6 +140,12 @@ class Posterior:
         """Return the posterior predictive E[softmax f(x, w)], probabilities [N, K], for images in [0, 1]."""
         return self.log_predictive(checks.pixels("images", images, self.image_shape)).exp()
 
+    def class_indices(self, name: str, classes: Tensor, images: Tensor) -> Tensor:
+        """Return ``classes`` if they are a class of this posterior for each image, or say what they must be."""
+        with torch.no_grad():
+            n_classes = self[0].logits(images[:1]).shape[-1]
+        return checks.class_indices(name, classes, len(images), n_classes)
+
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share of ``images`` whose predicted class is their label, in [0, 1]."""
         probabilities = self.predict(images)

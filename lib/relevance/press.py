@@ -139,7 +139,6 @@ class Press:
         execute(
             job.chapter,
             job.parameters,
-            target=job.path,
             key=job.key,
             working=working,
             failed=failed,
@@ -147,11 +146,12 @@ class Press:
             position=position,
         )
         if self.inputs(Chapter(job.chapter.name, job.chapter.path), job.parameters) != job.key:
-            job.path.unlink()
             raise ChapterError(
                 f"chapter {job.chapter.name}, or the library, the data or the lock, was changed while it was executed, so "
                 "its result is not kept; run it again."
             )
+        job.path.parent.mkdir(parents=True, exist_ok=True)
+        working.replace(job.path)
 
     def _is_finished(self, job: Job) -> bool:
         if not job.path.exists():

@@ -16,7 +16,7 @@ from relevance.datasets import Dataset
 from relevance.experiments import Outcome
 from relevance.explanations import Rule
 from relevance.posterior import Posterior
-from relevance.robustness import PairedDifference, paired_difference
+from relevance.robustness import PairedDifference
 
 FEW_IMAGES = 10
 
@@ -188,13 +188,8 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
     by_size = scores.groupby("model", sort=False)["n_samples"].first()
     baseline, fewest, most = map(str, (by_size.index[0], by_size.iloc[1:].idxmin(), by_size.iloc[1:].idxmax()))
     means = scores.groupby("model")["lrp_robustness"].mean()
-
-    def difference(rows: pd.DataFrame, first: str, second: str, score: str = "lrp_robustness") -> PairedDifference:
-        wide = rows.pivot(index="image", columns="model", values=score)
-        return paired_difference(wide[first].to_numpy(), wide[second].to_numpy())
-
-    raw = difference(scores, baseline, most)
-    excess = difference(scores, baseline, most, "excess_lrp_robustness")
+    raw = experiments.paired_difference(scores, baseline, most)
+    excess = experiments.paired_difference(scores, baseline, most, "excess_lrp_robustness")
     verdicts = {
         1: f"is **more robust** than that of the {baseline} network",
         -1: f"is **less robust** than that of the {baseline} network",
@@ -218,11 +213,13 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
     if n_survivors < FEW_IMAGES:
         text.append(f"{where}: too few to say whether the reasons stay where the prediction does.")
     elif n_survivors < raw.n_images:
-        text.append(f"{where}; there the difference is {interval(difference(survivors, baseline, most))}.")
+        text.append(
+            f"{where}; there the difference is {interval(experiments.paired_difference(survivors, baseline, most))}."
+        )
     if by_size[fewest] == 1 and fewest != most:
-        single = difference(scores, fewest, most)
+        single = experiments.paired_difference(scores, fewest, most)
         own = {1: "more", -1: "less", 0: "not distinguishably more or less"}[
-            difference(scores, baseline, fewest).direction
+            experiments.paired_difference(scores, baseline, fewest).direction
         ]
         text.append(
             f"A single draw of the posterior is {own} robust than the {baseline} network; from it to {most} the "

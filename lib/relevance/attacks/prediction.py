@@ -28,9 +28,7 @@ def loss_gradient(posterior: Posterior, images: Tensor, labels: Tensor) -> Tenso
         [N, C, H, W].
     """
     checks.pixels("images", images, posterior.image_shape)
-    if len(images):
-        n_classes = posterior.logits(images[:1]).shape[-1]
-        labels = checks.class_indices("labels", labels, len(images), n_classes)
+    labels = posterior.class_indices("labels", labels, images)
     parts = [
         _gradient(posterior, some_images, some_labels)
         for some_images, some_labels in zip(images.split(IMAGES_AT_ONCE), labels.split(IMAGES_AT_ONCE), strict=True)

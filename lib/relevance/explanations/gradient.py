@@ -25,8 +25,7 @@ def gradient(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
         [N, C, H, W].
     """
     checks.pixels("images", images, posterior.image_shape)
-    n_classes = posterior[0].logits(images[:1]).shape[-1]
-    target = checks.class_indices("target", target, len(images), n_classes)
+    target = posterior.class_indices("target", target, images)
     parts = []
     for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True):
         with torch.enable_grad():

@@ -115,9 +115,7 @@ def _prepared(
     checks.one_of("seed", seed, SEEDS)
     graph = RelevanceGraph(posterior.network)
     rules = _rules_of(graph, rule)
-    with torch.no_grad():
-        n_classes = posterior[0].logits(images[:1]).shape[-1]
-    return graph, rules, checks.class_indices("target", target, len(images), n_classes)
+    return graph, rules, posterior.class_indices("target", target, images)
 
 
 def _rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
