@@ -6,6 +6,10 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
+# PyTorch asks the kernel for huge pages: large tensors come and go all the time, and in small pages getting them can cost
+# more than computing them.
+export THP_MEM_ALLOC_ENABLE ?= 1
+
 PROFILE ?= quick
 DATASET ?=
 CHAPTER ?=

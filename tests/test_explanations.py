@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import sys
-
 import pytest
 import torch
 from torch import nn
 
 from conftest import random_posterior
 from relevance import datasets, explanations, networks
+from relevance.chunks import VALUES_AT_ONCE
 from relevance.explanations import Epsilon
-from relevance.posterior import ROWS_AT_ONCE, Posterior
+from relevance.posterior import Posterior
 
 
 def by_loops(layers, image, target, epsilon):
@@ -116,7 +115,7 @@ def test_the_expected_map_is_the_mean_of_the_samples_maps(dense_posterior, some_
     assert every.shape == (5, *some_images.shape)
     assert not torch.allclose(every[0], every[1])
     assert torch.allclose(explanations.lrp(dense_posterior, some_images, some_labels), every.mean(0), atol=1e-12)
-    monkeypatch.setitem(ROWS_AT_ONCE, "cpu", 12)  # two samples at once, and one at the end
+    monkeypatch.setitem(VALUES_AT_ONCE, "cpu", 800)  # two samples at once, and one at the end
     assert torch.allclose(explanations.lrp(dense_posterior, some_images, some_labels), every.mean(0), atol=1e-12)
 
 
@@ -201,9 +200,19 @@ def test_without_a_stabiliser_a_silent_neuron_passes_nothing_on():
     assert torch.equal(maps, torch.zeros_like(maps))
 
 
+def test_without_a_stabiliser_a_cancelled_neuron_passes_nothing_on():
+    """Its inputs are not zero, but their contributions are 1 and -1."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 1, bias=False), nn.Linear(1, 1)).double()
+    with torch.no_grad():
+        network[1].weight.copy_(torch.tensor([[1.0, -1.0]]))
+    image = torch.ones(1, 1, 1, 2, dtype=torch.float64)
+    found = explanations.lrp(Posterior.of(network), image, torch.tensor([0]), rule=Epsilon(0), seed="one_hot")
+    assert found.tolist() == [[[[0.0, 0.0]]]]
+
+
 def test_images_are_cut_without_a_trace(dense_posterior, some_images, some_labels, monkeypatch):
     whole = [explanations.lrp(dense_posterior, some_images, some_labels, per_sample=each) for each in (False, True)]
-    monkeypatch.setattr(sys.modules["relevance.explanations.lrp"], "IMAGES_AT_ONCE", 4)
+    monkeypatch.setitem(VALUES_AT_ONCE, "cpu", 300)  # three images at once, of one sample
     cut = [explanations.lrp(dense_posterior, some_images, some_labels, per_sample=each) for each in (False, True)]
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(whole, cut, strict=True))
     with pytest.raises(ValueError, match=r"target has shape \[2\]; it must have shape \[6\]"):

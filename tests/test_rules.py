@@ -6,10 +6,13 @@ import pytest
 import torch
 from torch import nn
 from torch.func import jacrev
+from torch.nn import functional
 
 from conftest import random_posterior
 from relevance import datasets, explanations
 from relevance.explanations import AlphaBeta, Composite, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from relevance.explanations.affine import Dense, Layer
+from relevance.explanations.steps import MODULES
 from relevance.posterior import Posterior
 
 RULES = [Epsilon(0.1), Gamma(0.1), Gamma(0.0), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), ZBox(), ZBox(-0.5, 2.0),
@@ -339,7 +342,9 @@ class WithWeight(nn.Module):
     ("network", "message"),
     [
         (WithWeight(Untraceable()), "cannot be traced by torch.fx"),
-        (WithWeight(Odd()), "the network calls tanh, for which lrp has no rule; it may call: add, relu"),
+        (WithWeight(Odd()), "the network calls tanh, for which lrp has no rule; it may call: add"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(32, 3), nn.Tanh()),
+         "layer 2 is a Tanh, for which lrp has no rule; .*register gives it a rule"),
         (nn.Sequential(nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
          "layer 0 is a convolution with padding"),
         (nn.Sequential(nn.Conv2d(2, 3, 2, padding="same"), nn.AdaptiveAvgPool2d(1), nn.Flatten()), "padding 'same'"),
@@ -354,6 +359,102 @@ def test_networks_without_a_way_back_get_a_sentence(images, network, message):
         return
     with pytest.raises(ValueError, match=message):
         explanations.lrp(posterior, images, TARGET)
+
+
+class Called(nn.Module):
+    """The same network with modules or with calls."""
+
+    def __init__(self, called):
+        super().__init__()
+        self.first, self.second, self.head = nn.Conv2d(2, 4, 3, padding=1), nn.Conv2d(4, 4, 1), nn.Linear(4, 3)
+        self.called = called
+        if not called:
+            self.steps = nn.Sequential(
+                self.first, nn.LeakyReLU(0.2), nn.MaxPool2d(2, 1), self.second, nn.Softplus(3), nn.Dropout(0.5),
+                nn.AvgPool2d(2, 1), nn.AdaptiveAvgPool2d(1), nn.ReLU(), nn.Flatten(), self.head,
+            )  # fmt: skip
+
+    def forward(self, x):
+        if not self.called:
+            return self.steps(x)
+        x = functional.max_pool2d(functional.leaky_relu(self.first(x), 0.2), 2, 1)
+        x = functional.dropout(functional.softplus(self.second(x), 3), training=self.training)
+        x = functional.adaptive_avg_pool2d(functional.avg_pool2d(x, kernel_size=2, stride=1), 1)
+        return self.head(torch.flatten(x.relu(), start_dim=1))
+
+
+@pytest.mark.parametrize("rule", [Epsilon(0.1), AlphaBeta(2, 1)], ids=repr)
+def test_calls_of_functions_are_the_modules(images, rule):
+    maps = []
+    for called in (True, False):
+        torch.manual_seed(0)
+        maps.append(explanations.lrp(Posterior.of(Called(called).double()), images, TARGET, rule=rule))
+    assert torch.allclose(*maps, atol=1e-12)
+    assert maps[0].abs().max() > 1e-4
+
+
+class Scaled(nn.Module):
+    """A module of the user's own, with a parameter, that no tracer can look into."""
+
+    def __init__(self, activation):
+        super().__init__()
+        self.slope, self.activation = nn.Parameter(torch.tensor(2.0)), activation
+
+    def forward(self, x):
+        return self.slope * self.activation(x) if len(x) else x
+
+
+def test_a_module_can_be_given_its_way_back(images, monkeypatch):
+    monkeypatch.setattr("relevance.explanations.steps.MODULES", dict(MODULES))
+    torch.manual_seed(0)
+    head, inner = nn.Linear(5, 3), Scaled(nn.Tanh())
+    network = nn.Sequential(nn.Flatten(), nn.Linear(32, 5), inner, head).double()
+    posterior = Posterior(network, {name: torch.stack([value, 1.5 * value]).detach() for name, value in
+                                    network.named_parameters()})  # fmt: skip
+    with pytest.raises(ValueError, match="cannot be traced"):
+        explanations.lrp(posterior, images, TARGET)
+    explanations.register(Scaled, explanations.pass_on)
+    for factor, found in zip((1, 1.5), explanations.lrp(posterior, images, TARGET, rule=Gamma(0.2), per_sample=True),
+                             strict=True):  # fmt: skip
+        below, above = nn.Linear(32, 5).double(), nn.Linear(5, 3).double()
+        for mine, given in ((below, network[1]), (above, head)):
+            mine.load_state_dict({name: factor * value for name, value in given.state_dict().items()})
+        for image, label, one in zip(images, TARGET, found, strict=True):
+            z = below(image.flatten()[None])[0]
+            hidden = factor * 2 * torch.tanh(z)
+            seed = torch.eye(3, dtype=torch.float64)[label]
+            relevance = backward(Gamma(0.2), [above], hidden, lambda logits, s=seed: logits * s)
+            wanted = share(Gamma(0.2), below, image.flatten(), relevance).reshape(image.shape)
+            assert torch.allclose(one, wanted, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("kind", "backward", "message"),
+    [
+        (nn.Tanh(), explanations.pass_on, "kind is Tanh.*; it must be a class of modules"),
+        (nn.Linear, explanations.pass_on, "kind is Linear, an affine layer, which takes a rule"),
+        (nn.Tanh, "pass on", "backward is 'pass on'; it must be a function"),
+    ],
+)
+def test_a_bad_way_back_gets_a_sentence(kind, backward, message):
+    with pytest.raises(ValueError, match=message):
+        explanations.register(kind, backward)
+
+
+def test_a_sign_that_hardly_occurs_gets_no_more_than_there_is():
+    """In single precision the sum of the positive contributions, 1e-5, is lost beside that of the negative ones."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand((500, 300), generator=generator)
+    weight = -torch.rand((1, 300), generator=generator)
+    inputs[:, 0], weight[:, 0] = -1e-5, -1  # the only positive contribution
+    layer = Layer(Dense(), inputs, weight, None, inputs @ weight.T)
+    for sign in (1, -1):
+        rule = AlphaBeta(1, 0) if sign == 1 else AlphaBeta(2, 1)
+        given = Layer(Dense(), inputs, sign * weight, None, sign * layer.outputs)
+        found = rule.share(given, torch.ones(500, 1))
+        assert found.isfinite().all()
+        assert found[:, 0].abs().max() <= 1.01
+        assert found.abs().max() <= 2.01
 
 
 def test_the_paper_s_reading_explains_the_activations_of_a_layer(images):

@@ -3,6 +3,7 @@
 from relevance.explanations.gradient import gradient, gradient_x_input
 from relevance.explanations.lrp import kept_by_layer, lrp
 from relevance.explanations.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, ZPlus
+from relevance.explanations.steps import in_proportion, pass_on, register, to_the_winner
 
 __all__ = [
     "AlphaBeta",
@@ -16,6 +17,10 @@ __all__ = [
     "ZPlus",
     "gradient",
     "gradient_x_input",
+    "in_proportion",
     "kept_by_layer",
     "lrp",
+    "pass_on",
+    "register",
+    "to_the_winner",
 ]

@@ -10,17 +10,16 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.func import vmap
 
-from relevance import checks
-from relevance.explanations.graph import RelevanceGraph, Sample
+from relevance import checks, chunks
+from relevance.chunks import Sample
+from relevance.explanations.graph import RelevanceGraph
 from relevance.explanations.rules import Composite, Epsilon, Rule
-from relevance.posterior import Posterior, samples_at_once
+from relevance.posterior import Posterior
 
 READINGS = ("activation", "class")
 SEEDS = ("logit", "one_hot", "probability")
 DEFAULT_RULE = Epsilon()
-IMAGES_AT_ONCE = 1000
 
 
 def lrp(
@@ -69,10 +68,10 @@ def lrp(
     end = top if layer is not None and reading == "class" else graph.image
 
     def one_map(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
-        values = graph.forward(some_images, sample)
+        visits = graph.forward(some_images, sample)
         start = top if inner else graph.output
-        relevance = values[top] if inner else _seed(values[graph.output], some_targets, seed)
-        return graph.backward(values, sample, start, relevance, rules)[0][end]
+        relevance = visits[top].value if inner else _seed(visits[graph.output].value, some_targets, seed)
+        return graph.backward(visits, start, relevance, rules)[0][end]
 
     return _over_all(posterior, one_map, images, target, per_sample=per_sample, dim=1 if per_sample else 0)
 
@@ -98,10 +97,16 @@ def kept_by_layer(
     graph, rules, target = _prepared(posterior, images, target, rule, seed)
 
     def all_kept(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
-        values = graph.forward(some_images, sample)
-        relevance = _seed(values[graph.output], some_targets, seed)
-        kept = graph.backward(values, sample, graph.output, relevance, rules)[1]
-        return torch.stack([kept[name] for name in graph.affine_layers])
+        visits = graph.forward(some_images, sample)
+        relevance = _seed(visits[graph.output].value, some_targets, seed)
+        arrived, shared = graph.backward(visits, graph.output, relevance, rules)
+        return torch.stack(
+            [
+                arrived[step.name].flatten(1).sum(1) - shared[step.layer].flatten(1).sum(1)
+                for step in graph.steps.values()
+                if step.affine is not None
+            ]
+        )
 
     kept = _over_all(posterior, all_kept, images, target, per_sample=False, dim=1)
     return dict(zip(graph.affine_layers, kept, strict=True))
@@ -137,21 +142,21 @@ def _over_all(
     dim: int,
 ) -> Tensor:
     """Map a function of sample, images and targets over chunks of both; put images together along ``dim``."""
+    n_images, n_samples = chunks.at_once(posterior.network, posterior.samples, images)
     parts = []
-    for some_images, some_targets in zip(images.split(IMAGES_AT_ONCE), target.split(IMAGES_AT_ONCE), strict=True):
+    for some_images, some_targets in zip(images.split(n_images), target.split(n_images), strict=True):
 
         def of_sample(sample: Sample, x: Tensor = some_images, y: Tensor = some_targets) -> Tensor:
             return function(sample, x, y)
 
-        at_once = samples_at_once(some_images)
+        results = chunks.over_samples(of_sample, posterior.samples, n_samples)
         if per_sample:
-            parts.append(vmap(of_sample, chunk_size=at_once)(posterior.samples))
-            continue
-        sums = [
-            vmap(of_sample)({name: value[start : start + at_once] for name, value in posterior.samples.items()}).sum(0)
-            for start in range(0, len(posterior), at_once)
-        ]
-        parts.append(torch.stack(sums).sum(0) / len(posterior))
+            parts.append(torch.cat(list(results)))
+        else:
+            total = next(results).sum(0)
+            for result in results:
+                total = total + result.sum(0)
+            parts.append(total / len(posterior))
     return torch.cat(parts, dim=dim)
 
 

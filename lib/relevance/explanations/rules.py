@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from relevance import checks
 from relevance.explanations.affine import Layer
@@ -30,8 +31,10 @@ class Rule(Protocol):
 
 def stabilised(outputs: Tensor, epsilon: float) -> Tensor:
     """Return z + epsilon s(z), pushed away from zero; s is the sign, with s(0) = +1."""
-    # Not z + where(z >= 0, epsilon, -epsilon): of two numbers, where makes a tensor of single precision.
-    return torch.where(outputs >= 0, outputs + epsilon, outputs - epsilon)
+    # The smallest normal number makes the sign of zero +1. torch.where and torch.copysign are slower, and a map is made of
+    # little but such passes.
+    outputs = outputs + torch.finfo(outputs.dtype).tiny
+    return outputs.add(outputs.sign(), alpha=epsilon)
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Epsilon:
         divisor = stabilised(layer.outputs, self.epsilon)
         if self.epsilon == 0:
             # z = 0 leaves 0 / 0; an infinite divisor makes it 0, also in derivatives.
-            divisor = divisor.where(divisor != 0, torch.inf)
+            divisor = layer.outputs.where(layer.outputs != 0, torch.inf)
         return layer.inputs * layer.transpose(relevance / divisor, layer.weight)
 
 
@@ -76,12 +79,12 @@ class Gamma:
 
     def share(self, layer: Layer, relevance: Tensor) -> Tensor:
         """Return the relevance of the inputs (see :class:`Rule`)."""
-        weight, bias = (
-            None if part is None else part + self.gamma * part.clamp(min=0) for part in (layer.weight, layer.bias)
-        )
-        assert weight is not None
+        # A common factor cancels, so w + gamma max(0, w) is a leaky ReLU of w: one pass over the weights.
+        factor = 1 / (1 + self.gamma)
+        weight = functional.leaky_relu(layer.weight, factor)
+        bias = None if layer.bias is None else functional.leaky_relu(layer.bias, factor)
         outputs = layer.forward(layer.inputs, weight, bias)
-        return layer.inputs * layer.transpose(relevance / stabilised(outputs, TINY), weight)
+        return layer.inputs * layer.transpose(relevance / stabilised(outputs, TINY * factor), weight)
 
 
 @dataclass(frozen=True)
@@ -126,24 +129,33 @@ class ZPlus:
 
 def _share_of_sign(layer: Layer, relevance: Tensor, *, positive: bool, with_bias: bool = True) -> Tensor:
     """Share relevance in proportion to the contributions of one sign."""
-
-    def of_sign(values: Tensor) -> Tensor:
-        return values.clamp(min=0) if positive else values.clamp(max=0)
-
-    def of_other(values: Tensor) -> Tensor:
-        return values.clamp(max=0) if positive else values.clamp(min=0)
-
-    bias = of_sign(layer.bias) if with_bias and layer.bias is not None else None
+    bias = layer.bias if with_bias else None
+    of_sign, of_other = ({"min": 0}, {"max": 0}) if positive else ({"max": 0}, {"min": 0})
+    weight = layer.weight.clamp(**of_sign)
+    if layer.nonnegative:
+        outputs = layer.forward(layer.inputs, weight, None if bias is None else bias.clamp(**of_sign))
+        return layer.inputs * layer.transpose(relevance / (outputs + (TINY if positive else -TINY)), weight)
     # A contribution has the sign asked for where a positive input meets such a weight, or a negative one the other.
-    pairs = [(layer.inputs if layer.nonnegative else layer.inputs.clamp(min=0), of_sign(layer.weight))]
-    if not layer.nonnegative:
-        pairs.append((layer.inputs.clamp(max=0), of_other(layer.weight)))
-    outputs = layer.forward(*pairs[0], bias)
-    for inputs, weight in pairs[1:]:
-        outputs = outputs + layer.forward(inputs, weight)
-    per_output = relevance / (outputs + (TINY if positive else -TINY))
-    shares = [inputs * layer.transpose(per_output, weight) for inputs, weight in pairs]
-    return shares[0] if layer.nonnegative else shares[0] + shares[1]
+    per_output = relevance / _sum_of_sign(layer, bias, positive=positive)
+    shared = layer.inputs.clamp(min=0) * layer.transpose(per_output, weight)
+    return torch.addcmul(shared, layer.inputs.clamp(max=0), layer.transpose(per_output, layer.weight.clamp(**of_other)))
+
+
+def _sum_of_sign(layer: Layer, bias: Tensor | None, *, positive: bool) -> Tensor:
+    """Return the sum of each output's contributions of one sign, off zero, where inputs have both signs.
+
+    With z the sum of all contributions and m that of their sizes, it is (z + m) / 2 or (z - m) / 2: one pass over the
+    layer, not two. Where hardly anything has the sign, the difference is lost in rounding; as much is left as keeps the
+    shares below 1.
+    """
+    outputs = layer.outputs
+    if bias is None and layer.bias is not None:
+        outputs = outputs - layer.bias.reshape(-1, *[1] * (outputs.ndim - 2))
+    sizes = layer.forward(layer.inputs.abs(), layer.weight.abs(), None if bias is None else bias.abs())
+    least = 32 * torch.finfo(sizes.dtype).eps * sizes
+    if positive:
+        return torch.maximum(outputs + sizes, least) / 2 + TINY
+    return torch.minimum(outputs - sizes, -least) / 2 - TINY
 
 
 @dataclass(frozen=True)

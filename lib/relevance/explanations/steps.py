@@ -1,0 +1,315 @@
+"""Steps of a network: how each kind of module is gone forwards, and how relevance comes back through it."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, vjp
+from torch.nn import functional
+
+from relevance.chunks import Sample
+from relevance.explanations.affine import AffineMap, Convolution, Dense, Layer, Scaling
+from relevance.explanations.rules import TINY, stabilised
+
+Function = Callable[[Tensor], Tensor]
+# A step as a function of its inputs, the inputs, the outputs and their relevance -> relevance of the inputs.
+Backward = Callable[[Function, Tensor, Tensor, Tensor], Tensor]
+
+
+def pass_on(function: Function, inputs: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
+    """Return the relevance as it came: the way back through an activation that acts on each neuron by itself."""
+    return relevance
+
+
+def in_proportion(function: Function, inputs: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
+    """Share relevance in proportion to what each input added to a linear map without weights, such as an average."""
+    return inputs * to_the_winner(function, inputs, outputs, relevance / stabilised(outputs, TINY))
+
+
+def to_the_winner(function: Function, inputs: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
+    """Give the relevance to the input that alone decided, as the slope of a maximum does."""
+    (shared,) = vjp(function, inputs)[1](relevance)
+    return shared
+
+
+def _reshaped_back(function: Function, inputs: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
+    return relevance.reshape(inputs.shape)
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What one step did in a forward pass.
+
+    Attributes:
+        value: what it gave.
+        back: relevance of the value -> relevance of each source; None for affine layers, whose rule decides.
+        layer: what a rule needs to know, for affine layers.
+    """
+
+    value: Tensor
+    back: Callable[[Tensor], list[Tensor]] | None = None
+    layer: Layer | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One node of a network's graph.
+
+    Attributes:
+        name: of the node.
+        layer: name of the module, or of the function.
+        sources: nodes whose values it takes.
+        visit: values of the sources and a posterior sample -> the visit.
+        nonnegative: whether its value is known to be at least 0.
+        passes_on: whether relevance passes through unchanged.
+        affine: how the weights act, for affine layers, and
+        parameters: a posterior sample -> its weight and bias.
+    """
+
+    name: str
+    layer: str
+    sources: tuple[str, ...]
+    visit: Callable[[list[Tensor], Sample], Visit]
+    nonnegative: bool = False
+    passes_on: bool = False
+    affine: AffineMap | None = None
+    parameters: Callable[[Sample], tuple[Tensor, Tensor | None]] | None = None
+
+
+@dataclass(frozen=True)
+class _Way:
+    """How relevance comes back through a kind of module, and the sign of its values: None is that of its inputs."""
+
+    backward: Backward
+    nonnegative: bool | None = None
+
+
+SAME, POSITIVE, EITHER = _Way(pass_on), _Way(pass_on, nonnegative=True), _Way(pass_on, nonnegative=False)
+MODULES: dict[type[nn.Module], _Way] = {
+    nn.ReLU: POSITIVE,
+    nn.LeakyReLU: EITHER,
+    nn.Softplus: POSITIVE,
+    nn.MaxPool2d: _Way(to_the_winner),
+    nn.AvgPool2d: _Way(in_proportion),
+    nn.AdaptiveAvgPool2d: _Way(in_proportion),
+    nn.Flatten: _Way(_reshaped_back),
+    nn.Dropout: SAME,
+    nn.Dropout2d: SAME,
+    nn.Identity: SAME,
+}
+FUNCTIONS: dict[Any, _Way] = {
+    **dict.fromkeys((functional.relu, torch.relu, "relu", functional.softplus), POSITIVE),
+    functional.leaky_relu: EITHER,
+    functional.dropout: SAME,
+    functional.max_pool2d: _Way(to_the_winner),
+    functional.avg_pool2d: _Way(in_proportion),
+    functional.adaptive_avg_pool2d: _Way(in_proportion),
+    **dict.fromkeys((torch.flatten, "flatten", "reshape", "view"), _Way(_reshaped_back)),
+}
+ADDITIONS = (operator.add, operator.iadd, torch.add)
+AFFINE = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+
+
+def register(kind: type[nn.Module], backward: Backward) -> None:
+    """Tell LRP how relevance comes back through a kind of module that it does not know.
+
+    Args:
+        kind: the class of the modules; it must act on each image by itself.
+        backward: (function, inputs, outputs, relevance) -> relevance of the inputs, in differentiable operations;
+            ``function`` is the module with the parameters of one posterior sample. :func:`pass_on` suits activations,
+            :func:`in_proportion` averages and other linear maps, :func:`to_the_winner` maxima.
+
+    Raises:
+        ValueError: ``kind`` is not a class of modules, or ``backward`` is not a function.
+    """
+    if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+        raise ValueError(f"kind is {kind!r}; it must be a class of modules, such as torch.nn.GELU.")
+    if issubclass(kind, AFFINE):
+        raise ValueError(f"kind is {kind.__name__}, an affine layer, which takes a rule: give lrp a Composite.")
+    if not callable(backward):
+        raise ValueError(f"backward is {backward!r}; it must be a function, such as relevance.explanations.pass_on.")
+    MODULES[kind] = _Way(backward, nonnegative=False)
+
+
+def way_of(module: nn.Module) -> _Way | None:
+    """Return how relevance comes back through a module, if that is known: the way of the nearest class."""
+    return next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
+
+
+def is_known(module: nn.Module) -> bool:
+    """Return whether a module is one step of the graph; others are made of such steps."""
+    return isinstance(module, AFFINE) or way_of(module) is not None
+
+
+def known_modules() -> str:
+    """Return the names of the modules that LRP has a way through, in a sentence."""
+    return ", ".join(kind.__name__ for kind in (*AFFINE, *MODULES))
+
+
+def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...], *, nonnegative: bool) -> Step:
+    """Return the step of a module; ``nonnegative`` says whether its inputs are known to be at least 0.
+
+    Raises:
+        ValueError: there is no way back through the module.
+    """
+    prefix = f"{name}." if name else ""
+    title = name or type(module).__name__
+
+    def own(sample: Sample, part: str) -> Tensor | None:
+        return sample.get(prefix + part)
+
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        how = Dense() if isinstance(module, nn.Linear) else _convolution(name, module)
+        return affine_step(
+            node, title, sources, how, lambda sample: (own(sample, "weight"), own(sample, "bias")), nonnegative
+        )
+    if isinstance(module, AFFINE):
+        return affine_step(
+            node,
+            title,
+            sources,
+            Scaling(),
+            lambda sample: _norm_factors(module, own(sample, "weight"), own(sample, "bias")),
+            nonnegative,
+        )
+    way = way_of(module)
+    if way is None:
+        raise ValueError(
+            f"layer {title} is a {type(module).__name__}, for which lrp has no rule; it may be one of: "
+            f"{known_modules()}, or a module made of these; relevance.explanations.register gives it a rule."
+        )
+    own_names = dict(module.named_parameters())
+
+    def visit(values: list[Tensor], sample: Sample) -> Visit:
+        if isinstance(module, nn.MaxPool2d) and way.backward is to_the_winner:
+            return _max_pool_visit(module, values[0])
+        parameters = {part: sample[prefix + part] for part in own_names if prefix + part in sample}
+        return _visit(
+            (lambda x: functional_call(module, parameters, (x,))) if parameters else module, way.backward, values
+        )
+
+    return _step(node, name, sources, visit, way, nonnegative)
+
+
+def function_step(
+    node: str, target: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any], sources: tuple[str, ...], *,
+    nonnegative: bool
+) -> Step:  # fmt: skip
+    """Return the step of a call of a function or method; ``arguments`` are those after the first.
+
+    Raises:
+        ValueError: there is no way back through the function.
+    """
+    name = str(getattr(target, "__name__", target))
+    if target in ADDITIONS and len(sources) == 2 and not keywords:
+        return Step(node, name, sources, _sum_visit, nonnegative)
+    if target not in FUNCTIONS or len(sources) != 1:
+        raise ValueError(
+            f"the network calls {name}, for which lrp has no rule; it may call: add (of two values), relu, leaky_relu, "
+            f"softplus, dropout, max_pool2d, avg_pool2d, adaptive_avg_pool2d, flatten, reshape and view, and have the "
+            f"modules: {known_modules()}."
+        )
+    function = (lambda x: getattr(x, target)(*arguments, **keywords)) if isinstance(target, str) else (
+        lambda x: target(x, *arguments, **keywords))  # fmt: skip
+    way = FUNCTIONS[target]
+    return _step(node, name, sources, lambda values, sample: _visit(function, way.backward, values), way, nonnegative)
+
+
+def affine_step(
+    node: str,
+    name: str,
+    sources: tuple[str, ...],
+    how: AffineMap,
+    parameters: Callable[[Sample], Any],
+    nonnegative: bool,
+) -> Step:
+    """Return the step of an affine layer."""
+
+    def visit(values: list[Tensor], sample: Sample) -> Visit:
+        weight, bias = parameters(sample)
+        value = how.forward(values[0], weight, bias)
+        return Visit(value, layer=Layer(how, values[0], weight, bias, value, nonnegative))
+
+    return Step(node, name, sources, visit, affine=how, parameters=parameters)
+
+
+def _step(
+    node: str, name: str, sources: tuple[str, ...], visit: Callable[[list[Tensor], Sample], Visit], way: _Way,
+    nonnegative: bool
+) -> Step:  # fmt: skip
+    positive = nonnegative if way.nonnegative is None else way.nonnegative
+    return Step(node, name, sources, visit, positive, way.backward is pass_on)
+
+
+def _visit(function: Function, backward: Backward, values: list[Tensor]) -> Visit:
+    inputs = values[0]
+    value = function(inputs)
+    return Visit(value, lambda relevance: [backward(function, inputs, value, relevance)])
+
+
+def _sum_visit(values: list[Tensor], sample: Sample) -> Visit:
+    """Share the relevance of a sum of branches in proportion to what each added: a / (a + b) of it to a.
+
+    It is the epsilon rule for the affine map (a, b) -> a + b with a vanishing stabiliser, so it conserves.
+    """
+    value = values[0] + values[1]
+
+    def back(relevance: Tensor) -> list[Tensor]:
+        share = relevance / stabilised(value, TINY)
+        return [source * share for source in values]
+
+    return Visit(value, back)
+
+
+def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
+    """Remember the winners of the forward pass: pooling is slow, and :func:`to_the_winner` would do it again."""
+    value, winners = functional.max_pool2d(
+        inputs,
+        module.kernel_size,
+        module.stride,
+        module.padding,
+        module.dilation,
+        module.ceil_mode,
+        return_indices=True,
+    )
+
+    def back(relevance: Tensor) -> list[Tensor]:
+        nothing = torch.zeros_like(inputs).flatten(2)
+        return [nothing.scatter_add(2, winners.flatten(2), relevance.flatten(2)).reshape(inputs.shape)]
+
+    return Visit(value, back)
+
+
+def _norm_factors(module: Any, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Return factor and shift of batch norm with its running statistics."""
+    if module.running_mean is None:
+        raise ValueError("a batch norm without running statistics depends on the batch; lrp needs track_running_stats.")
+    factor = (module.running_var + module.eps).rsqrt()
+    factor = factor if weight is None else factor * weight
+    shift = -module.running_mean * factor
+    return factor, shift if bias is None else shift + bias
+
+
+def _convolution(name: str, module: nn.Conv2d) -> Convolution:
+    padding = module.padding
+    if padding == "valid":
+        padding = (0, 0)
+    elif padding == "same":
+        total = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        padding = (total[0] // 2, total[1] // 2) if not any(side % 2 for side in total) else padding
+    if isinstance(padding, str) or module.padding_mode != "zeros":
+        raise ValueError(
+            f"layer {name} is a convolution with padding {module.padding!r} of mode {module.padding_mode!r}; lrp takes "
+            "zeros, the same number on both sides."
+        )
+    return Convolution(_pair(module.stride), _pair(padding), _pair(module.dilation), module.groups)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else value
+    return first, second
