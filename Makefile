@@ -22,7 +22,7 @@ ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
 endif
 
-.PHONY: book chapter test bench lab help clean distclean lock format
+.PHONY: book chapter test bench differences lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
@@ -45,6 +45,9 @@ lab: $(INSTALLED) ## open the chapters as notebooks in JupyterLab
 
 bench: $(INSTALLED) ## what a relevance map costs, in input gradients, beside other libraries
 	$(PY) benchmarks/relevance_maps.py
+
+differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
+	$(PY) benchmarks/differences.py
 
 format: $(INSTALLED) ## put the code into the project's format
 	$(VENV)/bin/ruff check --fix .

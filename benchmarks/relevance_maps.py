@@ -8,16 +8,16 @@ respect to the images, by plain autograd, sample by sample: the work that every 
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
 import time
 from collections.abc import Callable
 
+import peers
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 
-from relevance import datasets, explanations, networks
+from relevance import explanations, networks
 from relevance.device import default_device, device_name
 from relevance.explanations import AlphaBeta, Epsilon, Gamma
 from relevance.posterior import Posterior
@@ -52,67 +52,6 @@ def gradients(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
     return total / len(posterior)
 
 
-def network_of(one: Posterior) -> nn.Module:
-    """Return a posterior of one sample as an ordinary network, which the libraries of hooks take."""
-    network = copy.deepcopy(one.network)
-    network.load_state_dict({name: value[0] for name, value in one.samples.items()}, strict=False)
-    return network
-
-
-def zennit_map(network: nn.Module, rule: str, images: Tensor, target: Tensor) -> Callable[[], object]:
-    """Return the map of one network by zennit's hooks."""
-    datasets.import_torchvision()
-    from zennit import rules
-    from zennit.attribution import Gradient
-    from zennit.composites import LayerMapComposite
-    from zennit.types import Activation, Convolution, Linear
-
-    chosen = {"epsilon": rules.Epsilon(0.1), "gamma": rules.Gamma(0.1), "alpha1-beta0": rules.AlphaBeta(1, 0)}[rule]
-    composite = LayerMapComposite([(Activation, rules.Pass()), (Convolution, chosen), (Linear, chosen)])
-
-    def run() -> object:
-        with Gradient(network, composite) as attributor:
-            return attributor(images, lambda output: output * nn.functional.one_hot(target, output.shape[1]))[1]
-
-    return run
-
-
-class WithoutFlatten(nn.Module):
-    """The same chain, flattening by a call: captum has no rule for the module."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        layers = list(network.children())
-        self.flattened_before = [isinstance(layer, nn.Flatten) for layer in layers]
-        self.layers = nn.ModuleList(layer for layer in layers if not isinstance(layer, nn.Flatten))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits."""
-        remaining = iter(self.layers)
-        for flatten in self.flattened_before:
-            x = x.flatten(1) if flatten else next(remaining)(x)
-        return x
-
-
-def captum_map(network: nn.Module, images: Tensor, target: Tensor) -> Callable[[], object]:
-    """Return the epsilon map of one network by captum's hooks."""
-    from captum.attr import LRP
-    from captum.attr._utils.lrp_rules import EpsilonRule, IdentityRule
-
-    chain = WithoutFlatten(network)
-    leaf = images.clone().requires_grad_()
-
-    def run() -> object:
-        for module in chain.layers:  # captum takes the rules away after each map
-            if isinstance(module, (nn.Linear, nn.Conv2d)):
-                module.rule = EpsilonRule(0.1)  # type: ignore[assignment]
-            elif isinstance(module, nn.LeakyReLU):
-                module.rule = IdentityRule()  # type: ignore[assignment]
-        return LRP(chain).attribute(leaf, target=target)
-
-    return run
-
-
 def report(title: str, posterior: Posterior, images: Tensor, target: Tensor, repeats: int) -> None:
     """Print one table."""
     functions: dict[str, Callable[[], object]] = {"gradient": lambda: gradients(posterior, images, target)}
@@ -120,21 +59,21 @@ def report(title: str, posterior: Posterior, images: Tensor, target: Tensor, rep
         functions[name] = lambda rule=rule: explanations.lrp(posterior, images, target, rule=rule)  # type: ignore[misc]
     ours = seconds(functions, repeats)
     one = posterior[0]
-    network = network_of(one)
+    network = peers.network_of(one)
     theirs: dict[str, Callable[[], object]] = {"gradient": lambda: gradients(one, images, target)}
     for name in RULES:
-        theirs[f"zennit {name}"] = zennit_map(network, name, images, target)
-    peers = seconds(theirs, repeats)
-    run = captum_map(network_of(one), images, target)
-    peers["captum epsilon"] = seconds({"captum": run}, repeats)["captum"]
+        theirs[f"zennit {name}"] = peers.zennit_map(network, peers.zennit_rules()[name](), images, target)
+    others = seconds(theirs, repeats)
+    run = peers.captum_map(peers.network_of(one), peers.captum_rules()["epsilon"], images, target)
+    others["captum epsilon"] = seconds({"captum": run}, repeats)["captum"]
 
     print(f"\n{title}: {len(posterior)} samples x {len(images)} images; one gradient of one image and sample takes "
           f"{1e6 * ours['gradient'] / len(posterior) / len(images):.1f} us")  # fmt: skip
     print(f"{'rule':<14} {'ours':>6} {'zennit':>7} {'captum':>7}   (in gradients)")
     for name in RULES:
-        captum = f"{peers['captum epsilon'] / peers['gradient']:7.2f}" if name == "epsilon" else f"{'-':>7}"
+        captum = f"{others['captum epsilon'] / others['gradient']:7.2f}" if name == "epsilon" else f"{'-':>7}"
         print(
-            f"{name:<14} {ours[name] / ours['gradient']:6.2f} {peers[f'zennit {name}'] / peers['gradient']:7.2f} {captum}"
+            f"{name:<14} {ours[name] / ours['gradient']:6.2f} {others[f'zennit {name}'] / others['gradient']:7.2f} {captum}"
         )
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from conftest import random_posterior
-from relevance import datasets, explanations, networks
+from relevance import explanations, networks
 from relevance.chunks import VALUES_AT_ONCE
 from relevance.explanations import Epsilon
 from relevance.posterior import Posterior
@@ -46,29 +46,6 @@ def test_the_epsilon_map_is_the_rule_written_out(some_images, some_labels, activ
         layers = list(loaded(posterior, sample))[1:]
         for image, label, found in zip(some_images, some_labels, maps, strict=True):
             assert torch.allclose(found, by_loops(layers, image, label, 0.1), atol=1e-12)
-
-
-@pytest.mark.parametrize("epsilon", [0.1, 1e-6])
-def test_the_epsilon_map_agrees_with_zennit_s(epsilon):
-    """On the network of Table II, on real images, in float64: within 1e-6."""
-    data = datasets.load("digits")
-    datasets.import_torchvision()  # zennit imports it, and may not know how
-    from zennit.attribution import Gradient
-    from zennit.composites import LayerMapComposite
-    from zennit.rules import Epsilon as ZennitEpsilon
-    from zennit.rules import Pass
-    from zennit.types import Activation, Linear
-
-    torch.manual_seed(0)
-    network = networks.fully_connected(data.image_shape, hidden=512).double()
-    images, labels = data.test_images[:20].double(), data.test_labels[:20]
-    composite = LayerMapComposite([(Activation, Pass()), (Linear, ZennitEpsilon(epsilon))])
-    with Gradient(network, composite) as attributor:
-        logits, wanted = attributor(images, lambda output: output * nn.functional.one_hot(labels, 10).to(output))
-    found = explanations.lrp(Posterior.of(network), images, labels, rule=Epsilon(epsilon))
-    assert wanted.abs().max() > 1e-3
-    assert (found - wanted).abs().max() < 1e-12
-    assert logits.shape == (20, 10)
 
 
 def test_the_stabiliser_pushes_zero_up():

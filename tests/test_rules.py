@@ -9,7 +9,7 @@ from torch.func import jacrev
 from torch.nn import functional
 
 from conftest import random_posterior
-from relevance import datasets, explanations
+from relevance import explanations
 from relevance.explanations import AlphaBeta, Composite, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
 from relevance.explanations.affine import Dense, Layer
 from relevance.explanations.steps import MODULES
@@ -93,7 +93,7 @@ def connections(layer, inputs):
 
 
 def off_zero(z):
-    return torch.where(z >= 0, z + 1e-9, z - 1e-9)
+    return torch.where(z >= 0, z + 1e-14, z - 1e-14)
 
 
 def share(rule, layer, inputs, relevance):
@@ -113,19 +113,19 @@ def share(rule, layer, inputs, relevance):
         found = ratio(raised, off_zero(raised.sum(1) + bias + rule.gamma * bias.clamp(min=0)))
     elif isinstance(rule, AlphaBeta):
         plus, minus = contributions.clamp(min=0), contributions.clamp(max=0)
-        found = rule.alpha * ratio(plus, plus.sum(1) + bias.clamp(min=0) + 1e-9)
-        found = found - rule.beta * ratio(minus, minus.sum(1) + bias.clamp(max=0) - 1e-9)
+        found = rule.alpha * ratio(plus, plus.sum(1) + bias.clamp(min=0) + 1e-14)
+        found = found - rule.beta * ratio(minus, minus.sum(1) + bias.clamp(max=0) - 1e-14)
     elif isinstance(rule, ZPlus):
         plus = contributions.clamp(min=0)
-        found = ratio(plus, plus.sum(1) + 1e-9)
+        found = ratio(plus, plus.sum(1) + 1e-14)
     elif isinstance(rule, ZBox):
         parts = contributions - rule.low * weight.clamp(min=0) - rule.high * weight.clamp(max=0)
         found = ratio(parts, off_zero(parts.sum(1)))
     elif isinstance(rule, WSquare):
-        found = ratio(weight**2, (weight**2).sum(1) + 1e-9)
+        found = ratio(weight**2, (weight**2).sum(1) + 1e-14)
     else:
         ones = connections(layer, inputs)
-        found = ratio(ones, ones.sum(1) + 1e-9)
+        found = ratio(ones, ones.sum(1) + 1e-14)
     return found.reshape(inputs.shape)
 
 
@@ -209,7 +209,7 @@ def test_every_map_can_be_differentiated_again(posterior, images, rule):
         assert (found * direction).sum().item() == pytest.approx(wanted.item(), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("rule", [Gamma(0.1), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), WSquare(), Flat(), Epsilon(1e-12)],
+@pytest.mark.parametrize("rule", [Gamma(0.1), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), WSquare(), Flat(), Epsilon(1e-14)],
                          ids=repr)  # fmt: skip
 def test_relevance_is_conserved_where_no_bias_keeps_any(images, rule):
     torch.manual_seed(0)
@@ -220,69 +220,7 @@ def test_relevance_is_conserved_where_no_bias_keeps_any(images, rule):
     posterior = Posterior.of(network)
     maps = explanations.lrp(posterior, images, TARGET, rule=rule, seed="one_hot")
     # A rule of one sign loses what arrives at a neuron without a contribution of that sign; here every neuron has both.
-    assert torch.allclose(maps.flatten(1).sum(1), torch.ones(4, dtype=torch.float64), atol=1e-6)
-
-
-def zennit_rules():
-    from zennit import rules as z
-
-    return [
-        (Epsilon(0.25), z.Epsilon(epsilon=0.25)),
-        (AlphaBeta(1, 0), z.AlphaBeta(alpha=1, beta=0, stabilizer=1e-9)),
-        (AlphaBeta(2, 1), z.AlphaBeta(alpha=2, beta=1, stabilizer=1e-9)),
-        (ZPlus(), z.ZPlus(zero_params="bias", stabilizer=1e-9)),
-        (ZBox(), z.ZBox(low=0.0, high=1.0, zero_params="bias", stabilizer=1e-9)),
-        (WSquare(), z.WSquare(zero_params="bias", stabilizer=1e-9)),
-        (Flat(), z.Flat(zero_params="bias", stabilizer=1e-9)),
-    ]
-
-
-datasets.import_torchvision()  # zennit imports it, and may not know how
-
-
-@pytest.mark.parametrize("pair", zennit_rules(), ids=lambda pair: repr(pair[0]))
-def test_rules_agree_with_zennit_s(images, pair):
-    from zennit.attribution import Gradient
-    from zennit.composites import LayerMapComposite
-    from zennit.rules import Pass
-    from zennit.types import Activation, Convolution, Linear
-
-    torch.manual_seed(0)
-    network = nn.Sequential(
-        nn.Conv2d(2, 6, 3, stride=2, padding=1, groups=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-        nn.Linear(6, 8), nn.LeakyReLU(), nn.Linear(8, 3),
-    ).double().eval()  # fmt: skip
-    ours, theirs = pair
-    composite = LayerMapComposite([(Activation, Pass()), (Convolution, theirs), (Linear, theirs)])
-    with Gradient(network, composite) as attributor:
-        _, wanted = attributor(images, lambda output: output * nn.functional.one_hot(TARGET, 3).to(output))
-    found = explanations.lrp(Posterior.of(network), images, TARGET, rule=ours)
-    assert wanted.abs().max() > 1e-3
-    assert (found - wanted).abs().max() < 1e-6
-
-
-def test_gamma_is_the_published_one_and_zennit_s_is_not(images):
-    """On nonnegative activations both agree; zennit's treats negative ones apart, the published formula does not."""
-    from zennit.attribution import Gradient
-    from zennit.composites import LayerMapComposite
-    from zennit.rules import Gamma as ZennitGamma
-    from zennit.rules import Pass
-    from zennit.types import Activation, Linear
-
-    gaps = []
-    for activation in (nn.ReLU(), nn.LeakyReLU(0.5)):
-        torch.manual_seed(0)
-        network = nn.Sequential(nn.Flatten(), nn.Linear(32, 8), activation, nn.Linear(8, 3)).double().eval()
-        with torch.no_grad():  # positive logits: zennit also takes negative outputs apart
-            network[3].bias += 5
-            network[1].bias += 5 if isinstance(activation, nn.ReLU) else 0
-        composite = LayerMapComposite([(Activation, Pass()), (Linear, ZennitGamma(gamma=0.1, stabilizer=1e-9))])
-        with Gradient(network, composite) as attributor:
-            _, theirs = attributor(images, lambda output: output * nn.functional.one_hot(TARGET, 3).to(output))
-        ours = explanations.lrp(Posterior.of(network), images, TARGET, rule=Gamma(0.1))
-        gaps.append((ours - theirs).abs().max().item())
-    assert gaps[0] < 1e-6
-    assert gaps[1] > 1e-3
+    assert torch.allclose(maps.flatten(1).sum(1), torch.ones(4, dtype=torch.float64), atol=1e-10)
 
 
 def test_a_composite_gives_each_layer_its_rule(images):

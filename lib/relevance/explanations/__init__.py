@@ -1,7 +1,10 @@
 """Explanations: which pixels a prediction rests on, for a whole posterior."""
 
-from relevance.explanations.gradient import gradient, gradient_x_input
+from relevance.explanations.deep_taylor import RootPoints, deep_taylor, root_points
+from relevance.explanations.gradient import gradient, gradient_x_input, integrated_gradients, smooth_grad
+from relevance.explanations.guided import guided_backprop
 from relevance.explanations.lrp import kept_by_layer, lrp
+from relevance.explanations.pattern import fit_patterns, pattern_attribution
 from relevance.explanations.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, ZPlus
 from relevance.explanations.steps import in_proportion, pass_on, register, to_the_winner
 
@@ -11,16 +14,24 @@ __all__ = [
     "Epsilon",
     "Flat",
     "Gamma",
+    "RootPoints",
     "Rule",
     "WSquare",
     "ZBox",
     "ZPlus",
+    "deep_taylor",
+    "fit_patterns",
     "gradient",
     "gradient_x_input",
+    "guided_backprop",
     "in_proportion",
+    "integrated_gradients",
     "kept_by_layer",
     "lrp",
     "pass_on",
+    "pattern_attribution",
     "register",
+    "root_points",
+    "smooth_grad",
     "to_the_winner",
 ]

@@ -6,13 +6,12 @@ into the affine layer before it, without touching the module.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from torch import Tensor, fx, nn
 
 from relevance.chunks import Sample
 from relevance.explanations.affine import Convolution, Dense, Scaling
-from relevance.explanations.rules import Rule
 from relevance.explanations.steps import (
     Step,
     Visit,
@@ -21,6 +20,9 @@ from relevance.explanations.steps import (
     is_known,
     module_step,
 )
+
+# A step, its visit, the relevance of its value -> the relevance of each source.
+Back = Callable[[Step, Visit, Tensor], list[Tensor]]
 
 
 class _Tracer(fx.Tracer):
@@ -74,6 +76,13 @@ class RelevanceGraph:
                 return node
             node = users[0].name
 
+    def is_activated(self, node: str) -> bool:
+        """Return whether an activation, alone, takes the value of a node, perhaps after what leaves it as it is."""
+        users = [step for step in self.steps.values() if node in step.sources]
+        if len(users) != 1 or not users[0].passes_on:
+            return False
+        return users[0].activation or self.is_activated(users[0].name)
+
     @property
     def affine_layers(self) -> list[str]:
         """Names of the affine layers that take a rule, in the order of the forward pass."""
@@ -81,34 +90,28 @@ class RelevanceGraph:
 
     def forward(self, images: Tensor, sample: Sample) -> dict[str, Visit]:
         """Return what every node did, with the value that it gave."""
-        visits = {self.image: Visit(images)}
+        visits = {self.image: Visit(images, lambda gradient: [])}
         for step in self.steps.values():
             visits[step.name] = step.visit([visits[source].value for source in step.sources], sample)
         return visits
 
-    def backward(
-        self, visits: Mapping[str, Visit], start: str, relevance: Tensor, rules: Mapping[str, Rule]
-    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Hand relevance back from the node ``start`` to the image.
+    def backward(self, visits: Mapping[str, Visit], start: str, relevance: Tensor, back: Back) -> dict[str, Tensor]:
+        """Hand relevance back from the node ``start`` to the image; return that of every node it reaches.
 
-        Returns:
-            The relevance of every node that it reaches, and, of every affine layer on the way, that of its inputs as
-            this layer alone shared it.
+        Args:
+            visits: from :meth:`forward`.
+            start: where it starts, and
+            relevance: what is there.
+            back: a step, its visit, the relevance of its value -> the relevance of each of its sources.
         """
-        arrived, shared = {start: relevance}, {}
+        arrived = {start: relevance}
         for step in reversed(self.steps.values()):
             if step.name not in arrived:
                 continue
-            visit = visits[step.name]
-            if visit.layer is not None:
-                shares = [rules[step.layer].share(visit.layer, arrived[step.name])]
-                shared[step.layer] = shares[0]
-            else:
-                assert visit.back is not None
-                shares = visit.back(arrived[step.name])
+            shares = back(step, visits[step.name], arrived[step.name])
             for source, share in zip(step.sources, shares, strict=True):
                 arrived[source] = arrived[source] + share if source in arrived else share
-        return arrived, shared
+        return arrived
 
     def _nonnegative(self, sources: tuple[str, ...]) -> bool:
         return all(source == self.image or self.steps[source].nonnegative for source in sources)

@@ -6,15 +6,17 @@ There are no hooks and no overridden autograd functions, so the pass can be mapp
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from relevance import checks, chunks
+from relevance import checks
 from relevance.chunks import Sample
-from relevance.explanations.graph import RelevanceGraph
+from relevance.explanations.common import checked, one_hot, over_all
+from relevance.explanations.graph import Back, RelevanceGraph
 from relevance.explanations.rules import Composite, Epsilon, Rule
+from relevance.explanations.steps import Step, Visit
 from relevance.posterior import Posterior
 
 READINGS = ("activation", "class")
@@ -71,9 +73,9 @@ def lrp(
         visits = graph.forward(some_images, sample)
         start = top if inner else graph.output
         relevance = visits[top].value if inner else _seed(visits[graph.output].value, some_targets, seed)
-        return graph.backward(visits, start, relevance, rules)[0][end]
+        return graph.backward(visits, start, relevance, _by(rules))[end]
 
-    return _over_all(posterior, one_map, images, target, per_sample=per_sample, dim=1 if per_sample else 0)
+    return over_all(posterior, one_map, images, target, per_sample=per_sample)
 
 
 def kept_by_layer(
@@ -86,7 +88,9 @@ def kept_by_layer(
 ) -> dict[str, Tensor]:
     """Return the relevance that each affine layer did not hand on: what its bias and its stabiliser kept.
 
-    The seed is what arrives at the image plus what all layers kept.
+    The seed is what arrives at the image plus what all layers kept. (Averages and sums of branches whose inputs are all
+    zero have no proportions to share by; only rules that do not look at activations, ``WSquare`` and ``Flat``, send them
+    relevance, which is lost there.)
 
     Args:
         posterior, images, target, rule, seed: as for :func:`lrp`.
@@ -99,16 +103,18 @@ def kept_by_layer(
     def all_kept(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
         visits = graph.forward(some_images, sample)
         relevance = _seed(visits[graph.output].value, some_targets, seed)
-        arrived, shared = graph.backward(visits, graph.output, relevance, rules)
-        return torch.stack(
-            [
-                arrived[step.name].flatten(1).sum(1) - shared[step.layer].flatten(1).sum(1)
-                for step in graph.steps.values()
-                if step.affine is not None
-            ]
-        )
+        kept: dict[str, Tensor] = {}
 
-    kept = _over_all(posterior, all_kept, images, target, per_sample=False, dim=1)
+        def back(step: Step, visit: Visit, arrived: Tensor) -> list[Tensor]:
+            shares = _by(rules)(step, visit, arrived)
+            if visit.layer is not None:
+                kept[step.layer] = arrived.flatten(1).sum(1) - shares[0].flatten(1).sum(1)
+            return shares
+
+        graph.backward(visits, graph.output, relevance, back)
+        return torch.stack([kept[name] for name in graph.affine_layers])
+
+    kept = over_all(posterior, all_kept, images, target, dim=1)
     return dict(zip(graph.affine_layers, kept, strict=True))
 
 
@@ -116,11 +122,10 @@ def _prepared(
     posterior: Posterior, images: Tensor, target: Tensor, rule: Rule | Composite, seed: str
 ) -> tuple[RelevanceGraph, dict[str, Rule], Tensor]:
     """Check what was given, and return the graph, the rule of each layer, and the target."""
-    checks.pixels("images", images, posterior.image_shape)
+    target = checked(posterior, images, target)
     checks.one_of("seed", seed, SEEDS)
     graph = RelevanceGraph(posterior.network)
-    rules = _rules_of(graph, rule)
-    return graph, rules, posterior.class_indices("target", target, images)
+    return graph, _rules_of(graph, rule), target
 
 
 def _rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
@@ -132,36 +137,20 @@ def _rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
     return composite.rules(graph.affine_layers)
 
 
-def _over_all(
-    posterior: Posterior,
-    function: Callable[[Sample, Tensor, Tensor], Tensor],
-    images: Tensor,
-    target: Tensor,
-    *,
-    per_sample: bool,
-    dim: int,
-) -> Tensor:
-    """Map a function of sample, images and targets over chunks of both; put images together along ``dim``."""
-    n_images, n_samples = chunks.at_once(posterior.network, posterior.samples, images)
-    parts = []
-    for some_images, some_targets in zip(images.split(n_images), target.split(n_images), strict=True):
+def _by(rules: Mapping[str, Rule]) -> Back:
+    """Return the way back in which every affine layer shares relevance by its rule."""
 
-        def of_sample(sample: Sample, x: Tensor = some_images, y: Tensor = some_targets) -> Tensor:
-            return function(sample, x, y)
+    def back(step: Step, visit: Visit, relevance: Tensor) -> list[Tensor]:
+        if visit.layer is not None:
+            return [rules[step.layer].share(visit.layer, relevance)]
+        assert visit.back is not None
+        return visit.back(relevance)
 
-        results = chunks.over_samples(of_sample, posterior.samples, n_samples)
-        if per_sample:
-            parts.append(torch.cat(list(results)))
-        else:
-            total = next(results).sum(0)
-            for result in results:
-                total = total + result.sum(0)
-            parts.append(total / len(posterior))
-    return torch.cat(parts, dim=dim)
+    return back
 
 
 def _seed(logits: Tensor, target: Tensor, seed: str) -> Tensor:
-    one_hot = nn.functional.one_hot(target, logits.shape[-1]).to(logits.dtype)
+    at_target = one_hot(logits, target)
     if seed == "one_hot":
-        return one_hot
-    return one_hot * (logits.softmax(-1) if seed == "probability" else logits)
+        return at_target
+    return at_target * (logits.softmax(-1) if seed == "probability" else logits)

@@ -17,7 +17,7 @@ from relevance import checks
 from relevance.explanations.affine import Layer
 
 # Where the outputs' sum of positive contributions is zero there is nothing to share; this keeps 0 / 0 from it.
-TINY = 1e-9
+TINY = 1e-14
 
 
 @runtime_checkable
@@ -176,15 +176,15 @@ class ZBox:
 
     def share(self, layer: Layer, relevance: Tensor) -> Tensor:
         """Return the relevance of the inputs (see :class:`Rule`)."""
-        corners = [
-            (layer.inputs, layer.weight),
-            (torch.full_like(layer.inputs, -self.low), layer.weight.clamp(min=0)),
-            (torch.full_like(layer.inputs, -self.high), layer.weight.clamp(max=0)),
+        # (a - l) w+ + (a - h) w-, no part of which is negative: summed apart, a pixel at its bound would leave rounding.
+        parts = [
+            (layer.inputs - self.low, layer.weight.clamp(min=0)),
+            (layer.inputs - self.high, layer.weight.clamp(max=0)),
         ]
-        outputs = sum((layer.forward(inputs, weight) for inputs, weight in corners[1:]), layer.forward(*corners[0]))
-        per_output = relevance / stabilised(outputs, TINY)
-        shares = [inputs * layer.transpose(per_output, weight) for inputs, weight in corners]
-        return shares[0] + shares[1] + shares[2]
+        outputs = layer.forward(*parts[0]) + layer.forward(*parts[1])
+        per_output = relevance / (outputs + TINY)
+        shares = [inputs * layer.transpose(per_output, weight) for inputs, weight in parts]
+        return shares[0] + shares[1]
 
 
 @dataclass(frozen=True)

@@ -49,9 +49,11 @@ class Visit:
         value: what it gave.
         back: relevance of the value -> relevance of each source; None for affine layers, whose rule decides.
         layer: what a rule needs to know, for affine layers.
+        pull_back: gradient with respect to the value -> gradient with respect to each source.
     """
 
     value: Tensor
+    pull_back: Callable[[Tensor], list[Tensor]]
     back: Callable[[Tensor], list[Tensor]] | None = None
     layer: Layer | None = None
 
@@ -67,6 +69,7 @@ class Step:
         visit: values of the sources and a posterior sample -> the visit.
         nonnegative: whether its value is known to be at least 0.
         passes_on: whether relevance passes through unchanged.
+        activation: whether it is an activation, and not only what dropout and such leave as it is.
         affine: how the weights act, for affine layers, and
         parameters: a posterior sample -> its weight and bias.
     """
@@ -77,6 +80,7 @@ class Step:
     visit: Callable[[list[Tensor], Sample], Visit]
     nonnegative: bool = False
     passes_on: bool = False
+    activation: bool = False
     affine: AffineMap | None = None
     parameters: Callable[[Sample], tuple[Tensor, Tensor | None]] | None = None
 
@@ -233,7 +237,8 @@ def affine_step(
     def visit(values: list[Tensor], sample: Sample) -> Visit:
         weight, bias = parameters(sample)
         value = how.forward(values[0], weight, bias)
-        return Visit(value, layer=Layer(how, values[0], weight, bias, value, nonnegative))
+        layer = Layer(how, values[0], weight, bias, value, nonnegative)
+        return Visit(value, lambda gradient: [layer.transpose(gradient, weight)], layer=layer)
 
     return Step(node, name, sources, visit, affine=how, parameters=parameters)
 
@@ -243,13 +248,18 @@ def _step(
     nonnegative: bool
 ) -> Step:  # fmt: skip
     positive = nonnegative if way.nonnegative is None else way.nonnegative
-    return Step(node, name, sources, visit, positive, way.backward is pass_on)
+    passes_on = way.backward is pass_on
+    return Step(node, name, sources, visit, positive, passes_on, passes_on and way is not SAME)
 
 
 def _visit(function: Function, backward: Backward, values: list[Tensor]) -> Visit:
     inputs = values[0]
     value = function(inputs)
-    return Visit(value, lambda relevance: [backward(function, inputs, value, relevance)])
+
+    def pull_back(gradient: Tensor) -> list[Tensor]:
+        return list(vjp(function, inputs)[1](gradient))
+
+    return Visit(value, pull_back, lambda relevance: [backward(function, inputs, value, relevance)])
 
 
 def _sum_visit(values: list[Tensor], sample: Sample) -> Visit:
@@ -263,7 +273,7 @@ def _sum_visit(values: list[Tensor], sample: Sample) -> Visit:
         share = relevance / stabilised(value, TINY)
         return [source * share for source in values]
 
-    return Visit(value, back)
+    return Visit(value, lambda gradient: [gradient, gradient], back)
 
 
 def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
@@ -282,7 +292,7 @@ def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
         nothing = torch.zeros_like(inputs).flatten(2)
         return [nothing.scatter_add(2, winners.flatten(2), relevance.flatten(2)).reshape(inputs.shape)]
 
-    return Visit(value, back)
+    return Visit(value, back, back)
 
 
 def _norm_factors(module: Any, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
