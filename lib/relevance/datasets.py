@@ -106,13 +106,17 @@ def balanced_indices(labels: Tensor, name: str, n_images: int, part: str, n_clas
     return every[torch.randperm(len(every), generator=generator)]
 
 
-def data_root() -> Path:
-    """Return the folder where data sets are looked for: ``$RELEVANCE_DATA`` if set, else ``data`` of the project."""
-    if chosen := os.environ.get("RELEVANCE_DATA"):
-        return Path(chosen)
+def project_root() -> Path:
+    """Return the project's folder: the nearest above the working directory that holds a book, else that directory."""
     # A chapter that is opened in JupyterLab runs in its own folder, below the project's.
     above = (folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
-    return next(above, Path.cwd()) / "data"
+    return next(above, Path.cwd())
+
+
+def data_root() -> Path:
+    """Return the folder where data sets are looked for: ``$RELEVANCE_DATA`` if set, else ``data`` of the project."""
+    chosen = os.environ.get("RELEVANCE_DATA")
+    return Path(chosen) if chosen else project_root() / "data"
 
 
 def _digits(root: Path) -> Dataset:

@@ -6,6 +6,7 @@ categories are those of Okabe and Ito, which colour-blind readers can tell apart
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -118,6 +119,30 @@ def heatmaps(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
             _picture(column[0], image)
             column[0].set_title(title)
             drawn = _heatmap(column[1], relevance, relevance.sum(0).abs().max().item() or 1.0)
+        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.03)
+        bar.set_ticks([-1, 0, 1])
+        bar.set_label("relevance / largest |relevance| of the map")
+    return figure
+
+
+def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 5) -> Figure:
+    """Draw an image and several relevance maps of it, each divided by its largest absolute relevance.
+
+    Args:
+        image: [C, H, W] in [0, 1].
+        maps: title -> map [C, H, W].
+        columns: panels in a row.
+    """
+    checks.count("columns", columns)
+    rows = math.ceil((len(maps) + 1) / columns)
+    with _figure(rows, columns, (1.75 * columns, 0.5 + 2.0 * rows)) as (figure, axes):
+        _picture(axes.flat[0], image)
+        axes.flat[0].set_title("image")
+        for axis, (title, relevance) in zip(axes.flat[1:], maps.items(), strict=False):
+            drawn = _heatmap(axis, relevance, relevance.sum(0).abs().max().item() or 1.0)
+            axis.set_title(title)
+        for axis in axes.flat[len(maps) + 1 :]:
+            axis.set_axis_off()
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.03)
         bar.set_ticks([-1, 0, 1])
         bar.set_label("relevance / largest |relevance| of the map")

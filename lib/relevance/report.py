@@ -11,10 +11,10 @@ from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from relevance import experiments, explanations
+from relevance import checks, experiments, explanations, robustness
 from relevance.datasets import Dataset
 from relevance.experiments import Outcome
-from relevance.explanations import Rule
+from relevance.explanations import Composite, RootPoints, Rule
 from relevance.posterior import Posterior
 from relevance.robustness import PairedDifference
 
@@ -33,7 +33,12 @@ def pasteable(text: Markdown) -> HTML:
 
 def table(rows: pd.DataFrame) -> Styler:
     """Return a table as the book prints it: three decimals, small p-values as powers, no random identifiers."""
-    formats = {name: "{:.1e}" if name == "p_value" else "{:.3f}" for name in rows.select_dtypes("number")}
+
+    def decimals(value: float) -> str:
+        text = f"{value:.3f}"
+        return "0.000" if text == "-0.000" else text
+
+    formats = {name: "{:.1e}" if name == "p_value" else decimals for name in rows.select_dtypes("number")}
     # The class is the one by which the theme knows a table.
     styled = rows.style.format(formats).set_uuid("table").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
     return styled
@@ -103,6 +108,101 @@ def trend(fidelity_rows: pd.DataFrame) -> str:
         for name, row in fidelity_rows.iloc[[0, -1] if len(fidelity_rows) > 1 else [0]].iterrows()
     ]
     return "; ".join(parts)[0].upper() + "; ".join(parts)[1:] + "."
+
+
+def conservation(
+    posterior: Posterior, images: Tensor, target: Tensor, rules: Mapping[str, Rule | Composite]
+) -> pd.DataFrame:
+    """Follow the relevance of all images through the network: what arrives at the pixels, and what each layer kept.
+
+    Returns:
+        A row for each rule, in shares of all the relevance that was handed in: they add up to 1, except where rules that
+        do not look at activations send relevance to nothing.
+    """
+    handed_in = posterior.logits(images).mean(0).gather(1, target[:, None]).sum().item()
+    rows = {}
+    for name, rule in rules.items():
+        maps = explanations.lrp(posterior, images, target, rule=rule)
+        kept = explanations.kept_by_layer(posterior, images, target, rule=rule)
+        rows[name] = {"arrives at the pixels": maps.sum().item() / handed_in} | {
+            f"kept by layer {layer}": part.sum().item() / handed_in for layer, part in kept.items()
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("rule")
+
+
+def conservation_extremes(rows: pd.DataFrame) -> str:
+    """Say which rule of :func:`conservation` hands the most faithfully on, and which the least."""
+    lost = (rows["arrives at the pixels"] - 1).abs().sort_values(kind="stable")
+    nearest, farthest = lost.index[0], lost.index[-1]
+    arrives = rows["arrives at the pixels"]
+    return (
+        f"Nearest to conserving is {nearest}, with {arrives[nearest]:.1%} of the relevance at the pixels; farthest from it "
+        f"is {farthest}, with {arrives[farthest]:.1%}."
+    )
+
+
+def agreement(maps: Mapping[str, Tensor], reference: str, top_percent: float) -> pd.DataFrame:
+    """Compare maps of the same images with one of them, by the pixels on top.
+
+    Args:
+        maps: method -> maps [N, C, H, W].
+        reference: the method that the others are compared with.
+        top_percent: how many pixels are on top, in percent.
+
+    Returns:
+        A row for each other method: mean overlap of the top pixels with the reference's, the overlap of maps of
+        different images, which is what unrelated maps would get, and the share of relevance that is negative.
+    """
+    checks.one_of("reference", reference, maps)
+    rows = {
+        name: {
+            "overlap": robustness.lrp_robustness(maps[reference], found, top_percent).mean().item(),
+            "overlap of unrelated maps": robustness.unrelated_robustness(maps[reference], found, top_percent)
+            .mean()
+            .item(),
+            "negative share": (found.clamp(max=0).abs().sum() / found.abs().sum()).item(),
+        }
+        for name, found in maps.items()
+        if name != reference
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method")
+
+
+def agreement_extremes(rows: pd.DataFrame, reference: str, top_percent: float) -> str:
+    """Say which method of :func:`agreement` shares the most top pixels with the reference, and which the fewest."""
+    by_overlap = rows["overlap"].sort_values(kind="stable")
+    fewest, most = by_overlap.index[0], by_overlap.index[-1]
+    return (
+        f"Of the top {top_percent:g} % of the pixels, the maps share with {reference} from {by_overlap[fewest]:.0%} "
+        f"({fewest}) to {by_overlap[most]:.0%} ({most})."
+    )
+
+
+def roots(found: RootPoints) -> str:
+    """Say how far the search for root points came."""
+    n_images, n_found = len(found.converged), int(found.converged.sum())
+    if not n_found:
+        return (
+            f"The search found a root point for **none** of {n_images} images: the maps are those of its last points."
+        )
+    distance = found.distances[found.converged].median().item()
+    rest = "" if n_found == n_images else " The others have the map of the best point that was met."
+    return (
+        f"The search found a root point for {n_found} of {n_images} images, at a median distance of {distance:.2f} "
+        f"(Euclidean, in units of the pixel range).{rest}"
+    )
+
+
+def library_differences(recorded: pd.DataFrame) -> Styler:
+    """Return the recorded comparison with other libraries, in words where there is no number."""
+
+    def in_words(value: float) -> str:
+        return "" if pd.isna(value) else "equal" if value == 0 else f"{value:.3g}"
+
+    values = recorded.assign(value=recorded["value"].map(lambda value: in_words(value) or "refused"))
+    wide = values.pivot(index="compared", columns="library", values="value")[["zennit", "captum"]]
+    wide["this book"] = recorded.groupby("compared")["ours"].first().map(in_words)
+    return table(wide.reindex(recorded["compared"].unique()).fillna("").rename_axis(columns=None))
 
 
 def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
