@@ -36,7 +36,7 @@ def test_hmc_has_the_moments_of_a_known_target():
     target = Gaussian()
     settings = Settings(warmup=300, n_steps=8, step_size=0.5, target_acceptance=0.8)
     generator = torch.Generator().manual_seed(0)
-    chain = run_chain(target, torch.full((3,), 10.0, dtype=torch.float64), settings, 6000, generator)
+    chain = run_chain(target, lambda: torch.full((3,), 10.0, dtype=torch.float64), settings, 6000, generator)
     assert torch.allclose(chain.positions.mean(0), target.mean, atol=0.15)
     assert torch.allclose(chain.positions.T.cov(), target.covariance, atol=0.25)
     accepted = torch.tensor([row["acceptance"] for row in chain.draws])
@@ -45,7 +45,9 @@ def test_hmc_has_the_moments_of_a_known_target():
 
 def test_a_step_that_is_not_adapted_is_the_one_that_was_given():
     settings = Settings(warmup=3, n_steps=2, step_size=0.123, adapt=False)
-    chain = run_chain(Gaussian(), torch.zeros(3, dtype=torch.float64), settings, 4, torch.Generator().manual_seed(0))
+    chain = run_chain(
+        Gaussian(), lambda: torch.zeros(3, dtype=torch.float64), settings, 4, torch.Generator().manual_seed(0)
+    )
     assert {row["step_size"] for row in chain.warmup + chain.draws} == {0.123}
     assert (len(chain.warmup), len(chain.draws), len(chain.positions)) == (3, 4, 4)
 
@@ -63,7 +65,7 @@ def test_the_energy_error_of_a_leapfrog_falls_with_the_square_of_the_step():
 def test_a_rejected_proposal_repeats_the_state():
     settings = Settings(warmup=0, n_steps=10, step_size=100.0, adapt=False)  # far beyond stability
     start = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64)
-    chain = run_chain(Gaussian(), start, settings, 5, torch.Generator().manual_seed(0))
+    chain = run_chain(Gaussian(), lambda: start, settings, 5, torch.Generator().manual_seed(0))
     assert torch.equal(chain.positions, start.expand(5, 3))
     assert [row["accepted"] for row in chain.draws] == [0] * 5
 

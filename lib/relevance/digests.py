@@ -10,6 +10,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from relevance.device import default_device
 
 
@@ -27,6 +29,16 @@ def of_installed() -> str:
     """Return a digest of what computes: Python, the installed packages in their versions, and the device."""
     packages = sorted(f"{package.name}=={package.version}" for package in distributions())
     return digest(platform.python_version(), str(default_device()), *packages)
+
+
+def of_tensors(*tensors: Tensor) -> str:
+    """Return a digest of the values, kinds and shapes of tensors."""
+    return digest(
+        *(
+            f"{value.dtype} {list(value.shape)} {hashlib.sha256(value.detach().cpu().numpy().tobytes()).hexdigest()}"
+            for value in tensors
+        )
+    )
 
 
 def of_files(folder: Path, pattern: str) -> str:

@@ -32,7 +32,7 @@ class Posterior:
 
     Attributes:
         network: gives the architecture, in evaluation mode; its own parameters are not used.
-        samples: parameter name -> [S, ...], the S samples stacked.
+        samples: parameter name -> [S, ...], the S samples stacked; buffers in which samples differ may be among them.
         record: how the samples were made: method, settings, seed, data set, versions, wall time, diagnostics.
     """
 
@@ -42,6 +42,8 @@ class Posterior:
 
     def __post_init__(self) -> None:
         wanted = {name: tuple(value.shape) for name, value in self.network.named_parameters()}
+        # Samples may have buffers of their own, such as batch norm's statistics.
+        wanted |= {name: tuple(value.shape) for name, value in self.network.named_buffers() if name in self.samples}
         given = {name: tuple(value.shape[1:]) for name, value in self.samples.items()}
         if wanted != given:
             odd = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))

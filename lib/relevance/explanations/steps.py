@@ -116,6 +116,7 @@ FUNCTIONS: dict[Any, _Way] = {
     **dict.fromkeys((torch.flatten, "flatten", "reshape", "view"), _Way(_reshaped_back)),
 }
 ADDITIONS = (operator.add, operator.iadd, torch.add)
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 AFFINE = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 
 
@@ -178,7 +179,7 @@ def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...
             title,
             sources,
             Scaling(),
-            lambda sample: _norm_factors(module, own(sample, "weight"), own(sample, "bias")),
+            lambda sample: _norm_factors(module, *(own(sample, part) for part in NORM_PARTS)),
             nonnegative,
         )
     way = way_of(module)
@@ -295,13 +296,17 @@ def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
     return Visit(value, back, back)
 
 
-def _norm_factors(module: Any, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return factor and shift of batch norm with its running statistics."""
-    if module.running_mean is None:
+def _norm_factors(
+    module: Any, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return factor and shift of batch norm with its running statistics: the sample's own, or the module's."""
+    mean = module.running_mean if mean is None else mean
+    variance = module.running_var if variance is None else variance
+    if mean is None or variance is None:
         raise ValueError("a batch norm without running statistics depends on the batch; lrp needs track_running_stats.")
-    factor = (module.running_var + module.eps).rsqrt()
+    factor = (variance + module.eps).rsqrt()
     factor = factor if weight is None else factor * weight
-    shift = -module.running_mean * factor
+    shift = -mean * factor
     return factor, shift if bias is None else shift + bias
 
 

@@ -1,6 +1,12 @@
 """From a network and a data set to a posterior: one algorithm a file, each one function that gives a ``Posterior``."""
 
+from relevance.inference.adversarial import adversarial
+from relevance.inference.dropout import mc_dropout
+from relevance.inference.ensemble import deep_ensemble
 from relevance.inference.hamiltonian import hmc
+from relevance.inference.laplace import laplace
 from relevance.inference.sgd import sgd
+from relevance.inference.swag import swag
+from relevance.inference.variational import variational
 
-__all__ = ["hmc", "sgd"]
+__all__ = ["adversarial", "deep_ensemble", "hmc", "laplace", "mc_dropout", "sgd", "swag", "variational"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import copy
+import math
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import asdict, fields
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional
 
 import relevance
 from relevance import checks
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 SettingsType = TypeVar("SettingsType", bound="DataclassInstance")
+
+
+# Outputs and labels -> the negative log-likelihood of each example, [n].
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each example under the softmax, [n]."""
+    return functional.cross_entropy(outputs, labels, reduction="none")
 
 
 def chosen(kind: type[SettingsType], given: Mapping[str, Any]) -> SettingsType:
@@ -72,6 +83,34 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
             f"it must give [2, {len(data.classes)}], one logit for each class."
         )
     return fresh.train()
+
+
+def batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the training images and labels once, in a random order, ``batch_size`` at a time."""
+    order = torch.randperm(len(data.train_labels), generator=generator).to(data.train_labels.device)
+    for batch in order.split(batch_size):
+        yield data.train_images[batch], data.train_labels[batch]
+
+
+def finite(loss: float, epoch: int, settings: DataclassInstance) -> float:
+    """Return the mean loss of an epoch if it is finite.
+
+    Raises:
+        ValueError: it is not; the sentence says when, and with which settings.
+    """
+    if math.isfinite(loss):
+        return loss
+    given = ", ".join(f"{name}={value}" for name, value in asdict(settings).items())
+    raise ValueError(
+        f"the loss is {loss} in epoch {epoch + 1}, with {given}; it must be finite: a smaller learning_rate usually helps."
+    )
+
+
+def stacked(models: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """Return the parameters of several networks, and the buffers in which they differ, as samples [S, ...]."""
+    parts = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models]
+    names = [name for name, value in parts[0].items() if value.is_floating_point()]
+    return {name: torch.stack([part[name].detach() for part in parts]) for name in names}
 
 
 def record(method: str, data: Dataset, settings: dict[str, Any], started: float, **results: Any) -> dict[str, Any]:

@@ -10,16 +10,20 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn import functional
 
 from relevance import checks
 from relevance.datasets import Dataset
+from relevance.digests import of_tensors
 from relevance.inference import common, diagnostics
+from relevance.inference.checkpoint import Checkpoint, Progress
+from relevance.inference.common import Loss, cross_entropy
 from relevance.inference.sgd import sgd
 from relevance.posterior import Posterior
 from relevance.progress import bar
@@ -95,16 +99,21 @@ class Draw(NamedTuple):
     energy_change: float
 
 
+def leapfrog(energy: Energy, state: State, momentum: Tensor, step_size: float, n_steps: int) -> tuple[State, Tensor]:
+    """Follow Hamilton's equations for ``n_steps`` leapfrog steps (Neal 2011, Eq. 2.28 to 2.30)."""
+    for _ in range(n_steps):
+        momentum = momentum - 0.5 * step_size * state.gradient
+        state = energy(state.position + step_size * momentum)
+        momentum = momentum - 0.5 * step_size * state.gradient
+    return state, momentum
+
+
 def transition(energy: Energy, state: State, step_size: float, n_steps: int, generator: torch.Generator) -> Draw:
     """Make one proposal with ``n_steps`` leapfrog steps and accept or reject it (Neal 2011, Fig. 2)."""
     momentum = torch.randn(
         state.position.shape, generator=generator, dtype=state.position.dtype, device=state.position.device
     )
-    proposal, moved = state, momentum
-    for _ in range(n_steps):
-        moved = moved - 0.5 * step_size * proposal.gradient
-        proposal = energy(proposal.position + step_size * moved)
-        moved = moved - 0.5 * step_size * proposal.gradient
+    proposal, moved = leapfrog(energy, state, momentum, step_size, n_steps)
     # Term by term: the energies are large and nearly equal, so the difference of their sums would lose its digits.
     change = (proposal.terms - state.terms).double().sum()
     change = change + 0.5 * ((moved - momentum).double() * (moved + momentum).double()).sum()
@@ -153,26 +162,38 @@ class Chain(NamedTuple):
 
 def run_chain(
     energy: Energy,
-    start: Tensor,
+    start: Callable[[], Tensor],
     settings: Settings,
     n_samples: int,
     generator: torch.Generator,
-    report: Callable[[], Any] = lambda: None,
+    report: Callable[[int], Any] = lambda count: None,
+    checkpoint: Checkpoint | None = None,
 ) -> Chain:
     """Run one chain: ``settings.warmup`` transitions that adapt the step size, then ``n_samples`` that are kept.
 
     Args:
         energy: the target.
-        start: [D], where the chain starts.
-        report: called after every transition.
+        start: gives [D], where the chain starts.
+        report: called with the number of transitions that were just made.
+        checkpoint: where the chain is kept on disk; it goes on from what is found there.
+
+    Raises:
+        ValueError: the energy at the start is not finite.
     """
-    state = energy(start)
+    progress = checkpoint.load(generator) if checkpoint is not None else None
+    if progress is None:
+        progress = Progress(start())
+    report(progress.index)
+    state = energy(progress.position)
+    if not torch.isfinite(state.terms).all():
+        raise ValueError(
+            f"the energy at the start of the chain is not finite, with prior_scale={settings.prior_scale} and "
+            f"start={settings.start!r}; the network or its images have NaN."
+        )
     adaptation = StepSize(settings.step_size, settings.target_acceptance)
-    kept: list[Tensor] = []
-    draws: list[dict[str, float]] = []
-    warmup: list[dict[str, float]] = []
-    for index in range(settings.warmup + n_samples):
-        warming = index < settings.warmup
+    vars(adaptation).update(progress.adaptation)
+    while progress.index < settings.warmup + n_samples:
+        warming = progress.index < settings.warmup
         step_size = settings.step_size
         if settings.adapt:
             step_size = adaptation.now if warming else adaptation.average
@@ -180,28 +201,35 @@ def run_chain(
         state = draw.state
         if warming and settings.adapt:
             adaptation.update(draw.acceptance)
-        row = {
-            "energy": state.terms.double().sum().item(),
-            "acceptance": draw.acceptance,
-            "accepted": float(draw.accepted),
-            "energy_change": draw.energy_change if math.isfinite(draw.energy_change) else 1e308,
-            "step_size": step_size,
-        }
-        (warmup if warming else draws).append(row)
+        progress.rows.append(
+            {
+                "energy": state.terms.double().sum().item(),
+                "acceptance": draw.acceptance,
+                "accepted": float(draw.accepted),
+                "energy_change": draw.energy_change if math.isfinite(draw.energy_change) else 1e308,
+                "step_size": step_size,
+            }
+        )
         if not warming:
-            kept.append(state.position)
-        report()
-    return Chain(torch.stack(kept), draws, warmup, step_size)
+            progress.kept.append(state.position[None])
+        progress.position, progress.adaptation = state.position, dict(vars(adaptation))
+        progress.index += 1
+        report(1)
+        if checkpoint is not None:
+            checkpoint.save(progress, generator, now=progress.index == settings.warmup + n_samples)
+    rows = progress.rows
+    return Chain(torch.cat(progress.kept), rows[settings.warmup :], rows[: settings.warmup], rows[-1]["step_size"])
 
 
 class NetworkEnergy:
-    """-log p(D | w) - log p(w) of a network: cross-entropy of each training image and a normal prior.
+    """-log p(D | w) - log p(w) of a network: the loss of each training image (the cross-entropy) and a normal prior.
 
     The gradient is summed over chunks of images, so that memory stays flat as the training set grows.
     """
 
-    def __init__(self, network: nn.Module, data: Dataset, prior_scale: float) -> None:
+    def __init__(self, network: nn.Module, data: Dataset, prior_scale: float, loss: Loss = cross_entropy) -> None:
         self.network = network
+        self.loss = loss
         self.data = data
         self.precision = prior_scale**-2
         self.names, values = zip(*network.named_parameters(), strict=True)
@@ -229,14 +257,16 @@ class NetworkEnergy:
             with torch.enable_grad():
                 leaf = position.detach().requires_grad_()
                 logits = functional_call(self.network, self.unflatten(leaf), (images,))
-                loss = functional.cross_entropy(logits, labels, reduction="none")
+                loss = self.loss(logits, labels)
                 (part,) = torch.autograd.grad(loss.sum(), leaf)
             gradient = gradient + part
             losses.append(loss.detach())
         return State(position, torch.cat([*losses, 0.5 * self.precision * position**2]), gradient)
 
 
-def hmc(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
+def hmc(
+    network: nn.Module, data: Dataset, *, progress: bool = True, checkpoint: str | Path | None = None, **settings: Any
+) -> Posterior:
     """Sample the posterior over a network's parameters by Hamiltonian Monte Carlo on the full batch.
 
     The likelihood is the softmax's, the prior normal with standard deviation ``prior_scale``. The same arguments
@@ -246,24 +276,42 @@ def hmc(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
         network: the architecture.
         data: its training images and labels are the data D; its test images serve the diagnostics only.
         progress: show a progress bar.
+        checkpoint: a folder for the run's state. A run that was killed goes on from it, and ends with the very samples
+            of an unbroken one; a finished run is read from it.
         settings: fields of :class:`Settings`.
 
     Returns:
         A posterior of ``n_samples`` samples in the order of the chains. ``record["diagnostics"]`` has the
         acceptance rate, R-hat and effective sample size (of log-probabilities of test images, not of weights) and
         ``"converged"``; ``record["history"]`` a row for each transition.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not fit the data, the energy at the start is not
+            finite, or the checkpoint is damaged or of another run.
     """
     chosen = common.chosen(Settings, settings)
     started = time.perf_counter()
     shell = common.initialised(network, data, chosen.seed).eval()
+    if chosen.start == "sgd" and any(True for _ in shell.buffers()):
+        # Batch norm's statistics are constants of the network that is sampled: those of the first solution.
+        solution = sgd(network, data, seed=chosen.seed, progress=False)
+        shell.load_state_dict(dict(solution.network.named_buffers()), strict=False)
     energy = NetworkEnergy(shell, data, chosen.prior_scale)
     generator = torch.Generator(data.train_images.device).manual_seed(chosen.seed)
     lengths = [len(part) for part in torch.arange(chosen.n_samples).tensor_split(chosen.n_chains)]
     chains = []
+    run = {
+        **asdict(chosen),
+        "data": data.source,
+        "images": of_tensors(data.train_images, data.train_labels),
+        "network": repr(network),
+        "device": str(generator.device),
+    }
     with bar(chosen.n_samples + chosen.n_chains * chosen.warmup, "HMC", "draw", show=progress) as shown:
         for index, length in enumerate(lengths):
-            start = _start(network, data, energy, chosen, index, generator)
-            chains.append(run_chain(energy, start, chosen, length, generator, shown.update))
+            start = partial(_start, network, data, energy, chosen, index, generator)
+            kept = None if checkpoint is None else Checkpoint(Path(checkpoint), index, run)
+            chains.append(run_chain(energy, start, chosen, length, generator, shown.update, kept))
     posterior = Posterior(shell, energy.unflatten(torch.cat([chain.positions for chain in chains])))
     posterior.record.update(
         common.record(

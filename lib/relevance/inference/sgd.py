@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional
 
 from relevance import checks
@@ -15,6 +16,9 @@ from relevance.datasets import Dataset
 from relevance.inference import common
 from relevance.posterior import Posterior
 from relevance.progress import bar
+
+# A network, images and labels -> the images to train on in their place.
+Perturbation = Callable[[nn.Module, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -54,40 +58,45 @@ def sgd(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
     Returns:
         A posterior of one sample; ``record["history"]`` has loss and accuracy of every epoch, both of the training
         batches as they were seen.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
     """
     chosen = common.chosen(Settings, settings)
     started = time.perf_counter()
-    model = common.initialised(network, data, chosen.seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
-    generator = torch.Generator().manual_seed(chosen.seed)
-    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
-    device = data.train_images.device
-    with common.seeded(chosen.seed, device), bar(chosen.epochs, "SGD", "epoch", show=progress) as shown:
-        for _ in range(chosen.epochs):
-            loss, accuracy = _epoch(model, optimiser, data, chosen.batch_size, generator)
-            history["loss"].append(loss)
-            history["accuracy"].append(accuracy)
-            shown.update()
+    model, history = fit(network, data, chosen, "SGD", show=progress)
     return Posterior.of(model, common.record("sgd", data, asdict(chosen), started, history=history))
 
 
-def _epoch(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
+def fit(
+    network: nn.Module,
     data: Dataset,
-    batch_size: int,
-    generator: torch.Generator,
-) -> tuple[float, float]:
-    order = torch.randperm(len(data.train_labels), generator=generator).to(data.train_labels.device)
-    total_loss = torch.zeros((), dtype=torch.float64, device=order.device)
-    total_right = torch.zeros((), dtype=torch.int64, device=order.device)
-    for batch in order.split(batch_size):
-        labels = data.train_labels[batch]
-        logits = model(data.train_images[batch])
-        loss = functional.cross_entropy(logits, labels)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        total_loss += loss.detach().double() * len(batch)
-        total_right += (logits.argmax(-1) == labels).sum()
-    return total_loss.item() / len(order), total_right.item() / len(order)
+    settings: Settings,
+    title: str,
+    *,
+    perturb: Perturbation | None = None,
+    show: bool = True,
+) -> tuple[nn.Module, dict[str, list[float]]]:
+    """Train a fresh copy of ``network``, on perturbed images where ``perturb`` is given; return it and its history."""
+    model = common.initialised(network, data, settings.seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    generator = torch.Generator().manual_seed(settings.seed)
+    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
+    device = data.train_images.device
+    with common.seeded(settings.seed, device), bar(settings.epochs, title, "epoch", show=show) as shown:
+        for epoch in range(settings.epochs):
+            total_loss = torch.zeros((), dtype=torch.float64, device=device)
+            total_right = torch.zeros((), dtype=torch.int64, device=device)
+            for images, labels in common.batches(data, settings.batch_size, generator):
+                seen = images if perturb is None else perturb(model, images, labels)
+                logits = model(seen)
+                loss = functional.cross_entropy(logits, labels)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                total_loss += loss.detach().double() * len(labels)
+                total_right += (logits.argmax(-1) == labels).sum()
+            history["loss"].append(common.finite(total_loss.item() / len(data.train_labels), epoch, settings))
+            history["accuracy"].append(total_right.item() / len(data.train_labels))
+            shown.update()
+    return model, history

@@ -1,0 +1,98 @@
+"""Adversarial training: a deterministic network that is trained on attacked images (Madry et al. 2018)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relevance import checks
+from relevance.attacks import ball
+from relevance.datasets import Dataset
+from relevance.inference import common
+from relevance.inference.sgd import Settings as TrainingSettings
+from relevance.inference.sgd import fit
+from relevance.posterior import Posterior
+
+
+@dataclass(frozen=True)
+class Settings(TrainingSettings):
+    """How the network is trained, and what it is attacked with on the way.
+
+    Attributes:
+        epsilon: size of the attack in ``norm``, in units of the pixel range; at least 0.
+        norm: ``"linf"`` or ``"l2"``.
+        n_steps: gradient steps of the attack; 1 is FGSM.
+        step_size: of an attack's step; 2.5 epsilon / n_steps if None (and epsilon for one step).
+        random_start: start the attack anywhere in the ball; FGSM usually does not.
+    """
+
+    epsilon: float = 0.1
+    norm: str = "linf"
+    n_steps: int = 10
+    step_size: float | None = None
+    random_start: bool = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.number("epsilon", self.epsilon, at_least=0)
+        ball.check_norm(self.norm)
+        checks.count("n_steps", self.n_steps)
+        if self.step_size is not None:
+            checks.number("step_size", self.step_size, above=0)
+        if not isinstance(self.random_start, bool):
+            raise ValueError(f"random_start is {self.random_start!r}; it must be True or False.")
+
+
+def adversarial(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
+    """Train a network on attacked images; return it as a posterior of one sample.
+
+    Every batch is replaced by its attack on the network as it then is: ``n_steps`` steps of projected gradient ascent
+    on the cross-entropy (Madry et al. 2018, arXiv:1706.06083, Sec. 2.1); one step from the image itself is the training
+    of Goodfellow et al. 2015.
+
+    Args:
+        network: the architecture.
+        data: its training images and labels are used.
+        progress: show a progress bar.
+        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+
+    Returns:
+        A posterior of one sample; ``record["history"]`` has loss and accuracy of every epoch on attacked batches.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    """
+    chosen = common.chosen(Settings, settings)
+    started = time.perf_counter()
+
+    def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        return _attacked(model, images, labels, chosen)
+
+    model, history = fit(network, data, chosen, "adversarial training", perturb=perturb, show=progress)
+    return Posterior.of(model, common.record("adversarial", data, asdict(chosen), started, history=history))
+
+
+def _attacked(model: nn.Module, images: Tensor, labels: Tensor, settings: Settings) -> Tensor:
+    points = images
+    if settings.random_start:
+        direction = torch.rand_like(images) * 2 - 1
+        if settings.norm == "l2":
+            direction = ball.steepest(torch.randn_like(images), "l2")
+        points = ball.projected(images + settings.epsilon * direction, images, settings.epsilon, settings.norm)
+    step = settings.step_size or (
+        settings.epsilon if settings.n_steps == 1 else 2.5 * settings.epsilon / settings.n_steps
+    )
+    model.eval()  # so that dropout and batch norm do what they do under attack later
+    for _ in range(settings.n_steps):
+        leaf = points.detach().requires_grad_()
+        loss = functional.cross_entropy(model(leaf), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, leaf)
+        points = points + step * ball.steepest(gradient, settings.norm)
+        points = ball.projected(points, images, settings.epsilon, settings.norm)
+    model.train()
+    return points.detach()

@@ -1,0 +1,64 @@
+"""Deep ensembles: networks that differ only in their seed (Lakshminarayanan et al. 2017)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import nn
+
+from relevance import checks
+from relevance.datasets import Dataset
+from relevance.inference import common
+from relevance.inference.sgd import Settings as TrainingSettings
+from relevance.inference.sgd import fit
+from relevance.posterior import Posterior
+from relevance.progress import bar
+
+
+@dataclass(frozen=True)
+class Settings(TrainingSettings):
+    """How every member is trained.
+
+    Attributes:
+        n_samples: members.
+    """
+
+    n_samples: int = 10
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.count("n_samples", self.n_samples)
+
+
+def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
+    """Train ``n_samples`` networks by SGD, with seeds ``seed``, ``seed + 1``, ...; each is a sample of the posterior.
+
+    It is not Bayesian inference: the members are minima of the same loss (arXiv:1612.01474).
+
+    Args:
+        network: the architecture.
+        data: its training images and labels are used.
+        progress: show a progress bar.
+        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+
+    Returns:
+        A posterior of ``n_samples`` samples; ``record["history"]`` has one history for each.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not fit the data, or a loss is not finite.
+    """
+    chosen = common.chosen(Settings, settings)
+    started = time.perf_counter()
+    given = asdict(chosen)
+    members, histories = [], []
+    with bar(chosen.n_samples, "ensemble", "member", show=progress) as shown:
+        for index in range(given.pop("n_samples")):
+            one = TrainingSettings(**(given | {"seed": chosen.seed + index}))
+            model, history = fit(network, data, one, "member", show=False)
+            members.append(model)
+            histories.append(history)
+            shown.update()
+    record = common.record("deep_ensemble", data, asdict(chosen), started, history=histories)
+    return Posterior(members[0], common.stacked(members), record)

@@ -1,0 +1,135 @@
+"""Laplace's approximation of the last layer: a normal distribution around a solution, as wide as the loss is flat."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from relevance import checks
+from relevance.datasets import Dataset
+from relevance.inference import common
+from relevance.inference.sgd import Settings as TrainingSettings
+from relevance.inference.sgd import fit
+from relevance.posterior import Posterior
+
+# Outputs [n, K] -> the second derivative of the negative log-likelihood with respect to them, [n, K, K].
+Curvature = Callable[[Tensor], Tensor]
+IMAGES_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Settings(TrainingSettings):
+    """How the solution is found and sampled around.
+
+    Attributes:
+        n_samples: samples that are drawn.
+        prior_scale: standard deviation of the normal prior of the last layer's weights and biases.
+    """
+
+    n_samples: int = 100
+    prior_scale: float = 0.1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.count("n_samples", self.n_samples)
+        checks.number("prior_scale", self.prior_scale, above=0)
+
+
+def softmax_curvature(outputs: Tensor) -> Tensor:
+    """Return diag(p) - p p^T for the softmax p of each row."""
+    p = outputs.softmax(-1)
+    return torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+
+
+def laplace(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
+    """Find a solution by SGD and sample the weights of its last dense layer from Laplace's approximation.
+
+    Precision: the generalised Gauss-Newton matrix of the cross-entropy over all training images plus that of the prior;
+    the layers below stay as they are (Daxberger et al. 2021, arXiv:2106.14806, Sec. 2). The solution is SGD's, which
+    minimises the loss without the prior.
+
+    Args:
+        network: the architecture; its last layer with weights must be dense and end it.
+        data: its training images and labels are the data D.
+        progress: show a progress bar.
+        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+
+    Returns:
+        A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not end with a dense layer or does not fit the data,
+            or the loss is not finite.
+    """
+    chosen = common.chosen(Settings, settings)
+    started = time.perf_counter()
+    last_layer(network)
+    model, history = fit(network, data, chosen, "SGD", show=progress)
+    posterior = around(model.eval(), data, chosen, softmax_curvature)
+    posterior.record.update(common.record("laplace", data, asdict(chosen), started, history=history))
+    return posterior
+
+
+def last_layer(network: nn.Module) -> tuple[str, nn.Linear]:
+    """Return the last layer with weights and its name, or say that it must be dense."""
+    name, layer = [(name, part) for name, part in network.named_modules() if getattr(part, "weight", None) is not None][
+        -1
+    ]
+    if not isinstance(layer, nn.Linear):
+        raise ValueError(f"layer {name}, the last with weights, is a {type(layer).__name__}; laplace needs a Linear.")
+    return name, layer
+
+
+def around(model: nn.Module, data: Dataset, settings: Settings, curvature: Curvature) -> Posterior:
+    """Sample the last layer of a solution from the normal distribution that the curvature of the loss gives."""
+    name, layer = last_layer(model)
+    precision = _precision(model, layer, data, settings.prior_scale, curvature)
+    generator = torch.Generator().manual_seed(settings.seed)
+    size = len(precision)
+    noise = torch.randn((size, settings.n_samples), generator=generator, dtype=torch.float64).to(precision)
+    factor = torch.linalg.cholesky(precision)  # L L^T = precision, so L^-T noise has its inverse as covariance
+    steps = torch.linalg.solve_triangular(factor.T, noise, upper=True).T.reshape(
+        settings.n_samples, layer.out_features, -1
+    )
+    samples = {
+        part: value.detach().expand(settings.n_samples, *value.shape).clone()
+        for part, value in model.named_parameters()
+    }
+    prefix = f"{name}." if name else ""
+    samples[f"{prefix}weight"] += steps[..., : layer.in_features].to(layer.weight)
+    if layer.bias is not None:
+        samples[f"{prefix}bias"] += steps[..., -1].to(layer.bias)
+    return Posterior(model, samples)
+
+
+def _precision(model: nn.Module, layer: nn.Linear, data: Dataset, prior_scale: float, curvature: Curvature) -> Tensor:
+    """Return sum_n H_n (x) phi_n phi_n^T plus the prior's precision: [K D, K D], D with the bias's input of 1."""
+    seen: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    size = layer.out_features * (layer.in_features + (layer.bias is not None))
+    total = torch.eye(size, dtype=torch.float64, device=data.train_images.device) / prior_scale**2
+    try:
+        with torch.no_grad():
+            for images in data.train_images.split(IMAGES_AT_ONCE):
+                outputs = model(images).double()
+                features = seen.pop().double()
+                if layer.bias is not None:
+                    features = torch.cat([features, torch.ones_like(features[:, :1])], 1)
+                # One block of outputs k, l at a time: n H_kl phi phi^T.
+                bend = curvature(outputs)
+                width = features.shape[1]
+                for k in range(layer.out_features):
+                    for other in range(k + 1):
+                        block = features.T @ (bend[:, k, other, None] * features)
+                        rows, columns = slice(k * width, (k + 1) * width), slice(other * width, (other + 1) * width)
+                        total[rows, columns] += block
+                        if other != k:
+                            total[columns, rows] += block.T
+    finally:
+        hook.remove()
+    return total

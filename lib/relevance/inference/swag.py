@@ -1,0 +1,121 @@
+"""SWAG: a normal distribution fitted to the path of SGD around a solution (Maddox et al. 2019)."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from relevance import checks
+from relevance.datasets import Dataset
+from relevance.inference import common
+from relevance.inference.sgd import Settings as TrainingSettings
+from relevance.inference.sgd import fit
+from relevance.posterior import Posterior
+from relevance.progress import bar
+
+
+@dataclass(frozen=True)
+class Settings(TrainingSettings):
+    """How the solution is found, and how the path around it is followed.
+
+    Attributes:
+        n_samples: samples that are drawn.
+        swag_epochs: epochs of plain SGD after the ``epochs`` of Adam.
+        swag_learning_rate: of plain SGD; constant, so that the path keeps moving.
+        rank: last deviations from the mean that make the low-rank part of the covariance, at least 2.
+        per_epoch: points of the path that are taken in an epoch.
+    """
+
+    n_samples: int = 100
+    swag_epochs: int = 10
+    swag_learning_rate: float = 0.05
+    rank: int = 20
+    per_epoch: int = 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.count("n_samples", self.n_samples)
+        checks.count("swag_epochs", self.swag_epochs)
+        checks.number("swag_learning_rate", self.swag_learning_rate, above=0)
+        checks.count("per_epoch", self.per_epoch)
+        checks.count("rank", self.rank, at_least=2, at_most=self.swag_epochs * self.per_epoch)
+
+
+def swag(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
+    """Fit a normal distribution, diagonal plus low rank, to the path of SGD, and sample from it.
+
+    (Maddox et al. 2019, arXiv:1902.02476, Algorithm 1: the covariance is half the diagonal one of the path plus half that
+    of its last ``rank`` deviations from the running mean.) Statistics of batch norm stay those of the path's end.
+
+    Args:
+        network: the architecture.
+        data: its training images and labels are used.
+        progress: show a progress bar.
+        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+
+    Returns:
+        A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`, of the
+        epochs before the path.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    """
+    chosen = common.chosen(Settings, settings)
+    started = time.perf_counter()
+    model, history = fit(network, data, chosen, "SGD", show=progress)
+    path = _followed(model, data, chosen, show=progress)
+    model = copy.deepcopy(model)
+    generator = torch.Generator().manual_seed(chosen.seed)
+    draws: dict[str, list[Tensor]] = {name: [] for name, _ in model.named_parameters()}
+    for _ in range(chosen.n_samples):
+        vector_to_parameters(drawn(path, chosen.rank, generator), model.parameters())
+        for name, value in model.named_parameters():
+            draws[name].append(value.detach().clone())
+    record = common.record("swag", data, asdict(chosen), started, history=history)
+    return Posterior(model, {name: torch.stack(values) for name, values in draws.items()}, record)
+
+
+def drawn(path: Tensor, rank: int, generator: torch.Generator) -> Tensor:
+    """Draw from the normal distribution that is fitted to a path [T, D]: its mean, variances and last deviations."""
+    means = path.cumsum(0) / torch.arange(1, len(path) + 1, device=path.device)[:, None]
+    variance = path.var(0, unbiased=False)
+    deviations = (path - means)[-rank:]
+    first = torch.randn(path.shape[1], generator=generator).to(path)
+    second = torch.randn(rank, generator=generator).to(path)
+    return means[-1] + (variance.sqrt() * first + deviations.T @ second / math.sqrt(rank - 1)) / math.sqrt(2)
+
+
+def _followed(model: nn.Module, data: Dataset, settings: Settings, *, show: bool) -> Tensor:
+    """Go on from a solution with plain SGD, and return the points of the path [T, D]."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=settings.swag_learning_rate)
+    generator = torch.Generator().manual_seed(settings.seed + 1)
+    n_batches = math.ceil(len(data.train_labels) / settings.batch_size)
+    marks = {max(1, round((index + 1) * n_batches / settings.per_epoch)) for index in range(settings.per_epoch)}
+    checks.count("rank", settings.rank, at_least=2, at_most=settings.swag_epochs * len(marks))  # points of the path
+    points: list[Tensor] = []
+    model.train()
+    with (
+        common.seeded(settings.seed + 1, data.train_images.device),
+        bar(settings.swag_epochs, "SWAG", "epoch", show=show) as shown,
+    ):
+        for epoch in range(settings.swag_epochs):
+            total = 0.0
+            for index, (images, labels) in enumerate(common.batches(data, settings.batch_size, generator)):
+                loss = functional.cross_entropy(model(images), labels)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                if index + 1 in marks:
+                    points.append(parameters_to_vector(model.parameters()).detach().clone())
+                    total += loss.item()
+            common.finite(total, epoch, settings)
+            shown.update()
+    return torch.stack(points)

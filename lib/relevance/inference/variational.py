@@ -1,0 +1,217 @@
+"""Mean-field variational inference: the normal distribution with independent weights that is nearest to the posterior."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relevance import checks
+from relevance.datasets import Dataset
+from relevance.inference import common
+from relevance.inference.common import Loss, cross_entropy
+from relevance.inference.sgd import Settings as TrainingSettings
+from relevance.inference.sgd import fit as fit_network
+from relevance.posterior import Posterior
+from relevance.progress import bar
+
+# Variances of activations below this add nothing, and the square root has a slope there.
+LEAST_VARIANCE = 1e-12
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the distribution is fitted.
+
+    Attributes:
+        n_samples: samples that are drawn from it in the end.
+        epochs: passes over the training images.
+        learning_rate: of Adam.
+        batch_size: images in a step.
+        prior_scale: standard deviation of the normal prior of every weight and bias.
+        start: of the means: ``"sgd"``, a solution found by SGD, or ``"prior"``, a draw from the prior.
+        start_scale: standard deviation of every weight at the start.
+        kl_epochs: epochs in which the weight of the KL divergence grows from 0 to 1; 0 has it at 1 from the start.
+        seed: of start, batches and samples.
+    """
+
+    n_samples: int = 100
+    epochs: int = 15
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+    prior_scale: float = 0.1
+    start: str = "sgd"
+    start_scale: float = 0.01
+    kl_epochs: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.count("n_samples", self.n_samples)
+        checks.count("epochs", self.epochs)
+        checks.number("learning_rate", self.learning_rate, above=0)
+        checks.count("batch_size", self.batch_size)
+        checks.number("prior_scale", self.prior_scale, above=0)
+        checks.one_of("start", self.start, ("sgd", "prior"))
+        checks.number("start_scale", self.start_scale, above=0)
+        checks.count("kl_epochs", self.kl_epochs, at_least=0, at_most=self.epochs)
+        checks.count("seed", self.seed, at_least=0)
+
+
+class MeanField(nn.Module):
+    """A dense or convolutional layer whose weights and biases are independent normal variables.
+
+    Local reparameterisation: what is drawn are the layer's outputs, which are normal too, one draw for each image
+    (Kingma et al. 2015, arXiv:1506.02557, Sec. 2.3).
+    """
+
+    def __init__(self, layer: nn.Linear | nn.Conv2d, scale: float) -> None:
+        super().__init__()
+        self.layer = layer  # its parameters are the means
+        # softplus of it is the standard deviation.
+        inverse = math.log(math.expm1(scale))
+        self.rho = nn.ParameterDict({name: torch.full_like(mean, inverse) for name, mean in layer.named_parameters()})
+
+    def variances(self) -> dict[str, Tensor]:
+        """Return the variance of every weight and bias."""
+        return {name: functional.softplus(rho) ** 2 for name, rho in self.rho.items()}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return one draw of the outputs for each image."""
+        mean, variance = self.layer(x), self._map(x**2, **self.variances())
+        noise = torch.randn_like(mean)
+        outputs: Tensor = mean + variance.clamp(min=LEAST_VARIANCE).sqrt() * noise
+        return outputs
+
+    def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        if isinstance(self.layer, nn.Linear):
+            return functional.linear(x, weight, bias)
+        layer = self.layer
+        return functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
+
+    def kl(self, prior_scale: float) -> Tensor:
+        """Return the KL divergence from the prior, of all weights and biases."""
+        means = dict(self.layer.named_parameters())
+        total = torch.zeros((), device=next(iter(means.values())).device)
+        for name, variance in self.variances().items():
+            ratio = variance / prior_scale**2
+            total = total + 0.5 * (ratio + (means[name] / prior_scale) ** 2 - 1 - ratio.log()).sum()
+        return total
+
+
+def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
+    """Fit a mean-field normal distribution to the posterior over a network's parameters, and sample from it.
+
+    The evidence lower bound (Carbone et al., Sec. VII-F; Blundell et al. 2015, arXiv:1505.05424) with the KL divergence
+    in closed form, weighed once for the whole data set: a batch of n of N images has the loss
+    mean(-log p(y | x, w)) + KL / N. Parameters that are neither of dense layers nor of convolutions, such as batch
+    norm's, are fitted without a distribution.
+
+    Args:
+        network: the architecture.
+        data: its training images and labels are the data D.
+        progress: show a progress bar.
+        settings: fields of :class:`Settings`.
+
+    Returns:
+        A posterior of ``n_samples`` independent samples; ``record["history"]`` has the loss (negative evidence lower
+        bound for each image), its parts, and the accuracy of every epoch.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    """
+    chosen = common.chosen(Settings, settings)
+    started = time.perf_counter()
+    model = _start(network, data, chosen)
+    posterior, history = fit(model, data, chosen, cross_entropy, show=progress)
+    posterior.record.update(common.record("variational", data, asdict(chosen), started, history=history))
+    return posterior
+
+
+def fit(
+    model: nn.Module, data: Dataset, settings: Settings, loss: Loss, *, show: bool = True
+) -> tuple[Posterior, dict[str, list[float]]]:
+    """Fit the distribution from the means in ``model`` on, and sample; ``loss`` is the negative log-likelihood."""
+    device = data.train_images.device
+    noisy = _with_mean_fields(copy.deepcopy(model), settings.start_scale).to(device).train()
+    optimiser = torch.optim.Adam(noisy.parameters(), lr=settings.learning_rate)
+    generator = torch.Generator().manual_seed(settings.seed)
+    history: dict[str, list[float]] = {"loss": [], "negative log-likelihood": [], "kl": [], "accuracy": []}
+    n_train = len(data.train_labels)
+    with common.seeded(settings.seed, device), bar(settings.epochs, "VI", "epoch", show=show) as shown:
+        for epoch in range(settings.epochs):
+            weight = min(1.0, (epoch + 1) / (settings.kl_epochs + 1)) / n_train
+            sums = torch.zeros(3, dtype=torch.float64, device=device)
+            for images, labels in common.batches(data, settings.batch_size, generator):
+                outputs = noisy(images)
+                misfit = loss(outputs, labels).mean()
+                kl = sum_of_kl(noisy, settings.prior_scale)
+                optimiser.zero_grad(set_to_none=True)
+                (misfit + weight * kl).backward()
+                optimiser.step()
+                right = (outputs.argmax(-1) == labels).double().mean()
+                sums += len(labels) * torch.stack([misfit.detach().double(), kl.detach().double(), right])
+            misfits, kls, accuracy = (sums / n_train).tolist()
+            history["loss"].append(common.finite(misfits + kls / n_train, epoch, settings))
+            history["negative log-likelihood"].append(misfits)
+            history["kl"].append(kls)
+            history["accuracy"].append(accuracy)
+            shown.update()
+        samples = sampled(noisy, settings.n_samples)
+    shell = copy.deepcopy(model).to(device)
+    shell.load_state_dict({name: value for name, value in noisy.state_dict().items() if name in shell.state_dict()},
+                          strict=False)  # fmt: skip
+    return Posterior(shell, samples), history
+
+
+def sum_of_kl(noisy: nn.Module, prior_scale: float) -> Tensor:
+    """Return the KL divergence from the prior of all layers."""
+    parts = [layer.kl(prior_scale) for _, layer in _mean_fields(noisy)]
+    return torch.stack(parts).sum()
+
+
+def sampled(noisy: nn.Module, n_samples: int) -> dict[str, Tensor]:
+    """Draw parameters from the distribution: name -> [S, ...], by the names of the plain network."""
+    samples: dict[str, Tensor] = {}
+    inside: set[str] = set()
+    with torch.no_grad():
+        for name, layer in _mean_fields(noisy):
+            for part, variance in layer.variances().items():
+                mean = getattr(layer.layer, part)
+                noise = torch.randn((n_samples, *mean.shape), dtype=mean.dtype, device=mean.device)
+                samples[f"{name}.{part}" if name else part] = mean + variance.sqrt() * noise
+                inside |= {f"{name}.layer.{part}", f"{name}.rho.{part}", f"layer.{part}", f"rho.{part}"}
+        for name, value in noisy.named_parameters():
+            if name not in inside:
+                samples[name] = value.expand(n_samples, *value.shape).clone()
+    return samples
+
+
+def _mean_fields(noisy: nn.Module) -> Iterator[tuple[str, MeanField]]:
+    return ((name, module) for name, module in noisy.named_modules() if isinstance(module, MeanField))
+
+
+def _with_mean_fields(module: nn.Module, scale: float) -> nn.Module:
+    if isinstance(module, (nn.Linear, nn.Conv2d)):
+        return MeanField(module, scale)
+    for name, child in module.named_children():
+        setattr(module, name, _with_mean_fields(child, scale))
+    return module
+
+
+def _start(network: nn.Module, data: Dataset, settings: Settings) -> nn.Module:
+    if settings.start == "sgd":
+        return fit_network(network, data, TrainingSettings(seed=settings.seed), "SGD", show=False)[0]
+    model = common.initialised(network, data, settings.seed)
+    with common.seeded(settings.seed, torch.device("cpu")), torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, (nn.Linear, nn.Conv2d)):
+                for value in module.parameters():
+                    value.copy_(settings.prior_scale * torch.randn(value.shape))
+    return model
