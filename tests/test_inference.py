@@ -178,7 +178,7 @@ def test_chains_start_apart_and_from_where_they_are_told(small_network, tiny_dat
 
 
 def fake_chain(posterior, n_draws):
-    row = {"accepted": 1.0, "acceptance": 0.9}
+    row = {"accepted": 1.0, "acceptance": 0.9, "energy_change": -0.2}
     return Chain(torch.zeros(n_draws, 1), [row] * n_draws, [], 0.1)
 
 

@@ -20,8 +20,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from torch import Tensor
 
-from relevance import checks, robustness
+from relevance import checks, evidence, robustness
 from relevance.experiments import Outcome
+from relevance.posterior import Posterior
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     "#0072B2",
@@ -31,6 +32,8 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     "#CC79A7",
     "#56B4E9",
 )
+COLOURS = [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY]
+MARKERS = ["o", "s", "^", "D", "v", "P"]
 HEATMAP = "RdBu_r"
 OVERLAP = ["white", SKY, ORANGE, "#222222", "0.8"]  # neither, before only, after only, both, tied
 STYLE: Any = {
@@ -147,6 +150,55 @@ def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 5) ->
         bar.set_ticks([-1, 0, 1])
         bar.set_label("relevance / largest |relevance| of the map")
     return figure
+
+
+def reliability(posteriors: Mapping[str, Posterior], images: Tensor, labels: Tensor, n_bins: int = 10) -> Figure:
+    """Draw accuracy against confidence for each posterior; a posterior that knows what it knows lies on the diagonal.
+
+    Args:
+        posteriors: name -> posterior.
+        images: test images [N, C, H, W] in [0, 1].
+        labels: [N].
+        n_bins: of the confidence; the area of a mark is the share of the images in its bin.
+    """
+    with _figure(1, 1, (5.6, 4.4)) as (figure, axes):
+        axis = axes[0, 0]
+        axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=0)
+        marks = zip(posteriors.items(), COLOURS * len(posteriors), MARKERS * len(posteriors), strict=False)
+        for (name, posterior), colour, marker in marks:
+            bins = evidence.calibration(posterior.predict(images), labels, n_bins)
+            axis.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1, alpha=0.8)
+            area = 8 + 160 * bins["share"]
+            axis.scatter(bins["confidence"], bins["accuracy"], area, color=colour, marker=marker, label=name, alpha=0.8)
+        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence: largest predictive probability", ylabel="accuracy")
+        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+def known_posterior(mean: Tensor, covariance: Tensor, draws: Mapping[str, Tensor], names: tuple[str, str]) -> Figure:
+    """Draw samples of two parameters beside the ellipses of the normal distribution that they should come from.
+
+    Args:
+        mean, covariance: [2] and [2, 2], exact.
+        draws: title -> [S, 2].
+        names: of the two parameters.
+    """
+    values, directions = np.linalg.eigh(covariance.cpu().numpy())
+    circle = np.stack([np.cos(angles := np.linspace(0, 2 * np.pi, 200)), np.sin(angles)])
+    with _figure(1, len(draws), (3.1 * len(draws), 3.2)) as (figure, axes):
+        for axis, (title, points), colour in zip(axes[0], draws.items(), COLOURS * len(draws), strict=False):
+            axis.scatter(*points.cpu().numpy().T, s=5, color=colour, alpha=0.35, linewidths=0, rasterized=True)
+            for n_deviations in (1, 2):
+                ellipse = mean.cpu().numpy()[:, None] + n_deviations * directions @ (np.sqrt(values)[:, None] * circle)
+                axis.plot(*ellipse, color="0.15", linewidth=1)
+            reach = 3.5 * covariance.diagonal().sqrt()
+            axis.set(title=title, xlabel=names[0], xlim=_around(mean[0], reach[0]), ylim=_around(mean[1], reach[1]))
+        axes[0, 0].set_ylabel(names[1])
+    return figure
+
+
+def _around(centre: Tensor, reach: Tensor) -> tuple[float, float]:
+    return (centre - reach).item(), (centre + reach).item()
 
 
 def top_pixels(outcome: Outcome, index: int) -> Figure:

@@ -165,7 +165,8 @@ class ZBox:
     R_j = sum_k (a_j w_jk - l w_jk+ - h w_jk-) / sum_j (...) R_k, without the bias. (Montavon et al. 2017, Sec. 4.3.)
 
     Attributes:
-        low, high: bounds of the pixels; images here lie in [0, 1].
+        low, high: bounds of the pixels as the layer gets them: images here lie in [0, 1], but a network that normalises
+            them first has other bounds.
     """
 
     low: float = 0.0

@@ -15,6 +15,7 @@ from torch.nn import functional
 from relevance.chunks import Sample
 from relevance.explanations.affine import AffineMap, Convolution, Dense, Layer, Scaling
 from relevance.explanations.rules import TINY, stabilised
+from relevance.networks import Normalise
 
 Function = Callable[[Tensor], Tensor]
 # A step as a function of its inputs, the inputs, the outputs and their relevance -> relevance of the inputs.
@@ -87,13 +88,21 @@ class Step:
 
 @dataclass(frozen=True)
 class _Way:
-    """How relevance comes back through a kind of module, and the sign of its values: None is that of its inputs."""
+    """How relevance comes back through a kind of module.
+
+    Attributes:
+        backward: as for :func:`register`.
+        nonnegative: whether its values are; None if they are where its inputs are.
+        activation: whether it bends, so that guided backpropagation has something to guide.
+    """
 
     backward: Backward
     nonnegative: bool | None = None
+    activation: bool = False
 
 
-SAME, POSITIVE, EITHER = _Way(pass_on), _Way(pass_on, nonnegative=True), _Way(pass_on, nonnegative=False)
+SAME = _Way(pass_on)
+POSITIVE, EITHER = _Way(pass_on, nonnegative=True, activation=True), _Way(pass_on, nonnegative=False, activation=True)
 MODULES: dict[type[nn.Module], _Way] = {
     nn.ReLU: POSITIVE,
     nn.LeakyReLU: EITHER,
@@ -105,6 +114,7 @@ MODULES: dict[type[nn.Module], _Way] = {
     nn.Dropout: SAME,
     nn.Dropout2d: SAME,
     nn.Identity: SAME,
+    Normalise: _Way(pass_on, nonnegative=False),
 }
 FUNCTIONS: dict[Any, _Way] = {
     **dict.fromkeys((functional.relu, torch.relu, "relu", functional.softplus), POSITIVE),
@@ -138,7 +148,7 @@ def register(kind: type[nn.Module], backward: Backward) -> None:
         raise ValueError(f"kind is {kind.__name__}, an affine layer, which takes a rule: give lrp a Composite.")
     if not callable(backward):
         raise ValueError(f"backward is {backward!r}; it must be a function, such as relevance.explanations.pass_on.")
-    MODULES[kind] = _Way(backward, nonnegative=False)
+    MODULES[kind] = _Way(backward, nonnegative=False, activation=backward is pass_on)
 
 
 def way_of(module: nn.Module) -> _Way | None:
@@ -250,7 +260,7 @@ def _step(
 ) -> Step:  # fmt: skip
     positive = nonnegative if way.nonnegative is None else way.nonnegative
     passes_on = way.backward is pass_on
-    return Step(node, name, sources, visit, positive, passes_on, passes_on and way is not SAME)
+    return Step(node, name, sources, visit, positive, passes_on, way.activation)
 
 
 def _visit(function: Function, backward: Backward, values: list[Tensor]) -> Visit:

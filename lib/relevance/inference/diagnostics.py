@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 RHAT_LIMIT = 1.05
 N_IMAGES = 100
+DIVERGENCE = 1000.0
 
 
 def summary(posterior: Posterior, data: Dataset, chains: list[Chain]) -> dict[str, Any]:
@@ -28,34 +29,42 @@ def summary(posterior: Posterior, data: Dataset, chains: list[Chain]) -> dict[st
 
     Returns:
         ``acceptance_rate``, ``mean_acceptance`` in [0, 1]; ``step_sizes``, one a chain; ``rhat_median``,
-        ``rhat_95`` (the 95 % quantile), ``rhat_max``, ``ess_median``, ``ess_min`` over the images (None where the chains
-        are too short to tell); ``n_samples``; ``converged``: whether R-hat is known and below 1.05 on 95 of 100 images.
+        ``rhat_95`` (the 95 % quantile), ``rhat_max``, ``ess_median``, ``ess_min`` (bulk) and ``ess_tail_median`` over the
+        images (None where the chains are too short to tell); ``energy_error``, the mean size of the energy change of a
+        proposal that did not diverge, and ``divergences``, how many did (a change above 1000, as Stan
+        has it); ``n_samples``; ``converged``: whether R-hat is known and below 1.05 on 95 of 100 images.
     """
     draws = [row for chain in chains for row in chain.draws]
     mixing = _mixing(posterior, data, chains)
-    found: dict[str, Any] = dict.fromkeys(("rhat_median", "rhat_95", "rhat_max", "ess_median", "ess_min")) | {
-        "converged": False
-    }
+    unknown = ("rhat_median", "rhat_95", "rhat_max", "ess_median", "ess_min", "ess_tail_median")
+    found: dict[str, Any] = dict.fromkeys(unknown) | {"converged": False}
+    changes = np.abs([row["energy_change"] for row in draws])
+    calm = changes[changes <= DIVERGENCE]
     if mixing is not None:
-        rhat, ess = mixing
+        rhat, ess, tail = mixing
         found = {
             "rhat_median": float(np.median(rhat)),
             "rhat_95": float(np.quantile(rhat, 0.95)),
             "rhat_max": float(np.max(rhat)),
             "ess_median": float(np.median(ess)),
             "ess_min": float(np.min(ess)),
+            "ess_tail_median": float(np.median(tail)),
             "converged": bool(np.quantile(rhat, 0.95) < RHAT_LIMIT),
         }
     return {
         "n_samples": len(posterior),
         "acceptance_rate": float(np.mean([row["accepted"] for row in draws])),
         "mean_acceptance": float(np.mean([row["acceptance"] for row in draws])),
+        "energy_error": float(calm.mean()) if len(calm) else None,
+        "divergences": int((changes > DIVERGENCE).sum()),
         "step_sizes": [chain.step_size for chain in chains],
         **found,
     }
 
 
-def _mixing(posterior: Posterior, data: Dataset, chains: list[Chain]) -> tuple[np.ndarray, np.ndarray] | None:
+def _mixing(
+    posterior: Posterior, data: Dataset, chains: list[Chain]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
     half = min(len(chain.draws) for chain in chains) // 2
     if half < 4:
         return None
@@ -76,4 +85,5 @@ def _mixing(posterior: Posterior, data: Dataset, chains: list[Chain]) -> tuple[n
     dataset = arviz.convert_to_dataset({"log_probability": stacked[..., varying]})
     rhat = arviz.rhat(dataset)["log_probability"].values
     ess = arviz.ess(dataset)["log_probability"].values
-    return np.atleast_1d(rhat), np.atleast_1d(ess)
+    tail = arviz.ess(dataset, method="tail")["log_probability"].values
+    return np.atleast_1d(rhat), np.atleast_1d(ess), np.atleast_1d(tail)

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from relevance import figures
+from relevance.toy import Line
+
+
+def test_the_exact_posterior_of_a_line_is_that_of_a_fine_grid():
+    line = Line(n_points=6, noise=0.7, prior_scale=0.9, seed=3)
+    mean, covariance = line.exact()
+    grid = torch.linspace(-6, 6, 801, dtype=torch.float64)
+    slope, intercept = torch.meshgrid(grid, grid, indexing="ij")
+    log = -0.5 * (slope**2 + intercept**2) / 0.9**2
+    for x, y in zip(line.data.train_images.flatten(), line.data.train_labels, strict=True):
+        log = log - 0.5 * ((y - slope * x - intercept) / 0.7) ** 2
+    weight = (log - log.max()).exp()
+    weight = weight / weight.sum()
+    points = torch.stack([slope.flatten(), intercept.flatten()])
+    wanted = points @ weight.flatten()
+    centred = points - wanted[:, None]
+    assert torch.allclose(mean, wanted, atol=1e-6)
+    assert torch.allclose(covariance, (centred * weight.flatten()) @ centred.T, atol=1e-6)
+
+
+def test_the_algorithms_find_the_line_s_posterior_as_far_as_they_can():
+    line = Line()
+    rows = line.compare({"HMC": line.by_hmc(3000), "Laplace": line.by_laplace(4000), "VI": line.by_variational(4000)})
+    exact = rows.loc["exact"]
+    for name in ("HMC", "Laplace"):
+        assert (rows.loc[name] - exact).abs().max() < 0.06
+    assert rows.loc["VI", "mean slope"] == pytest.approx(exact["mean slope"], abs=0.06)
+    assert abs(rows.loc["VI", "correlation"]) < 0.06
+    # An independent normal is as wide as the others given: narrower by sqrt(1 - correlation^2).
+    narrow = (1 - exact["correlation"] ** 2) ** 0.5
+    assert rows.loc["VI", "sd slope"] == pytest.approx(narrow * exact["sd slope"], rel=0.12)
+    assert rows.loc["VI", "sd intercept"] == pytest.approx(narrow * exact["sd intercept"], rel=0.12)
+
+
+def test_the_figure_has_a_panel_for_each_algorithm():
+    line = Line()
+    figure = figures.known_posterior(
+        *line.exact(), {"a": torch.zeros(5, 2), "b": torch.ones(5, 2)}, ("slope", "intercept")
+    )
+    assert [axis.get_title() for axis in figure.axes] == ["a", "b"]
+    assert len(figure.axes[0].lines) == 2
+    with pytest.raises(ValueError, match="noise is 0"):
+        Line(noise=0)
