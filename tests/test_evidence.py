@@ -73,12 +73,13 @@ def test_chains_record_divergences_and_the_energy_error(tiny_data):
     assert calm["ess_tail_median"] > 0
 
 
-def test_reliability_has_a_line_for_each_posterior(tiny_data):
+def test_reliability_has_a_panel_for_each_posterior(tiny_data):
     posteriors = {
         name: random_posterior(networks.fully_connected((1, 4, 4), 5, 3), 2, seed) for seed, name in enumerate("ab")
     }
     figure = figures.reliability(posteriors, tiny_data.test_images.double(), tiny_data.test_labels)
-    (axis,) = figure.axes
-    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["a", "b"]
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["a", "b"]
     wanted = evidence.calibration(posteriors["a"].predict(tiny_data.test_images.double()), tiny_data.test_labels, 10)
-    assert np.allclose(axis.lines[1].get_ydata(), wanted["accuracy"])
+    points = figure.axes[0].collections[0]
+    assert np.allclose(points.get_offsets()[:, 1], wanted["accuracy"])
+    assert np.allclose(points.get_sizes(), 6 + 300 * wanted["share"])

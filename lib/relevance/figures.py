@@ -33,7 +33,6 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     "#56B4E9",
 )
 COLOURS = [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY]
-MARKERS = ["o", "s", "^", "D", "v", "P"]
 HEATMAP = "RdBu_r"
 OVERLAP = ["white", SKY, ORANGE, "#222222", "0.8"]  # neither, before only, after only, both, tied
 STYLE: Any = {
@@ -152,26 +151,31 @@ def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 5) ->
     return figure
 
 
-def reliability(posteriors: Mapping[str, Posterior], images: Tensor, labels: Tensor, n_bins: int = 10) -> Figure:
-    """Draw accuracy against confidence for each posterior; a posterior that knows what it knows lies on the diagonal.
+def reliability(
+    posteriors: Mapping[str, Posterior], images: Tensor, labels: Tensor, n_bins: int = 10, columns: int = 4
+) -> Figure:
+    """Draw accuracy against confidence for each posterior; one that knows what it knows lies on the diagonal.
 
     Args:
         posteriors: name -> posterior.
         images: test images [N, C, H, W] in [0, 1].
         labels: [N].
         n_bins: of the confidence; the area of a mark is the share of the images in its bin.
+        columns: panels in a row.
     """
-    with _figure(1, 1, (5.6, 4.4)) as (figure, axes):
-        axis = axes[0, 0]
-        axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=0)
-        marks = zip(posteriors.items(), COLOURS * len(posteriors), MARKERS * len(posteriors), strict=False)
-        for (name, posterior), colour, marker in marks:
+    rows = math.ceil(len(posteriors) / checks.count("columns", columns))
+    with _figure(rows, columns, (2.1 * columns, 0.4 + 2.1 * rows)) as (figure, axes):
+        for axis, (name, posterior) in zip(axes.flat, posteriors.items(), strict=False):
             bins = evidence.calibration(posterior.predict(images), labels, n_bins)
-            axis.plot(bins["confidence"], bins["accuracy"], color=colour, linewidth=1, alpha=0.8)
-            area = 8 + 160 * bins["share"]
-            axis.scatter(bins["confidence"], bins["accuracy"], area, color=colour, marker=marker, label=name, alpha=0.8)
-        axis.set(xlim=(0, 1.02), ylim=(0, 1.02), xlabel="confidence: largest predictive probability", ylabel="accuracy")
-        axis.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+            axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=0)
+            axis.scatter(
+                bins["confidence"], bins["accuracy"], 6 + 300 * bins["share"], color=BLUE, alpha=0.7, linewidths=0
+            )
+            axis.set(title=name, xlim=(0, 1.06), ylim=(0, 1.06), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
+        for axis in axes.flat[len(posteriors) :]:
+            axis.set_axis_off()
+        figure.supxlabel("confidence: largest predictive probability", fontsize=10)
+        figure.supylabel("accuracy", fontsize=10)
     return figure
 
 

@@ -39,6 +39,7 @@ def table(rows: pd.DataFrame) -> Styler:
         return "0.000" if text == "-0.000" else text
 
     formats = {name: "{:.1e}" if name == "p_value" else decimals for name in rows.select_dtypes("number")}
+    formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
     # The class is the one by which the theme knows a table.
     styled = rows.style.format(formats).set_uuid("table").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
     return styled
@@ -203,6 +204,36 @@ def library_differences(recorded: pd.DataFrame) -> Styler:
     wide = values.pivot(index="compared", columns="library", values="value")[["zennit", "captum"]]
     wide["this book"] = recorded.groupby("compared")["ours"].first().map(in_words)
     return table(wide.reindex(recorded["compared"].unique()).fillna("").rename_axis(columns=None))
+
+
+def mean_field(moments: pd.DataFrame) -> str:
+    """Say how variational inference's line differs from the exact one, of :meth:`relevance.toy.Line.compare`."""
+    exact, found = moments.loc["exact"], moments.loc["VI"]
+    narrower = found["sd slope"] / exact["sd slope"]
+    expected = (1 - exact["correlation"] ** 2) ** 0.5
+    return (
+        f"Exactly, slope and intercept have a correlation of {signed(exact['correlation'])}; variational inference has "
+        f"{signed(found['correlation'])}, and a standard deviation of the slope of {narrower:.0%} of the exact one. In theory "
+        f"it is the square root of 1 minus the squared correlation, {expected:.0%}."
+    )
+
+
+def evidence_extremes(rows: pd.DataFrame, reference: str) -> str:
+    """Say what a table of :func:`relevance.evidence.table` shows: best likelihood, best calibration, nearest to another."""
+    others = rows.drop(index=reference)
+    best, calibrated = rows["NLL"].idxmin(), rows["ECE"].idxmin()
+    nearest, farthest = others["total variation"].idxmin(), others["total variation"].idxmax()
+    saturated = rows["saturated"]
+    blind = (
+        "No posterior is saturated on any image."
+        if saturated.max() == 0
+        else f"The most saturated is {saturated.idxmax()}, on {saturated.max():.1%} of the images."
+    )
+    return (
+        f"The lowest NLL is that of {best} ({rows['NLL'].min():.3f}), the lowest calibration error that of {calibrated} "
+        f"({rows['ECE'].min():.3f}). Nearest to {reference} in total variation is {nearest} "
+        f"({others['total variation'].min():.3f}), farthest {farthest} ({others['total variation'].max():.3f}). {blind}"
+    )
 
 
 def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
