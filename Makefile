@@ -43,8 +43,9 @@ lab: $(INSTALLED) ## open the chapters as notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) book/index.md
 
-bench: $(INSTALLED) ## what a relevance map costs, in input gradients, beside other libraries
+bench: $(INSTALLED) ## what maps and inference cost, beside other libraries
 	$(PY) benchmarks/relevance_maps.py
+	$(PY) benchmarks/inference.py
 
 differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
 	$(PY) benchmarks/differences.py

@@ -208,7 +208,7 @@ def library_differences(recorded: pd.DataFrame) -> Styler:
 
 def mean_field(moments: pd.DataFrame) -> str:
     """Say how variational inference's line differs from the exact one, of :meth:`relevance.toy.Line.compare`."""
-    exact, found = moments.loc["exact"], moments.loc["VI"]
+    exact, found = (moments.loc[name].to_dict() for name in ("exact", "VI"))
     narrower = found["sd slope"] / exact["sd slope"]
     expected = (1 - exact["correlation"] ** 2) ** 0.5
     return (
@@ -234,6 +234,12 @@ def evidence_extremes(rows: pd.DataFrame, reference: str) -> str:
         f"({rows['ECE'].min():.3f}). Nearest to {reference} in total variation is {nearest} "
         f"({others['total variation'].min():.3f}), farthest {farthest} ({others['total variation'].max():.3f}). {blind}"
     )
+
+
+def recorded_on(rows: pd.DataFrame) -> Markdown:
+    """Say when and on what a recorded table was measured."""
+    versions = ", ".join(f"{name} {rows[name].iloc[0]}" for name in ("torch", "pyro") if name in rows)
+    return sentence(f"*Recorded* {rows['date'].iloc[0]}, {rows['hardware'].iloc[0]}; {versions}.")
 
 
 def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
