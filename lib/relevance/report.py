@@ -49,11 +49,16 @@ def provenance(*posteriors: Posterior, evaluated_on: str) -> Markdown:
     """Say what this build's numbers stand on: data, sizes, hardware, date, versions."""
     record = posteriors[-1].record
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
-    times = [f"{one.record['method'].upper()} {one.record['seconds']:.0f} s" for one in posteriors]
+    times = [f"{_called(one.record['method'])} {one.record['seconds']:.0f} s" for one in posteriors]
     return sentence(
         f"*This build.* Data: {record['dataset']}. Trained on {record['n_train']:,} images: {join(times)}. Measured on "
         f"{evaluated_on}. {record['date']}, {record['hardware']}; {versions}."
     )
+
+
+def _called(method: str) -> str:
+    """Return what a training method is called in a sentence."""
+    return method.upper() if method in {"sgd", "hmc", "swag"} else method.replace("_", " ")
 
 
 def samples(count: int) -> str:

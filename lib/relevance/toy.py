@@ -81,7 +81,7 @@ class Line:
     def by_variational(self, n_samples: int) -> Tensor:
         """Return draws [S, 2] from the independent normal distribution that variational inference finds."""
         settings = VariationalSettings(
-            n_samples, epochs=800, learning_rate=0.01, batch_size=self.n_points, prior_scale=self.prior_scale,
+            n_samples=n_samples, epochs=800, learning_rate=0.01, batch_size=self.n_points, prior_scale=self.prior_scale,
             start_scale=0.1, seed=self.seed,
         )  # fmt: skip
         return _both(fit(self.network, self.data, settings, self.misfit, show=False)[0])

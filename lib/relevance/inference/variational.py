@@ -27,41 +27,30 @@ LEAST_VARIANCE = 1e-12
 
 
 @dataclass(frozen=True)
-class Settings:
-    """How the distribution is fitted.
+class Settings(TrainingSettings):
+    """How the distribution is fitted, beside ``epochs``, ``learning_rate``, ``batch_size`` and ``seed``.
 
     Attributes:
         n_samples: samples that are drawn from it in the end.
-        epochs: passes over the training images.
-        learning_rate: of Adam.
-        batch_size: images in a step.
         prior_scale: standard deviation of the normal prior of every weight and bias.
         start: of the means: ``"sgd"``, a solution found by SGD, or ``"prior"``, a draw from the prior.
         start_scale: standard deviation of every weight at the start.
         kl_epochs: epochs in which the weight of the KL divergence grows from 0 to 1; 0 has it at 1 from the start.
-        seed: of start, batches and samples.
     """
 
     n_samples: int = 100
-    epochs: int = 15
-    learning_rate: float = 1e-3
-    batch_size: int = 128
     prior_scale: float = 0.1
     start: str = "sgd"
     start_scale: float = 0.01
     kl_epochs: int = 0
-    seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         checks.count("n_samples", self.n_samples)
-        checks.count("epochs", self.epochs)
-        checks.number("learning_rate", self.learning_rate, above=0)
-        checks.count("batch_size", self.batch_size)
         checks.number("prior_scale", self.prior_scale, above=0)
         checks.one_of("start", self.start, ("sgd", "prior"))
         checks.number("start_scale", self.start_scale, above=0)
         checks.count("kl_epochs", self.kl_epochs, at_least=0, at_most=self.epochs)
-        checks.count("seed", self.seed, at_least=0)
 
 
 class MeanField(nn.Module):
@@ -117,7 +106,7 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
         network: the architecture.
         data: its training images and labels are the data D.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
 
     Returns:
         A posterior of ``n_samples`` independent samples; ``record["history"]`` has the loss (negative evidence lower
