@@ -63,7 +63,7 @@ def main() -> None:
         "n_train": lambda record: record["n_train"],
         "peak memory, MB": lambda record: record["peak_memory_mb"],
         "warmup": lambda record: record["settings"].get("warmup"),
-        "steps": lambda record: record["settings"].get("n_steps"),
+        "leapfrog steps": lambda record: record["settings"]["n_steps"] if record["method"] == "hmc" else None,
         "prior scale": lambda record: record["settings"].get("prior_scale"),
         "step size": lambda record: (record.get("diagnostics", {}).get("step_sizes") or [None])[0],
         "converged": lambda record: record.get("diagnostics", {}).get("converged"),

@@ -102,6 +102,24 @@ def test_tables_have_whole_numbers_and_no_minus_zero():
     assert "1.2e-04" in html
 
 
+def test_saturation_is_said_of_the_record_as_it_is():
+    rows = pd.DataFrame(
+        {
+            "posterior": ["sgd", "variational"],
+            "saturated": [0.55, 0.0],
+            "date": ["2026-11-19", "2026-11-20"],
+            "hardware": "x",
+        }
+    )
+    said = report.saturation(rows).data
+    assert said.startswith("sgd is saturated on 55% of the test images")
+    assert "HMC has **not** been run to the end" in said
+    assert "2026-11-20, x" in said
+    calm = report.saturation(rows.assign(saturated=0.0, posterior=["sgd", "hmc-0.1"])).data
+    assert calm.startswith("None of them is saturated")
+    assert "HMC" not in calm
+
+
 def test_records_are_read_by_name():
     assert "zennit" in records.read("library-differences")["library"].tolist()
     with pytest.raises(ValueError, match="name is 'nothing'; it may be one of: .*library-differences"):
