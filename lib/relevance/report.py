@@ -243,7 +243,7 @@ def evidence_extremes(rows: pd.DataFrame, reference: str) -> str:
 
 def saturation(recorded: pd.DataFrame) -> Markdown:
     """Say which recorded posteriors leave an attack no gradient, and on how many images; and when it was recorded."""
-    most = recorded.loc[recorded["saturated"].idxmax()].to_dict()
+    most = recorded.sort_values("saturated").iloc[-1].to_dict()
     if most["saturated"] == 0:
         found = "None of them is saturated on any test image."
     else:
@@ -251,7 +251,7 @@ def saturation(recorded: pd.DataFrame) -> Markdown:
             f"{most['posterior']} is saturated on {most['saturated']:.0%} of the test images: on these an attack along its "
             "gradient starts with nothing, or with rounding."
         )
-    hmc = recorded["posterior"].str.startswith("hmc").any()
+    hmc = any(str(name).startswith("hmc") for name in recorded["posterior"])
     rest = "" if hmc else " HMC has **not** been run to the end at this size."
     return sentence(f"{found}{rest} *Recorded* {recorded['date'].max()}, {recorded['hardware'].iloc[0]}.")
 
