@@ -40,7 +40,6 @@ class RelevanceGraph:
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self.network = network
         self.modules = dict(network.named_modules())
         self.steps: dict[str, Step] = {}
         try:
@@ -70,18 +69,19 @@ class RelevanceGraph:
         node = next((step.name for step in self.steps.values() if step.affine and step.layer == layer), None)
         if node is None:
             raise ValueError(f"layer is {layer!r}; it may be one of: {', '.join(self.affine_layers)}.")
-        while True:
-            users = [step for step in self.steps.values() if node in step.sources]
-            if len(users) != 1 or not users[0].passes_on:
-                return node
-            node = users[0].name
+        while (user := self._passed_on_to(node)) is not None:
+            node = user.name
+        return node
 
     def is_activated(self, node: str) -> bool:
         """Return whether an activation, alone, takes the value of a node, perhaps after what leaves it as it is."""
+        user = self._passed_on_to(node)
+        return user is not None and (user.activation or self.is_activated(user.name))
+
+    def _passed_on_to(self, node: str) -> Step | None:
+        """Return the step that alone takes the value of a node, if relevance passes through it unchanged."""
         users = [step for step in self.steps.values() if node in step.sources]
-        if len(users) != 1 or not users[0].passes_on:
-            return False
-        return users[0].activation or self.is_activated(users[0].name)
+        return users[0] if len(users) == 1 and users[0].passes_on else None
 
     @property
     def affine_layers(self) -> list[str]:

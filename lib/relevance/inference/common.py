@@ -113,6 +113,11 @@ def stacked(models: Sequence[nn.Module]) -> dict[str, Tensor]:
     return {name: torch.stack([part[name].detach() for part in parts]) for name in names}
 
 
+def repeated(model: nn.Module, n_samples: int) -> dict[str, Tensor]:
+    """Return the parameters of one network ``n_samples`` times, as samples [S, ...] of their own memory."""
+    return {name: value.detach().expand(n_samples, *value.shape).clone() for name, value in model.named_parameters()}
+
+
 def record(method: str, data: Dataset, settings: dict[str, Any], started: float, **results: Any) -> dict[str, Any]:
     """Return the record of a training run: what was run, on what, with what, for how long, with what result.
 

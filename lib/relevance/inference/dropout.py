@@ -68,8 +68,7 @@ def mc_dropout(network: nn.Module, data: Dataset, *, progress: bool = True, **se
     model, history = fit(dropped, data, chosen, "dropout", show=progress)
     for name in hidden:
         model.get_submodule(name)._forward_pre_hooks.clear()
-    samples = {name: value.detach().expand(chosen.n_samples, *value.shape).clone()
-               for name, value in model.named_parameters()}  # fmt: skip
+    samples = common.repeated(model, chosen.n_samples)
     generator = torch.Generator().manual_seed(chosen.seed)
     for name in hidden:
         weight = samples[f"{name}.weight"]

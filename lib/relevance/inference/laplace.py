@@ -96,10 +96,7 @@ def around(model: nn.Module, data: Dataset, settings: Settings, curvature: Curva
     steps = torch.linalg.solve_triangular(factor.T, noise, upper=True).T.reshape(
         settings.n_samples, layer.out_features, -1
     )
-    samples = {
-        part: value.detach().expand(settings.n_samples, *value.shape).clone()
-        for part, value in model.named_parameters()
-    }
+    samples = common.repeated(model, settings.n_samples)
     prefix = f"{name}." if name else ""
     samples[f"{prefix}weight"] += steps[..., : layer.in_features].to(layer.weight)
     if layer.bias is not None:
