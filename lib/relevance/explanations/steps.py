@@ -290,7 +290,8 @@ def _sum_visit(values: list[Tensor], sample: Sample) -> Visit:
 def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
     """Remember the winners of the forward pass: pooling is slow, and :func:`to_the_winner` would do it again."""
     value, winners = functional.max_pool2d(
-        inputs,
+        # On a CPU, pooling is several times faster where the channels of a pixel lie side by side.
+        inputs.movedim(1, -1).contiguous().movedim(-1, 1),
         module.kernel_size,
         module.stride,
         module.padding,
@@ -298,6 +299,7 @@ def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
         module.ceil_mode,
         return_indices=True,
     )
+    value, winners = value.contiguous(), winners.contiguous()
 
     def back(relevance: Tensor) -> list[Tensor]:
         nothing = torch.zeros_like(inputs).flatten(2)
