@@ -66,7 +66,9 @@ CONDA_PYTHON = "3.11"
 def direct_pins(blocks: list[str]) -> list[str]:
     """Return name==version of what pyproject.toml names itself, as locked for conda's Python."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
-    named = project["project"]["dependencies"] + project["dependency-groups"]["test"]
+    # pip, which conda calls, would not get past what torchattacks asks for; its tests are skipped there.
+    peers = [line for line in project["dependency-groups"]["peers"] if not line.startswith("torchattacks")]
+    named = project["project"]["dependencies"] + project["dependency-groups"]["test"] + peers
     names = {re.match(r"[\w.-]+", line)[0].lower() for line in named}  # type: ignore[index]
     pins = []
     for block in blocks:
@@ -88,7 +90,7 @@ def environment(blocks: list[str]) -> str:
 
 
 def main() -> None:
-    blocks = compiled("pyproject.toml", "--group", "test")
+    blocks = compiled("pyproject.toml", "--group", "test", "--group", "peers")
     torch = [block for block in blocks if block.startswith("torch==")]
     cuda = [block for block in blocks if CUDA.match(block)]
     write("base.txt", [block for block in blocks if block not in torch + cuda])

@@ -20,11 +20,11 @@ from torch import nn
 from torch.nn import functional
 
 from conftest import random_posterior
-from relevance import explanations, inference, networks
+from relevance import attacks, explanations, inference, networks
 from relevance.datasets import Dataset
 from relevance.inference import checkpoint, common, hamiltonian
 from relevance.inference.adversarial import Settings as AdversarialSettings
-from relevance.inference.adversarial import _attacked
+from relevance.inference.adversarial import perturbed
 from relevance.inference.hamiltonian import NetworkEnergy, Settings, run_chain
 
 # The package's names are those of the functions.
@@ -289,7 +289,7 @@ def test_training_attacks_stay_in_their_ball_and_raise_the_loss(small_network, t
     model = common.initialised(small_network, tiny_data, 0)
     images, labels = tiny_data.train_images[:20], tiny_data.train_labels[:20]
     settings = AdversarialSettings(epsilon=0.3, norm=norm, n_steps=7)
-    attacked = _attacked(model, images, labels, settings)
+    attacked = perturbed(model, images, labels, settings.search)
     difference = (attacked - images).flatten(1)
     size = difference.abs().amax(1) if norm == "linf" else difference.norm(dim=1)
     assert size.max() <= 0.3 + 1e-6
@@ -307,10 +307,7 @@ def test_adversarial_training_withstands_its_own_attack_better(small_network, ti
     hardened = inference.adversarial(small_network, tiny_data, **settings, epsilon=0.25, n_steps=5)
     rights = []
     for posterior in (plain, hardened):
-        network = posterior.network
-        network.load_state_dict({name: value[0] for name, value in posterior.samples.items()})
-        attack = AdversarialSettings(epsilon=0.25, n_steps=20)
-        attacked = _attacked(network, tiny_data.test_images, tiny_data.test_labels, attack)
+        attacked = attacks.pgd(posterior, tiny_data.test_images, tiny_data.test_labels, 0.25, n_steps=20)
         rights.append(posterior.accuracy(attacked, tiny_data.test_labels))
     assert rights[1] > rights[0] + 0.1
 

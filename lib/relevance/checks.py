@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SettingsType = TypeVar("SettingsType", bound="DataclassInstance")
+
+
+def settings(kind: type[SettingsType], given: Mapping[str, Any]) -> SettingsType:
+    """Return the settings of an algorithm, or say which of the given names it does not know."""
+    known = [field.name for field in fields(kind)]
+    for name in given:
+        if name not in known:
+            raise ValueError(f"{name!r} is not a setting here; it may be one of: {', '.join(known)}.")
+    return kind(**given)
 
 
 def one_of(name: str, value: Any, known: Iterable[str]) -> str:

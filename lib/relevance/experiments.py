@@ -117,7 +117,7 @@ def attack_and_explain(posterior: Posterior, images: Tensor, labels: Tensor, set
         settings: of attack, explanation and score.
     """
     gradient = attacks.loss_gradient(posterior, images, labels)
-    attacked = attacks.signed_step(images, gradient, settings.epsilon)
+    attacked = attacks.fgsm(posterior, images, labels, settings.epsilon)
     before_probabilities = posterior.predict(images)
     target = before_probabilities.argmax(1)
     return Outcome(

@@ -24,6 +24,14 @@ from relevance.device import chosen_device
 BUFFER = "buffer:"
 
 
+def log_mean_softmax(logits: Tensor) -> Tensor:
+    """Return log E[softmax f] over the samples, [N, K], of logits [S, N, K].
+
+    Taken as logsumexp over the samples of the log-softmax, minus log S, so that nothing underflows.
+    """
+    return torch.logsumexp(logits.log_softmax(-1), dim=0) - math.log(len(logits))
+
+
 @dataclass(frozen=True, eq=False)
 class Posterior:
     """Samples from the posterior p(w | D) over the parameters of one network.
@@ -133,11 +141,8 @@ class Posterior:
         return torch.cat(parts, dim=1)
 
     def log_predictive(self, images: Tensor) -> Tensor:
-        """Return the log of the posterior predictive, log E[softmax f(x, w)]: [N, K].
-
-        Taken as logsumexp over the samples of the log-softmax, minus log S, so that nothing underflows.
-        """
-        return torch.logsumexp(self.logits(images).log_softmax(-1), dim=0) - math.log(len(self))
+        """Return the log of the posterior predictive, log E[softmax f(x, w)]: [N, K]."""
+        return log_mean_softmax(self.logits(images))
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the posterior predictive E[softmax f(x, w)], probabilities [N, K], for images in [0, 1]."""

@@ -1,5 +1,6 @@
 """Attacks on a posterior: small changes of images that change what it predicts."""
 
-from relevance.attacks.prediction import fgsm, loss_gradient, signed_step
+from relevance.attacks.prediction import LogPredictive, fgsm, loss_gradient, pgd
+from relevance.attacks.search import Search
 
-__all__ = ["fgsm", "loss_gradient", "signed_step"]
+__all__ = ["LogPredictive", "Search", "fgsm", "loss_gradient", "pgd"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import torch
 from torch import Tensor
 
 from relevance import checks
@@ -14,7 +17,7 @@ def check_norm(norm: str) -> str:
     return checks.one_of("norm", norm, NORMS)
 
 
-def _of_images(values: Tensor, like: Tensor) -> Tensor:
+def of_images(values: Tensor, like: Tensor) -> Tensor:
     """Spread one value an image, [N], over the pixels of ``like``."""
     return values.reshape(-1, *[1] * (like.ndim - 1))
 
@@ -30,7 +33,7 @@ def steepest(gradient: Tensor, norm: str) -> Tensor:
     if norm == "linf":
         return gradient.sign()
     size = sizes(gradient, norm)
-    return gradient / _of_images(size.where(size > 0, 1.0), gradient)
+    return gradient / of_images(size.where(size > 0, 1.0), gradient)
 
 
 def projected(points: Tensor, images: Tensor, epsilon: float, norm: str) -> Tensor:
@@ -43,4 +46,24 @@ def projected(points: Tensor, images: Tensor, epsilon: float, norm: str) -> Tens
         return (images + difference.clamp(-epsilon, epsilon)).clamp(0, 1)
     size = sizes(difference, norm)
     factor = (epsilon / size.clamp(min=1e-30)).clamp(max=1.0)
-    return (images + difference * _of_images(factor, difference)).clamp(0, 1)
+    return (images + difference * of_images(factor, difference)).clamp(0, 1)
+
+
+def random_points(images: Tensor, epsilon: float, norm: str, generator: torch.Generator) -> Tensor:
+    """Return a point for each image, uniform in its ball and then brought into [0, 1].
+
+    Args:
+        images: [N, ...] in [0, 1].
+        epsilon, norm: of the ball.
+        generator: the CPU's, so that every device gets the same points.
+    """
+
+    def drawn(draw: Callable[..., Tensor], *shape: int) -> Tensor:
+        return draw(shape, generator=generator, dtype=images.dtype, device=generator.device).to(images.device)
+
+    if norm == "linf":
+        return (images + epsilon * (2 * drawn(torch.rand, *images.shape) - 1)).clamp(0, 1)
+    direction = steepest(drawn(torch.randn, *images.shape), "l2")
+    # In d dimensions the share of the ball within a radius r of its centre is r^d.
+    radius = epsilon * drawn(torch.rand, len(images)) ** (1 / images[0].numel())
+    return (images + of_images(radius, images) * direction).clamp(0, 1)

@@ -2,60 +2,84 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn import functional
+from typing import Any
 
-from relevance import checks
+import torch
+from torch import Tensor, nn
+
+from relevance import checks, chunks
+from relevance.attacks.objectives import Loss, loss_named
+from relevance.attacks.search import Objective, Search, climb
 from relevance.posterior import Posterior
 
-IMAGES_AT_ONCE = 500
+
+class LogPredictive(nn.Module):
+    """A posterior as an ordinary classifier, for libraries that attack those: images -> log E[softmax f(x, w)].
+
+    A logarithm of probabilities is as good as logits: its softmax is the posterior predictive. Everything is
+    remembered for the gradient at once, so give few images at a time.
+
+    Args:
+        posterior: the posterior.
+    """
+
+    def __init__(self, posterior: Posterior) -> None:
+        super().__init__()
+        self.posterior = posterior
+        self.network = posterior.network  # so that libraries find the device
+        self.eval()
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return log-probabilities [N, K]."""
+        return self.posterior.log_predictive(images)
 
 
-def loss_gradient(posterior: Posterior, images: Tensor, labels: Tensor) -> Tensor:
-    """Return the gradient, with respect to each image, of the cross-entropy of the posterior predictive.
+def loss_gradient(
+    posterior: Posterior, images: Tensor, labels: Tensor, objective: str | Loss = "cross_entropy"
+) -> Tensor:
+    """Return the gradient, with respect to each image, of the loss that an attack raises.
 
-    The loss is -log E[softmax f(x, w)] at the label. A gradient that is exactly zero leaves nothing to follow: an
-    attack that starts from it fails without showing that the posterior is robust. How often that is so can be counted
-    here.
+    A gradient that is exactly zero leaves nothing to follow: an attack that starts from it fails without showing that
+    the posterior is robust. How often that is so can be counted here.
 
     Args:
         posterior: the posterior that is attacked.
         images: [N, C, H, W] in [0, 1].
         labels: [N], the classes whose loss is taken.
+        objective: as for :func:`pgd`.
 
     Returns:
         [N, C, H, W].
     """
-    checks.pixels("images", images, posterior.image_shape)
-    labels = posterior.class_indices("labels", labels, images)
-    parts = [
-        _gradient(posterior, some_images, some_labels)
-        for some_images, some_labels in zip(images.split(IMAGES_AT_ONCE), labels.split(IMAGES_AT_ONCE), strict=True)
-    ]
-    return torch.cat(parts)
-
-
-def _gradient(posterior: Posterior, images: Tensor, labels: Tensor) -> Tensor:
+    raised, n_at_once = _raised(posterior, images, labels, objective)
+    parts: list[Tensor] = []
     with torch.enable_grad():
-        leaf = images.detach().requires_grad_()
-        # The sum over images leaves each image its own gradient: no image's loss depends on another image.
-        loss = functional.nll_loss(posterior.log_predictive(leaf), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, leaf)
-    return gradient
+        for rows in torch.arange(len(images), device=images.device).split(n_at_once):
+            leaf = images[rows].detach().requires_grad_()
+            parts += torch.autograd.grad(raised(leaf, rows, 0.0).sum(), leaf)
+    return torch.cat(parts) if parts else torch.zeros_like(images)
 
 
-def fgsm(posterior: Posterior, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+def fgsm(
+    posterior: Posterior,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    *,
+    norm: str = "linf",
+    objective: str | Loss = "cross_entropy",
+) -> Tensor:
     """Attack the posterior predictive with one step of size ``epsilon`` along the sign of the loss gradient.
 
     The fast gradient sign method (Goodfellow et al. 2015; Carbone et al., Sec. II-C and VII-B) with the loss of the
-    posterior predictive, projected into [0, 1].
+    posterior predictive, projected into [0, 1]: :func:`pgd` with one step, from the image itself.
 
     Args:
         posterior: the posterior that is attacked; one sample makes it the attack on a deterministic network.
         images: [N, C, H, W] in [0, 1].
         labels: [N], the classes whose loss is increased.
         epsilon: size of the step in the maximum norm, in units of the pixel range; at least 0.
+        norm, objective: as for :func:`pgd`.
 
     Returns:
         The attacked images [N, C, H, W], in [0, 1] and at most ``epsilon`` away from ``images`` in every pixel.
@@ -63,11 +87,63 @@ def fgsm(posterior: Posterior, images: Tensor, labels: Tensor, epsilon: float) -
     Raises:
         ValueError: epsilon is negative, an image has values outside [0, 1], or shapes do not fit.
     """
-    checks.number("epsilon", epsilon, at_least=0)
-    return signed_step(images, loss_gradient(posterior, images, labels), epsilon)
+    return _attacked(posterior, images, labels, Search(epsilon, norm, n_steps=1), objective, show=False)
 
 
-def signed_step(images: Tensor, gradient: Tensor, epsilon: float) -> Tensor:
-    """Return the step of :func:`fgsm` along a gradient that is known already: of size ``epsilon``, within [0, 1]."""
-    checks.number("epsilon", epsilon, at_least=0)
-    return (images + epsilon * gradient.sign()).clamp(0, 1)
+def pgd(
+    posterior: Posterior,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    *,
+    norm: str = "linf",
+    n_steps: int = 10,
+    objective: str | Loss = "cross_entropy",
+    random_start: bool = True,
+    progress: bool = True,
+    **settings: Any,
+) -> Tensor:
+    """Attack the posterior predictive by projected gradient steps (Madry et al. 2018; Carbone et al., Sec. VII-B).
+
+    Args:
+        posterior: the posterior that is attacked; one sample makes it the attack on a deterministic network.
+        images: [N, C, H, W] in [0, 1].
+        labels: [N], the classes whose loss is increased.
+        epsilon: size of the ball in ``norm``, in units of the pixel range; at least 0.
+        norm: ``"linf"``, with steps along the sign of the gradient, or ``"l2"``, with steps along the gradient.
+        n_steps: gradient steps of one walk.
+        objective: what is raised: ``"cross_entropy"`` of the posterior predictive, its ``"margin"``, which does not
+            saturate, the cross-entropy of the ``"mean_logit"``, or a function of logits [S, N, K] and labels [N]
+            that gives a loss of each image, [N].
+        random_start: start anywhere in the ball, not at the image.
+        progress: show a progress bar.
+        settings: other fields of :class:`relevance.attacks.Search`: ``step_size``, ``n_restarts``, ``keep``, ``seed``.
+
+    Returns:
+        The attacked images [N, C, H, W], in [0, 1] and in the ball.
+
+    Raises:
+        ValueError: a setting is not what it may be, an image has values outside [0, 1], or shapes do not fit.
+    """
+    given = {"epsilon": epsilon, "norm": norm, "n_steps": n_steps, "random_start": random_start, **settings}
+    search = checks.settings(Search, given)
+    return _attacked(posterior, images, labels, search, objective, show=progress)
+
+
+def _attacked(
+    posterior: Posterior, images: Tensor, labels: Tensor, search: Search, objective: str | Loss, *, show: bool
+) -> Tensor:
+    raised, n_at_once = _raised(posterior, images, labels, objective)
+    return climb(raised, images, search, n_at_once=n_at_once, show=show)
+
+
+def _raised(posterior: Posterior, images: Tensor, labels: Tensor, objective: str | Loss) -> tuple[Objective, int]:
+    """Check what was given; return what the loop is to raise, and how many images fit into memory."""
+    loss = loss_named(objective)
+    checks.pixels("images", images, posterior.image_shape)
+    labels = posterior.class_indices("labels", labels, images)
+
+    def raised(points: Tensor, rows: Tensor, done: float) -> Tensor:
+        return loss(posterior.logits(points), labels[rows])
+
+    return raised, chunks.images_with_graph(posterior.network, posterior.samples, images)

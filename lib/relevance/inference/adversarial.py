@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from relevance import checks
-from relevance.attacks import ball
+from relevance.attacks.search import Search, climb
 from relevance.datasets import Dataset
 from relevance.inference import common
 from relevance.inference.sgd import Settings as TrainingSettings
@@ -39,13 +39,12 @@ class Settings(TrainingSettings):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.number("epsilon", self.epsilon, at_least=0)
-        ball.check_norm(self.norm)
-        checks.count("n_steps", self.n_steps)
-        if self.step_size is not None:
-            checks.number("step_size", self.step_size, above=0)
-        if not isinstance(self.random_start, bool):
-            raise ValueError(f"random_start is {self.random_start!r}; it must be True or False.")
+        _ = self.search  # which checks the settings that are its own
+
+    @property
+    def search(self) -> Search:
+        """The attack on a batch."""
+        return Search(self.epsilon, self.norm, self.n_steps, self.step_size, self.random_start, keep="last")
 
 
 def adversarial(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
@@ -67,32 +66,27 @@ def adversarial(network: nn.Module, data: Dataset, *, progress: bool = True, **s
     Raises:
         ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
     """
-    chosen = common.chosen(Settings, settings)
+    chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
 
+    generator = torch.Generator().manual_seed(chosen.seed)
+
     def perturb(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        return _attacked(model, images, labels, chosen)
+        return perturbed(model, images, labels, chosen.search, generator)
 
     model, history = fit(network, data, chosen, "adversarial training", perturb=perturb, show=progress)
     return Posterior.of(model, common.record("adversarial", data, asdict(chosen), started, history=history))
 
 
-def _attacked(model: nn.Module, images: Tensor, labels: Tensor, settings: Settings) -> Tensor:
-    points = images
-    if settings.random_start:
-        direction = torch.rand_like(images) * 2 - 1
-        if settings.norm == "l2":
-            direction = ball.steepest(torch.randn_like(images), "l2")
-        points = ball.projected(images + settings.epsilon * direction, images, settings.epsilon, settings.norm)
-    step = settings.step_size or (
-        settings.epsilon if settings.n_steps == 1 else 2.5 * settings.epsilon / settings.n_steps
-    )
+def perturbed(
+    model: nn.Module, images: Tensor, labels: Tensor, search: Search, generator: torch.Generator | None = None
+) -> Tensor:
+    """Return the attack on a network in training, which goes on training after it."""
+
+    def loss(points: Tensor, rows: Tensor, done: float) -> Tensor:
+        return functional.cross_entropy(model(points), labels[rows], reduction="none")
+
     model.eval()  # so that dropout and batch norm do what they do under attack later
-    for _ in range(settings.n_steps):
-        leaf = points.detach().requires_grad_()
-        loss = functional.cross_entropy(model(leaf), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, leaf)
-        points = points + step * ball.steepest(gradient, settings.norm)
-        points = ball.projected(points, images, settings.epsilon, settings.norm)
+    attacked = climb(loss, images, search, n_at_once=len(images), generator=generator)
     model.train()
-    return points.detach()
+    return attacked

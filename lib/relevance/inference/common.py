@@ -6,9 +6,9 @@ import copy
 import math
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -34,15 +34,6 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
     """Return the negative log-likelihood of each example under the softmax, [n]."""
     return functional.cross_entropy(outputs, labels, reduction="none")
-
-
-def chosen(kind: type[SettingsType], given: Mapping[str, Any]) -> SettingsType:
-    """Return the settings of an algorithm, or say which of the given names it does not know."""
-    known = [field.name for field in fields(kind)]
-    for name in given:
-        if name not in known:
-            raise ValueError(f"{name!r} is not a setting here; it may be one of: {', '.join(known)}.")
-    return kind(**given)
 
 
 @contextmanager

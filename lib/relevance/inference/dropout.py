@@ -58,7 +58,7 @@ def mc_dropout(network: nn.Module, data: Dataset, *, progress: bool = True, **se
         ValueError: a setting is not what it may be, the network has a convolution in groups or only one layer, it does
             not fit the data, or the loss is not finite.
     """
-    chosen = common.chosen(Settings, settings)
+    chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     hidden = _hidden_layers(network)
 

@@ -49,7 +49,7 @@ def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, *
     Raises:
         ValueError: a setting is not what it may be, the network does not fit the data, or a loss is not finite.
     """
-    chosen = common.chosen(Settings, settings)
+    chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     given = asdict(chosen)
     members, histories = [], []

@@ -289,7 +289,7 @@ def hmc(
         ValueError: a setting is not what it may be, the network does not fit the data, the energy at the start is not
             finite, or the checkpoint is damaged or of another run.
     """
-    chosen = common.chosen(Settings, settings)
+    chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     shell = common.initialised(network, data, chosen.seed).eval()
     if chosen.start == "sgd" and any(True for _ in shell.buffers()):

@@ -66,7 +66,7 @@ def laplace(network: nn.Module, data: Dataset, *, progress: bool = True, **setti
         ValueError: a setting is not what it may be, the network does not end with a dense layer or does not fit the data,
             or the loss is not finite.
     """
-    chosen = common.chosen(Settings, settings)
+    chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     last_layer(network)
     model, history = fit(network, data, chosen, "SGD", show=progress)

@@ -62,7 +62,7 @@ def sgd(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
     Raises:
         ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
     """
-    chosen = common.chosen(Settings, settings)
+    chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     model, history = fit(network, data, chosen, "SGD", show=progress)
     return Posterior.of(model, common.record("sgd", data, asdict(chosen), started, history=history))

@@ -115,7 +115,7 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
     Raises:
         ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
     """
-    chosen = common.chosen(Settings, settings)
+    chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     model = _start(network, data, chosen)
     posterior, history = fit(model, data, chosen, cross_entropy, show=progress)
