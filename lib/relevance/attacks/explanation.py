@@ -1,0 +1,295 @@
+"""Attacks on the explanation of a whole posterior: small changes of images that change why, and not what.
+
+Each follows the gradient of the posterior's expected map with respect to the image, which is a second derivative of the
+network. (Carbone et al., Sec. VII-C, after Ghorbani et al. 2019, arXiv:1710.10547, and Dombrowski et al. 2019,
+arXiv:1906.07983.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from relevance import checks, chunks, explanations, robustness
+from relevance.attacks.search import Search, climb
+from relevance.attacks.soft import softened
+from relevance.explanations import Composite, Epsilon, Rule
+from relevance.posterior import Posterior
+
+# A posterior, images, and the class to explain in each -> a map of each image, such as explanations.lrp.
+Explain = Callable[[Posterior, Tensor, Tensor], Tensor]
+# A posterior, points, the indices of their images -> values to raise, [n].
+Aim = Callable[[Posterior, Tensor, Tensor], Tensor]
+# A map remembers about so many numbers for its gradient for each that a layer gives.
+REMEMBERED = 8
+# What is said of the pixels of maps [n, P]. Where a map is zero, so is every share.
+MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
+    "relevance": lambda maps: maps,
+    "magnitude": torch.abs,
+    "share": lambda maps: functional.normalize(maps.abs(), p=1, dim=1),
+}
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What all attacks on explanations are given, checked."""
+
+    posterior: Posterior
+    attacked: Posterior
+    images: Tensor
+    target: Tensor
+    explain: Explain
+    search: Search
+    keep_label: bool
+    progress: bool
+
+    @classmethod
+    def of(
+        cls,
+        posterior: Posterior,
+        images: Tensor,
+        target: Tensor,
+        epsilon: float,
+        *,
+        rule: Rule | Composite = Epsilon(),  # noqa: B008 - frozen
+        explain: Explain | None = None,
+        keep_label: bool = True,
+        n_samples: int | None = None,
+        progress: bool = True,
+        keep: str = "best",
+        **settings: Any,
+    ) -> _Case:
+        checks.pixels("images", images, posterior.image_shape)
+        target = posterior.class_indices("target", target, images)
+        if not isinstance(keep_label, bool):
+            raise ValueError(f"keep_label is {keep_label!r}; it must be True or False.")
+        return cls(
+            posterior,
+            posterior if n_samples is None else posterior.thinned(n_samples),
+            images,
+            target,
+            partial(explanations.lrp, rule=rule) if explain is None else explain,
+            checks.settings(Search, {"epsilon": epsilon, "keep": keep, **settings}),
+            keep_label,
+            progress,
+        )
+
+    def maps(self) -> Tensor:
+        """Explain the clean images, by the whole posterior."""
+        with torch.no_grad():
+            return self.explain(self.posterior, self.images, self.target)
+
+    def shape(self) -> torch.Size:
+        """Return the shape of the maps of all images."""
+        with torch.no_grad():
+            return torch.Size(
+                (len(self.images), *self.explain(self.posterior, self.images[:1], self.target[:1]).shape[1:])
+            )
+
+    def attack(self, aim: Aim, beta: tuple[float, float] | None = None) -> Tensor:
+        """Raise what is aimed at on the attacked samples, and keep the points at which it is highest on all of them.
+
+        With ``beta``, the steps follow the softened network, sharper from step to step.
+        """
+        predicted = self.posterior.predict(self.images).argmax(1)
+
+        def objective(points: Tensor, rows: Tensor, done: float) -> Tensor:
+            attacked = self.attacked if beta is None else softened(self.attacked, beta[0] * (beta[1] / beta[0]) ** done)
+            return aim(attacked, points, rows)
+
+        def accepts(points: Tensor, rows: Tensor) -> Tensor:
+            return self.posterior.predict(points).argmax(1) == predicted[rows]
+
+        def score(points: Tensor, rows: Tensor) -> Tensor:
+            with torch.no_grad():
+                return aim(self.posterior, points, rows)
+
+        return climb(
+            objective,
+            self.images,
+            self.search,
+            n_at_once=chunks.images_with_graph(self.posterior.network, self.attacked.samples, self.images, REMEMBERED),
+            accepts=accepts if self.keep_label else None,
+            score=None if self.attacked is self.posterior and beta is None else score,
+            title="attack on explanations",
+            show=self.progress,
+        )
+
+
+def top_k(
+    posterior: Posterior,
+    images: Tensor,
+    target: Tensor,
+    epsilon: float,
+    *,
+    top_percent: float = 20,
+    measure: str = "share",
+    **settings: Any,
+) -> Tensor:
+    """Take relevance away from the pixels that are most relevant in the clean image.
+
+    It lowers the sum over the pixels p of Top_k(R(x)) of what ``measure`` says of R(x~)_p, with R the posterior's
+    expected map of ``target`` and Top_k the ``top_percent`` largest in absolute value.
+
+    Args:
+        posterior: the posterior whose explanations are attacked; one sample makes it that of a deterministic network.
+        images: [N, C, H, W] in [0, 1].
+        target: [N], the class that is explained, before and after: usually the prediction on the clean image.
+        epsilon: size of the ball, in units of the pixel range; at least 0.
+        top_percent: share of the pixels that count as relevant, in (0, 100]; ties share their places.
+        measure: what is summed. ``"relevance"`` is R itself, as Carbone et al. write it; it makes the negative relevance
+            of the top larger, and keeps it there. ``"magnitude"`` is its size; ``"share"`` the size as a share of
+            the whole map's, as Ghorbani et al. have it (their importances are normalised), which also raises the
+            pixels that are to overtake. On digits, at epsilon 0.1, the first left 88 % of the top pixels, random
+            corners of the ball 89 %, the second 83 %, the third 75 %.
+        settings: ``rule``, of LRP (``Epsilon()`` if not given), or ``explain``, a function of a posterior, images and
+            target that gives maps [N, ...], such as :func:`relevance.explanations.gradient`; ``keep_label`` (True): go
+            only where the predicted class is that of the clean image; ``n_samples``: of the posterior, that the
+            gradient is taken through, where not of all (which judge the points all the same); ``progress``; and the
+            fields of :class:`relevance.attacks.Search`: ``norm``, ``n_steps`` and so on.
+
+    Returns:
+        The attacked images [N, C, H, W], in [0, 1] and in the ball.
+
+    Raises:
+        ValueError: a setting is not what it may be, an image has values outside [0, 1], or shapes do not fit.
+    """
+    case = _Case.of(posterior, images, target, epsilon, **settings)
+    checks.number("top_percent", top_percent, above=0, at_most=100)
+    measured = MEASURES[checks.one_of("measure", measure, MEASURES)]
+    top = robustness.top_share(case.maps(), top_percent).to(images.dtype)
+
+    def aim(attacked: Posterior, points: Tensor, rows: Tensor) -> Tensor:
+        maps = case.explain(attacked, points, case.target[rows]).flatten(1)
+        return -(top[rows] * measured(maps)).sum(1)
+
+    return case.attack(aim)
+
+
+def target_region(
+    posterior: Posterior,
+    images: Tensor,
+    target: Tensor,
+    epsilon: float,
+    *,
+    region: Tensor,
+    measure: str = "relevance",
+    **settings: Any,
+) -> Tensor:
+    """Bring relevance to a region of the image: raise the sum of R(x~)_p over its pixels p.
+
+    Args:
+        posterior, images, target, epsilon, settings: as for :func:`top_k`.
+        region: bool [H, W], [C, H, W] or [N, C, H, W], or whatever fits the maps; at least one pixel of each.
+            :func:`random_region` gives one of random pixels, as the paper has it.
+        measure: as for :func:`top_k`; here the paper's formula does what it is for.
+
+    Returns:
+        The attacked images [N, C, H, W], in [0, 1] and in the ball.
+
+    Raises:
+        ValueError: as for :func:`top_k`, or the region does not fit the maps or is empty.
+    """
+    case = _Case.of(posterior, images, target, epsilon, **settings)
+    shape = case.shape()
+    chosen = _region(region, shape).to(images).flatten(1)
+    measured = MEASURES[checks.one_of("measure", measure, MEASURES)]
+
+    def aim(attacked: Posterior, points: Tensor, rows: Tensor) -> Tensor:
+        return (measured(case.explain(attacked, points, case.target[rows]).flatten(1)) * chosen[rows]).sum(1)
+
+    return case.attack(aim)
+
+
+def target_map(
+    posterior: Posterior,
+    images: Tensor,
+    target: Tensor,
+    epsilon: float,
+    *,
+    target_maps: Tensor,
+    output_weight: float = 1.0,
+    beta: tuple[float, float] = (10.0, 100.0),
+    **settings: Any,
+) -> Tensor:
+    """Bring the map towards another one, and hold the outputs: the "beta" attack of Dombrowski et al.
+
+    It lowers the squared Euclidean distances of R(x~) from the target map and, times ``output_weight``, of p(x~) from
+    p(x), with p the posterior predictive (the paper's f, whose kind it leaves open). The gradient is that of a network
+    with softplus for ReLU and leaky ReLU, whose beta grows from step to step; the points are judged by the network as it
+    is.
+
+    Args:
+        posterior, images, target, epsilon, settings: as for :func:`top_k`.
+        target_maps: as the maps of ``images``, [N, C, H, W] for LRP: in the paper those of other test images.
+        output_weight: at least 0; the paper takes 1.
+        beta: sharpness of the first and of the last step, above 0.
+
+    Returns:
+        The attacked images [N, C, H, W], in [0, 1] and in the ball.
+
+    Raises:
+        ValueError: as for :func:`top_k`, or the target maps have another shape than the maps.
+    """
+    case = _Case.of(posterior, images, target, epsilon, **settings)
+    checks.number("output_weight", output_weight, at_least=0)
+    _check_beta(beta)
+    shape = case.shape()
+    if not isinstance(target_maps, Tensor) or target_maps.shape != shape:
+        given = list(target_maps.shape) if isinstance(target_maps, Tensor) else type(target_maps).__name__
+        raise ValueError(f"target_maps are {given}; they must have the shape of the maps, {list(shape)}.")
+    if not torch.isfinite(target_maps).all():
+        raise ValueError("target_maps have values that are NaN or infinite; they must be numbers.")
+    outputs = posterior.predict(images)
+
+    def aim(attacked: Posterior, points: Tensor, rows: Tensor) -> Tensor:
+        maps = case.explain(attacked, points, case.target[rows])
+        change = attacked.log_predictive(points).exp() - outputs[rows]
+        return -(maps - target_maps[rows]).flatten(1).square().sum(1) - output_weight * change.square().sum(1)
+
+    return case.attack(aim, beta)
+
+
+def random_region(shape: tuple[int, ...], top_percent: float = 20, seed: int = 0) -> Tensor:
+    """Return a region of randomly chosen pixels, for :func:`target_region` (Carbone et al., Sec. VII-C).
+
+    Args:
+        shape: of one map, (C, H, W).
+        top_percent: share of its pixels, in (0, 100]; max(1, round(P top_percent / 100)) of P are chosen.
+        seed: of the choice.
+
+    Returns:
+        bool [C, H, W].
+    """
+    percent = checks.number("top_percent", top_percent, above=0, at_most=100)
+    total = torch.Size(shape).numel()
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    return (order < max(1, round(total * percent / 100))).reshape(shape)
+
+
+def _region(region: Tensor, shape: torch.Size) -> Tensor:
+    if not isinstance(region, Tensor) or region.dtype != torch.bool:
+        kind = f"a tensor of {region.dtype}" if isinstance(region, Tensor) else f"a {type(region).__name__}"
+        raise ValueError(f"region is {kind}; it must be a tensor of truth values, True for its pixels.")
+    try:
+        whole = region.expand(shape)
+    except RuntimeError:
+        raise ValueError(
+            f"region has shape {list(region.shape)}; it must fit maps of shape {list(shape)}, such as {list(shape[1:])}."
+        ) from None
+    if not whole.flatten(1).any(1).all():
+        raise ValueError("region has no pixel for some image; it must have at least one for each.")
+    return whole
+
+
+def _check_beta(beta: Any) -> None:
+    if not isinstance(beta, tuple) or len(beta) != 2:
+        raise ValueError(f"beta is {beta!r}; it must be two numbers, of the first and of the last step.")
+    for value in beta:
+        checks.number("beta", value, above=0)
