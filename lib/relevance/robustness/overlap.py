@@ -1,15 +1,18 @@
-"""How much an attack changed: k-LRP robustness, softmax robustness, and statistics paired by image."""
+"""How much an attack left: of the most relevant pixels, and of the prediction."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from relevance import checks
+
+
+def same_shape(before: Tensor, after: Tensor) -> None:
+    """Say so if the maps before and after do not have the same shape [N, ...]."""
+    if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
+        shapes = [list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__ for maps in (before, after)]
+        raise ValueError(f"before and after are {shapes[0]} and {shapes[1]}; they must have the same shape [N, ...].")
 
 
 def top_share(maps: Tensor, top_percent: float) -> Tensor:
@@ -62,9 +65,7 @@ def lrp_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
     Returns:
         [N], float64 in [0, 1]; 1 means that the same entries are on top, in whatever order.
     """
-    if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
-        shapes = [list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__ for maps in (before, after)]
-        raise ValueError(f"before and after are {shapes[0]} and {shapes[1]}; they must have the same shape [N, ...].")
+    same_shape(before, after)
     first, second = (top_share(maps, top_percent) for maps in (before, after))
     return ((first * second).sum(1) / first.sum(1)).clamp(0, 1)
 
@@ -103,64 +104,3 @@ def softmax_robustness(before: Tensor, after: Tensor) -> Tensor:
             "they must have the same shape [N, K]."
         )
     return (1 - (before - after).abs().amax(1)).clamp(0, 1)
-
-
-class PairedDifference(NamedTuple):
-    """Differences of two scores of the same images.
-
-    Attributes:
-        mean: of ``second - first``.
-        low, high: 95 % bootstrap interval of the mean, over images.
-        p_value: two-sided Wilcoxon signed-rank test of no shift.
-        effect: matched-pairs rank-biserial correlation in [-1, 1]: positive where ``second`` is larger.
-        n_images: number of pairs.
-    """
-
-    mean: float
-    low: float
-    high: float
-    p_value: float
-    effect: float
-    n_images: int
-
-    @property
-    def direction(self) -> int:
-        """1 if the whole interval lies above zero, -1 if it lies below, 0 if it holds zero."""
-        return int(self.low > 0) - int(self.high < 0)
-
-
-def paired_difference(first: Tensor | np.ndarray, second: Tensor | np.ndarray, seed: int = 0) -> PairedDifference:
-    """Compare two scores of the same images: by how much is ``second`` larger than ``first``?
-
-    Args:
-        first: [N].
-        second: [N], image by image.
-        seed: of the bootstrap.
-    """
-    pair = [
-        np.asarray(score.detach().cpu() if isinstance(score, Tensor) else score, dtype=np.float64)
-        for score in (first, second)
-    ]
-    if pair[0].ndim != 1 or pair[0].shape != pair[1].shape or len(pair[0]) < 2:
-        raise ValueError(
-            f"first and second have the shapes {list(pair[0].shape)} and {list(pair[1].shape)}; "
-            "they must both be [N], the scores of the same 2 or more images."
-        )
-    difference = pair[1] - pair[0]
-    if not np.isfinite(difference).all():
-        raise ValueError("first and second have values that are NaN or infinite; scores must be numbers.")
-    if not difference.any():
-        return PairedDifference(0.0, 0.0, 0.0, 1.0, 0.0, len(difference))
-    generator = np.random.default_rng(seed)
-    resampled = generator.choice(difference, (2000, len(difference))).mean(1)
-    low, high = np.quantile(resampled, [0.025, 0.975])
-    moved = difference[difference != 0]
-    ranks = stats.rankdata(np.abs(moved))
-    return PairedDifference(
-        mean=float(difference.mean()),
-        low=float(low),
-        high=float(high),
-        p_value=float(stats.wilcoxon(difference).pvalue),
-        effect=float((np.sign(moved) * ranks).sum() / ranks.sum()),
-        n_images=len(difference),
-    )

@@ -1,0 +1,250 @@
+"""Is it robust, or did the attack fail? Checks that tell the two apart, each of which can be called by itself.
+
+They follow what Athalye et al. 2018 (arXiv:1802.00420, Sec. 3.1) and Carlini et al. 2019 (arXiv:1902.06705) ask of an
+evaluation: attacks without gradients, transferred attacks and worst cases must not do better than the attack that is
+reported, a large enough ball must leave nothing, and the loss must have stopped rising.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+from relevance import checks, chunks
+from relevance.attacks import ball
+from relevance.attacks.objectives import LOSSES, Loss, loss_named
+from relevance.attacks.prediction import fgsm, loss_gradient, pgd
+from relevance.attacks.search import Search, climb
+from relevance.attacks.square import square
+from relevance.posterior import Posterior
+
+WORST = "worst of all"
+TITLES = {"cross_entropy": "PGD, cross-entropy", "margin": "PGD, margin", "mean_logit": "PGD, mean logit"}
+# More than such a share of the images, and a check says so.
+TOLERATED = 0.02
+
+
+def zero_gradients(
+    posterior: Posterior, images: Tensor, labels: Tensor, objective: str | Loss = "cross_entropy"
+) -> Tensor:
+    """Return for each image, [N], whether the gradient of the attacked loss is exactly zero: nothing to follow.
+
+    Args:
+        posterior, images, labels, objective: as for :func:`relevance.attacks.loss_gradient`.
+    """
+    return (loss_gradient(posterior, images, labels, objective) == 0).flatten(1).all(1)
+
+
+def evaluate(
+    posterior: Posterior,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    *,
+    norm: str = "linf",
+    n_steps: int = 20,
+    n_restarts: int = 2,
+    n_queries: int = 200,
+    surrogate: Posterior | None = None,
+    seed: int = 0,
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Attack the predictions in many ways, and return what each of them did.
+
+    The ways: corners of the ball at random, FGSM, PGD from random starts on each objective, random squares (which need
+    no gradient; in the maximum norm only), PGD on another posterior (if ``surrogate`` is given), and PGD on half of the
+    draws, judged by the other half (if there are two).
+
+    Args:
+        posterior, images, labels, epsilon, norm: as for :func:`relevance.attacks.pgd`.
+        n_steps, n_restarts: of the PGD attacks.
+        n_queries: of the squares.
+        surrogate: another posterior for the same images, such as a deterministic network.
+        seed: of random starts and squares.
+        progress: show progress bars.
+
+    Returns:
+        A row for each attack and one, the last, for the worst case of each image over all of them but the one on other
+        draws: ``accuracy`` under attack; ``success``, the share of the images that were classified rightly and
+        are not any more; ``alone``, the share of the images that no other attack broke; ``linf`` and ``l2``, the
+        largest change of an image in the maximum norm and the mean in the Euclidean; ``zero gradients``, the share of
+        the images at which the attack had no gradient to begin with; ``seconds``.
+    """
+    checks.count("n_queries", n_queries, at_least=2)
+    walk: dict[str, Any] = {"norm": norm, "n_steps": n_steps, "n_restarts": n_restarts, "seed": seed}
+    walk["progress"] = progress
+
+    def by_pgd(attacked: Posterior, objective: str) -> Callable[[], Tensor]:
+        return lambda: pgd(attacked, images, labels, epsilon, objective=objective, **walk)
+
+    ways = {
+        "none": lambda: images,
+        "random corners": lambda: _corners(images, epsilon, norm, seed),
+        "FGSM": lambda: fgsm(posterior, images, labels, epsilon, norm=norm),
+        **{title: by_pgd(posterior, objective) for objective, title in TITLES.items()},
+    }
+    if norm == "linf":
+        ways["squares"] = lambda: square(
+            posterior, images, labels, epsilon, n_queries=n_queries, seed=seed, progress=progress
+        )
+    if surrogate is not None:
+        ways["transfer"] = by_pgd(surrogate, "margin")
+    attempts, seconds = {}, {}
+    for title, way in ways.items():
+        started = time.perf_counter()
+        attempts[title] = way()
+        seconds[title] = time.perf_counter() - started
+    right = {title: _right(posterior, attacked, labels) for title, attacked in attempts.items()}
+    if len(posterior) > 1:
+        started = time.perf_counter()
+        attempts["PGD, margin, other draws"] = by_pgd(posterior[::2], "margin")()
+        seconds["PGD, margin, other draws"] = time.perf_counter() - started
+        right["PGD, margin, other draws"] = _right(posterior[1::2], attempts["PGD, margin, other draws"], labels)
+
+    stood = torch.stack([right[title] for title in ways])
+    zeros = {TITLES[objective]: zero_gradients(posterior, images, labels, objective) for objective in LOSSES}
+    zeros["FGSM"] = zeros[TITLES["cross_entropy"]]
+    rows = {}
+    for title, attacked in attempts.items():
+        change = attacked - images
+        rows[title] = {
+            "accuracy": _share(right[title]),
+            "success": _success(right["none"], right[title]),
+            "alone": _share(~right[title] & (stood.sum(0) == len(stood) - 1)) if title in ways else torch.nan,
+            "linf": ball.sizes(change, "linf").max().item(),
+            "l2": ball.sizes(change, "l2").mean().item(),
+            "zero gradients": _share(zeros[title]) if title in zeros else torch.nan,
+            "seconds": seconds[title],
+        }
+    worst = stood.all(0)
+    rows[WORST] = {"accuracy": _share(worst), "success": _success(right["none"], worst)}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("attack")
+
+
+def accuracy_by_epsilon(
+    posterior: Posterior, images: Tensor, labels: Tensor, epsilons: Sequence[float], **settings: Any
+) -> pd.DataFrame:
+    """Return the accuracy under PGD on the margin in balls of several sizes; a large enough one must leave nothing.
+
+    Args:
+        posterior, images, labels: as for :func:`relevance.attacks.pgd`.
+        epsilons: sizes of the balls.
+        settings: other arguments of :func:`relevance.attacks.pgd`.
+
+    Returns:
+        Columns ``epsilon`` and ``accuracy``. An image that a smaller ball sufficed for counts as broken.
+    """
+    given = {"objective": "margin", "random_start": False, "keep": "best", **settings}
+    stood = _right(posterior, images, labels)
+    rows = []
+    for epsilon in sorted(epsilons):
+        stood = stood & _right(posterior, pgd(posterior, images, labels, epsilon, **given), labels)
+        rows.append({"epsilon": epsilon, "accuracy": _share(stood)})
+    return pd.DataFrame(rows)
+
+
+def loss_by_steps(
+    posterior: Posterior,
+    images: Tensor,
+    labels: Tensor,
+    epsilon: float,
+    *,
+    objective: str | Loss = "margin",
+    n_steps: int = 40,
+    **settings: Any,
+) -> pd.DataFrame:
+    """Return the mean loss at every step of PGD; it must have stopped rising where the attack stops.
+
+    Args:
+        posterior, images, labels, epsilon, objective, n_steps: as for :func:`relevance.attacks.pgd`.
+        settings: other fields of :class:`relevance.attacks.Search`; one walk only.
+
+    Returns:
+        Columns ``step``, from 0, ``loss`` at the point before the step, and ``best``, the mean over the images of the
+        highest loss so far.
+    """
+    loss = loss_named(objective)
+    search = checks.settings(Search, {"epsilon": epsilon, "n_steps": n_steps, "keep": "last", **settings})
+    checks.count("n_restarts", search.n_restarts, at_most=1)
+    checks.pixels("images", images, posterior.image_shape)
+    labels = posterior.class_indices("labels", labels, images)
+    seen: dict[float, list[Tensor]] = {}
+
+    def recorded(points: Tensor, rows: Tensor, done: float) -> Tensor:
+        values = loss(posterior.logits(points), labels[rows])
+        seen.setdefault(done, []).append(values.detach())
+        return values
+
+    n_at_once = chunks.images_with_graph(posterior.network, posterior.samples, images)
+    climb(recorded, images, search, n_at_once=n_at_once)
+    losses = torch.stack([torch.cat(seen[done]) for done in sorted(seen)])
+    return pd.DataFrame(
+        {
+            "step": range(len(losses)),
+            "loss": losses.mean(1).tolist(),
+            "best": losses.cummax(0).values.mean(1).tolist(),
+        }
+    )
+
+
+def concerns(
+    table: pd.DataFrame, by_epsilon: pd.DataFrame | None = None, by_steps: pd.DataFrame | None = None
+) -> list[str]:
+    """Return a sentence for each reason to doubt that the attacks found what there is; none if there is no reason.
+
+    Args:
+        table: from :func:`evaluate`.
+        by_epsilon: from :func:`accuracy_by_epsilon`, up to a ball that holds a grey image (0.5 in the maximum norm).
+        by_steps: from :func:`loss_by_steps`.
+    """
+    found = []
+    accuracy, zero, alone = (table[name] for name in ("accuracy", "zero gradients", "alone"))
+    entropy, by_margin = TITLES["cross_entropy"], TITLES["margin"]
+    for title in TITLES.values():
+        if zero[title] > TOLERATED:
+            found.append(f"{title}: the gradient is exactly zero at {zero[title]:.0%} of the images.")
+    if accuracy[entropy] - accuracy[by_margin] > TOLERATED:
+        found.append(
+            f"PGD on the margin leaves an accuracy of {accuracy[by_margin]:.1%}, on cross-entropy of "
+            f"{accuracy[entropy]:.1%}: the loss hides its gradient."
+        )
+    if accuracy["FGSM"] < accuracy[list(TITLES.values())].min() - TOLERATED:
+        found.append("One step breaks more images than many do.")
+    for title, what in (("squares", "random squares, which need no gradient,"), ("transfer", "a transferred attack")):
+        if title in table.index and alone[title] > TOLERATED:
+            found.append(f"{alone[title]:.1%} of the images are broken by {what} alone.")
+    if accuracy["random corners"] < accuracy[by_margin]:
+        found.append("Random corners of the ball break more images than PGD on the margin does.")
+    if by_epsilon is not None and by_epsilon["accuracy"].iloc[-1] > TOLERATED:
+        last = by_epsilon.iloc[-1]
+        found.append(f"In a ball of {last['epsilon']:g} the accuracy is still {last['accuracy']:.1%}.")
+    if by_steps is not None:
+        best = by_steps["best"]
+        gained, late = best.iloc[-1] - best.iloc[0], best.iloc[-1] - best.iloc[3 * len(best) // 4]
+        if late > 0.05 * gained:
+            found.append(f"The last quarter of the steps still brought {late / gained:.0%} of what the loss gained.")
+    return found
+
+
+def _corners(images: Tensor, epsilon: float, norm: str, seed: int) -> Tensor:
+    """Return points as far away as the ball allows, in random directions."""
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
+    return ball.projected(images + epsilon * ball.steepest(direction, norm), images, epsilon, norm)
+
+
+def _right(posterior: Posterior, images: Tensor, labels: Tensor) -> Tensor:
+    return posterior.predict(images).argmax(1) == labels
+
+
+def _success(before: Tensor, after: Tensor) -> float:
+    return _share(~after[before])
+
+
+def _share(which: Tensor) -> float:
+    return which.double().mean().item()

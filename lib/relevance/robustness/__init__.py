@@ -1,0 +1,31 @@
+"""How much an attack changed: overlap and similarity of maps, softmax robustness, and statistics of the scores."""
+
+from relevance.robustness.overlap import lrp_robustness, softmax_robustness, top_share, unrelated_robustness
+from relevance.robustness.similarity import map_scores, rank_similarity, relative_error, structural_similarity
+from relevance.robustness.statistics import (
+    Correlation,
+    MannWhitney,
+    PairedDifference,
+    asterisks,
+    mann_whitney,
+    paired_difference,
+    spearman,
+)
+
+__all__ = [
+    "Correlation",
+    "MannWhitney",
+    "PairedDifference",
+    "asterisks",
+    "lrp_robustness",
+    "mann_whitney",
+    "map_scores",
+    "paired_difference",
+    "rank_similarity",
+    "relative_error",
+    "softmax_robustness",
+    "spearman",
+    "structural_similarity",
+    "top_share",
+    "unrelated_robustness",
+]

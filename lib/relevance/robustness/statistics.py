@@ -1,0 +1,164 @@
+"""Statistics of scores: paired by image where the images are the same, and as the paper has them."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy import stats
+from torch import Tensor
+
+# p-values and their asterisks (Carbone et al., Table V); the first bound that holds counts.
+ASTERISKS = ((1e-4, "****"), (1e-3, "***"), (1e-2, "**"), (5e-2, "*"))
+Scores = Tensor | np.ndarray
+
+
+class PairedDifference(NamedTuple):
+    """Differences of two scores of the same images.
+
+    Attributes:
+        mean: of ``second - first``.
+        low, high: 95 % bootstrap interval of the mean, over images.
+        p_value: two-sided Wilcoxon signed-rank test of no shift.
+        effect: matched-pairs rank-biserial correlation in [-1, 1]: positive where ``second`` is larger.
+        n_images: number of pairs.
+    """
+
+    mean: float
+    low: float
+    high: float
+    p_value: float
+    effect: float
+    n_images: int
+
+    @property
+    def direction(self) -> int:
+        """1 if the whole interval lies above zero, -1 if it lies below, 0 if it holds zero."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def paired_difference(first: Scores, second: Scores, seed: int = 0) -> PairedDifference:
+    """Compare two scores of the same images: by how much is ``second`` larger than ``first``?
+
+    Args:
+        first: [N].
+        second: [N], image by image.
+        seed: of the bootstrap.
+    """
+    pair = _scores(first, second, paired=True)
+    difference = pair[1] - pair[0]
+    if not difference.any():
+        return PairedDifference(0.0, 0.0, 0.0, 1.0, 0.0, len(difference))
+    generator = np.random.default_rng(seed)
+    resampled = generator.choice(difference, (2000, len(difference))).mean(1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    moved = difference[difference != 0]
+    ranks = stats.rankdata(np.abs(moved))
+    return PairedDifference(
+        mean=float(difference.mean()),
+        low=float(low),
+        high=float(high),
+        p_value=float(stats.wilcoxon(difference).pvalue),
+        effect=float((np.sign(moved) * ranks).sum() / ranks.sum()),
+        n_images=len(difference),
+    )
+
+
+class MannWhitney(NamedTuple):
+    """Two groups of scores, compared as if they were of different images.
+
+    Attributes:
+        p_value: one-sided: of the hypothesis that ``first`` is stochastically lower than ``second``.
+        effect: probability that a score of ``second`` is above one of ``first``, ties counted half, in [0, 1].
+        asterisks: of the p-value, or ``"n.s."`` (Carbone et al., Table V).
+    """
+
+    p_value: float
+    effect: float
+    asterisks: str
+
+
+def mann_whitney(first: Scores, second: Scores) -> MannWhitney:
+    """Test whether ``first`` is stochastically lower than ``second``, as Carbone et al. do (Sec. VII-H).
+
+    The test takes the scores for independent. Scores of the same images are not: :func:`paired_difference` is the test
+    for those, and this one is here to print the paper's asterisks beside it.
+
+    Args:
+        first: [N], in the paper of the adversarially trained network.
+        second: [M], in the paper of the Bayesian one.
+    """
+    pair = _scores(first, second, paired=False)
+    result = stats.mannwhitneyu(pair[0], pair[1], alternative="less")
+    p_value = float(result.pvalue)
+    effect = 1 - float(result.statistic) / (len(pair[0]) * len(pair[1]))
+    return MannWhitney(p_value, effect, asterisks(p_value))
+
+
+def asterisks(p_value: float) -> str:
+    """Return the notation of a p-value in Carbone et al., Table V: ``"n.s."`` to ``"****"``."""
+    return next((symbol for bound, symbol in ASTERISKS if p_value <= bound and p_value < 5e-2), "n.s.")
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation of two scores.
+
+    Attributes:
+        rho: in [-1, 1]; NaN where a score is the same for all images.
+        low, high: 95 % interval.
+        p_value: two-sided, of no correlation.
+        n_images: number of pairs.
+        reason: why rho is NaN; empty where it is not.
+    """
+
+    rho: float
+    low: float
+    high: float
+    p_value: float
+    n_images: int
+    reason: str = ""
+
+
+def spearman(first: Scores, second: Scores) -> Correlation:
+    """Correlate the ranks of two scores of the same images.
+
+    The interval is that of Fisher's z with the variance of Bonett and Wright 2000 (doi:10.1007/BF02294183),
+    (1 + rho^2 / 2) / (N - 3).
+
+    Args:
+        first: [N], at least 4 images.
+        second: [N], image by image.
+    """
+    pair = _scores(first, second, paired=True)
+    count = len(pair[0])
+    if count < 4:
+        raise ValueError(f"there are {count} images; an interval of rho needs at least 4.")
+    for name, scores in zip(("first", "second"), pair, strict=True):
+        if (scores == scores[0]).all():
+            nan = math.nan
+            return Correlation(
+                nan, nan, nan, nan, count, f"{name} is {scores[0]:g} for every image, which ranks nothing"
+            )
+    result: Any = stats.spearmanr(pair[0], pair[1])
+    rho, p_value = float(result.statistic), float(result.pvalue)
+    # A rho of 1 has no z; the interval then has no width.
+    z = math.atanh(min(max(rho, -1 + 1e-15), 1 - 1e-15))
+    width = stats.norm.ppf(0.975) * math.sqrt((1 + rho**2 / 2) / (count - 3))
+    low, high = (rho, rho) if abs(rho) == 1 else (math.tanh(z - width), math.tanh(z + width))
+    return Correlation(rho, low, high, p_value, count)
+
+
+def _scores(first: Scores, second: Scores, *, paired: bool) -> list[np.ndarray]:
+    """Return two scores as arrays, or say what they must be."""
+    pair = [
+        np.asarray(score.detach().cpu() if isinstance(score, Tensor) else score, dtype=np.float64)
+        for score in (first, second)
+    ]
+    shapes = [list(scores.shape) for scores in pair]
+    if any(scores.ndim != 1 or len(scores) < 2 for scores in pair) or (paired and shapes[0] != shapes[1]):
+        wanted = "[N], the scores of the same 2 or more images" if paired else "a score of each of 2 or more images"
+        raise ValueError(f"first and second have the shapes {shapes[0]} and {shapes[1]}; they must both be {wanted}.")
+    if not all(np.isfinite(scores).all() for scores in pair):
+        raise ValueError("first and second have values that are NaN or infinite; scores must be numbers.")
+    return pair
