@@ -43,9 +43,10 @@ lab: $(INSTALLED) ## open the chapters as notebooks in JupyterLab
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. \
 	    $(if $(filter 0,$(shell id -u)),--allow-root) book/index.md
 
-bench: $(INSTALLED) ## what maps and inference cost, beside other libraries
+bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libraries
 	$(PY) benchmarks/relevance_maps.py
 	$(PY) benchmarks/inference.py
+	$(PY) benchmarks/attacks.py
 
 differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
 	$(PY) benchmarks/differences.py

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from relevance import checks, evidence, robustness
 from relevance.experiments import Outcome
+from relevance.gallery import CLEAN, Gallery
 from relevance.posterior import Posterior
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
@@ -198,6 +199,61 @@ def known_posterior(mean: Tensor, covariance: Tensor, draws: Mapping[str, Tensor
             reach = 3.5 * covariance.diagonal().sqrt()
             axis.set(title=title, xlabel=names[0], xlim=_around(mean[0], reach[0]), ylim=_around(mean[1], reach[1]))
         axes[0, 0].set_ylabel(names[1])
+    return figure
+
+
+def attack_gallery(galleries: Mapping[str, Gallery], index: int, attacks: Sequence[str]) -> Figure:
+    """Draw one image under several attacks, and under each its map, for several models.
+
+    Maps are divided by the largest absolute relevance of the model's clean map.
+
+    Args:
+        galleries: model -> the images and maps.
+        index: which image.
+        attacks: which attacks; the clean image comes first.
+    """
+    names = [CLEAN, *attacks]
+    rows = 2 * len(galleries)
+    with _figure(rows, len(names), (1.5 * len(names), 0.7 + 1.62 * rows)) as (figure, axes):
+        for number, (model, gallery) in enumerate(galleries.items()):
+            pictures, maps = axes[2 * number], axes[2 * number + 1]
+            scale = gallery.maps[CLEAN][index].sum(0).abs().max().item() or 1.0
+            predicted = {name: gallery.posterior.predict(gallery.images[name][index][None])[0] for name in names}
+            for picture, under, name in zip(pictures, maps, names, strict=True):
+                _picture(picture, gallery.images[name][index])
+                picture.set_title(name if number == 0 else "")
+                picture.set_xlabel(f"class {predicted[name].argmax()} ({predicted[name].max():.0%})", fontsize=8)
+                drawn = _heatmap(under, gallery.maps[name][index], scale)
+                if name != CLEAN:
+                    overlap = gallery.scores(name)["lrp_robustness"][index]
+                    under.set_xlabel(f"overlap {overlap:.2f}", fontsize=8)
+            pictures[0].set_ylabel(model)
+            maps[0].set_ylabel("relevance")
+        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.02, extend="both")
+        bar.set_ticks([-1, 0, 1])
+        bar.set_label("relevance / largest |relevance| of the model's clean map")
+    return figure
+
+
+def attack_curves(by_epsilon: Mapping[str, pd.DataFrame], by_steps: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw accuracy against the size of the ball, and the loss against the steps, for several models.
+
+    Args:
+        by_epsilon: model -> rows of :func:`relevance.attacks.accuracy_by_epsilon`.
+        by_steps: model -> rows of :func:`relevance.attacks.loss_by_steps`.
+    """
+    with _figure(1, 2, (7.6, 3.2)) as (figure, axes):
+        marks = ["o", "s", "^", "D", "v", "P"] * len(by_epsilon)
+        for (name, rows), colour, mark in zip(by_epsilon.items(), COLOURS * len(by_epsilon), marks, strict=False):
+            axes[0, 0].plot(rows["epsilon"], rows["accuracy"], color=colour, marker=mark, markersize=4, label=name)
+            steps = by_steps[name]
+            gained = (steps["best"] - steps["best"].iloc[0]) / (steps["best"].iloc[-1] - steps["best"].iloc[0])
+            axes[0, 1].plot(steps["step"], gained, color=colour, marker=mark, markersize=4, markevery=5)
+        axes[0, 0].set(
+            xlabel=r"size of the ball, $\delta$", ylabel="accuracy under PGD on the margin", ylim=(-0.03, 1.03)
+        )
+        axes[0, 1].set(xlabel="step of PGD", ylabel="share of the gain in margin", ylim=(-0.03, 1.03))
+        figure.legend(loc="outside lower center", ncols=len(by_epsilon))
     return figure
 
 

@@ -108,7 +108,7 @@ class Press:
             return
         side_by_side = min(self.jobs, len(waiting))
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
-        threads = str(max(1, self.jobs // side_by_side))
+        threads = os.environ.get("OMP_NUM_THREADS", str(max(1, self.jobs // side_by_side)))
         for name, value in (("OMP_NUM_THREADS", threads), ("MKL_NUM_THREADS", threads), ("RELEVANCE_PROGRESS", "0")):
             os.environ.setdefault(name, value)
         errors: list[ChapterError] = []

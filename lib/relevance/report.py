@@ -15,6 +15,7 @@ from relevance import checks, experiments, explanations, robustness
 from relevance.datasets import Dataset
 from relevance.experiments import Outcome
 from relevance.explanations import Composite, RootPoints, Rule
+from relevance.gallery import RANDOM, Gallery
 from relevance.posterior import Posterior
 from relevance.robustness import PairedDifference
 
@@ -41,7 +42,7 @@ def table(rows: pd.DataFrame) -> Styler:
     formats = {name: "{:.1e}" if name == "p_value" else decimals for name in rows.select_dtypes("number")}
     formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
     # The class is the one by which the theme knows a table.
-    styled = rows.style.format(formats).set_uuid("table").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
+    styled = rows.style.format(formats, na_rep="").set_uuid("table").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
     return styled
 
 
@@ -299,6 +300,68 @@ def attack_strength(scores: pd.DataFrame) -> str:
         else "No image's gradient is zero in every pixel."
     )
     return f"Accuracy without and with the attack: {join(moved)}. {seen}"
+
+
+def attacks_on_explanations(galleries: Mapping[str, Gallery]) -> str:
+    """Say which attack left the least of the most relevant pixels for each model, and whether noise did as much."""
+    parts = []
+    for name, found in galleries.items():
+        overlap = found.table()["overlap"].sort_values(kind="stable")
+        parts.append(
+            f"{name}: least is left by {overlap.index[0]} ({overlap.iloc[0]:.0%}), by random corners {overlap[RANDOM]:.0%}"
+        )
+    return (
+        f"Of the top {next(iter(galleries.values())).top_percent:g} % of the pixels, on average - {'; '.join(parts)}."
+    )
+
+
+def by_attack(found: pd.DataFrame, baseline: str, other: str) -> str:
+    """Say under which attacks of :func:`relevance.gallery.differences` one model keeps more than another."""
+    names = {way: [str(name) for name, row in found.iterrows() if row["direction"] == way] for way in (1, -1, 0)}
+    parts = [
+        f"{what} under {join(names[way])}"
+        for way, what in ((1, "more"), (-1, "less"), (0, "not distinguishably more or less"))
+        if names[way]
+    ]
+    return f"Over the same {int(found['n_images'].min())} images, {other} keeps, compared with {baseline}, {'; '.join(parts)}."
+
+
+def evaluation(tables: Mapping[str, pd.DataFrame], found: Mapping[str, list[str]]) -> str:
+    """Say what is left of each model's accuracy in the worst case, and what speaks against believing it.
+
+    Args:
+        tables: model -> rows of :func:`relevance.attacks.evaluate`.
+        found: model -> sentences of :func:`relevance.attacks.concerns`.
+    """
+    left = [
+        f"{name} from {rows['accuracy'].iloc[0]:.1%} to {rows['accuracy'].iloc[-1]:.1%}"
+        for name, rows in tables.items()
+    ]
+    doubts = [
+        f"\n- **{name}**: {' '.join(sentences) or 'no reason for doubt was found.'}"
+        for name, sentences in found.items()
+    ]
+    return f"Accuracy without an attack and in the worst case of all attacks: {join(left)}. The checks say:\n{''.join(doubts)}"
+
+
+def side_by_side(tables: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
+    """Return one column of several tables with the same kind of rows, a column for each table."""
+    order = max(tables.values(), key=len).index
+    return pd.DataFrame({name: rows[column].reindex(order) for name, rows in tables.items()})
+
+
+def recorded_evaluation(recorded: pd.DataFrame) -> Markdown:
+    """Say what the checks found in recorded rows of :func:`relevance.attacks.evaluate`, and how they were recorded."""
+    first = recorded.groupby("posterior", sort=False).first()
+    doubts = "".join(
+        f"\n- **{name!s}** ({samples(int(row['samples']))}): {row['concerns'] if pd.notna(row['concerns']) else 'no doubt.'}"
+        for name, row in first.iterrows()
+    )
+    return sentence(
+        f"What the checks say:\n{doubts}\n\n*Recorded* {first['date'].max()}, {first['hardware'].iloc[0]}: "
+        f"{int(first['images'].iloc[0])} test images, size of the ball {first['epsilon'].iloc[0]:g}; "
+        f"{first['total seconds'].sum() / 60:.0f} minutes together."
+    )
 
 
 def convergence(posterior: Posterior) -> str:
