@@ -38,7 +38,7 @@ def at_once(network: nn.Module, samples: Sample, images: Tensor) -> tuple[int, i
         return 1, 1
     first = {name: value[0] for name, value in samples.items()}
     rows = max(1, VALUES_AT_ONCE[images.device.type] // values_of_one(network, first, images))
-    n_images = math.ceil(len(images) / math.ceil(len(images) / rows))  # chunks of about the same size
+    n_images = _even(len(images), rows)
     # A CPU has no fast convolution of many weights at once.
     alone = images.device.type == "cpu" and any(isinstance(module, nn.Conv2d) for module in network.modules())
     return n_images, 1 if alone else max(1, rows // n_images)
@@ -58,7 +58,13 @@ def images_with_graph(network: nn.Module, samples: Sample, images: Tensor, times
         return 1
     first = {name: value[0] for name, value in samples.items()}
     n_samples = len(next(iter(samples.values())))
-    return max(1, 4 * VALUES_AT_ONCE[images.device.type] // (times * n_samples * values_of_one(network, first, images)))
+    values = times * n_samples * values_of_one(network, first, images)
+    return _even(len(images), max(1, 4 * VALUES_AT_ONCE[images.device.type] // values))
+
+
+def _even(total: int, at_most: int) -> int:
+    """Return the size of chunks of about the same size, none larger than ``at_most``."""
+    return math.ceil(total / math.ceil(total / at_most))
 
 
 def over_samples(function: Callable[[Sample], Tensor], samples: Sample, n_at_once: int) -> Iterator[Tensor]:

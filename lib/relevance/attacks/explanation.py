@@ -27,7 +27,7 @@ Explain = Callable[[Posterior, Tensor, Tensor], Tensor]
 # A posterior, points, the indices of their images -> values to raise, [n].
 Aim = Callable[[Posterior, Tensor, Tensor], Tensor]
 # A map remembers about so many numbers for its gradient for each that a layer gives.
-REMEMBERED = 8
+REMEMBERED = 4
 # What is said of the pixels of maps [n, P]. Where a map is zero, so is every share.
 MEASURES: dict[str, Callable[[Tensor], Tensor]] = {
     "relevance": lambda maps: maps,

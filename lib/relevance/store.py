@@ -1,0 +1,237 @@
+"""Finished work on disk: found again by all that it depends on, and computed anew when any of that has changed.
+
+What a result depends on is the function with the library's code behind it, the arguments by their values, and what is
+installed. Nothing is unpickled: posteriors and tensors are safetensors files, tables are CSV.
+"""
+
+from __future__ import annotations
+
+import ast
+import fcntl
+import hashlib
+import importlib.util
+import inspect
+import json
+import shutil
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pandas as pd
+import safetensors
+import safetensors.torch
+from torch import Tensor, nn
+
+from relevance import digests
+from relevance.datasets import Dataset, project_root
+from relevance.device import default_device
+from relevance.posterior import Posterior
+
+PACKAGE = "relevance"
+# What a function is told that does not change its result.
+IGNORED = ("progress", "checkpoint")
+Result = TypeVar("Result")
+
+
+class Store:
+    """A folder of results.
+
+    Args:
+        folder: where they are; ``_build/store`` of the project if None.
+    """
+
+    def __init__(self, folder: Path | str | None = None) -> None:
+        self.folder = project_root() / "_build" / "store" if folder is None else Path(folder)
+
+    def __call__(self, function: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
+        """Return ``function(*arguments, **settings)``: from the disk if it is there, else computed and kept.
+
+        Two processes that want the same result at the same time compute it once. A function with an argument
+        ``checkpoint`` is given a folder for it, so that it goes on where it was killed.
+
+        Args:
+            function: of this library, or made of it by ``functools.partial``; gives a posterior, a tensor, a mapping of
+                names to tensors, or a table.
+            arguments, settings: numbers, texts, tensors, data sets, networks, posteriors, rules, and lists, mappings and
+                functions of these. ``progress`` does not count.
+
+        Raises:
+            ValueError: a result, or an argument, is of another kind.
+        """
+        key = self.key(function, *arguments, **settings)
+        path = self.folder / f"{_name_of(function)}-{key}"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with _locked(path.with_suffix(".lock")):
+            if path.exists():
+                try:
+                    return _read(path, arguments)
+                except (ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
+                    warnings.warn(f"{path} is damaged ({error}); it is computed anew.", RuntimeWarning, stacklevel=2)
+                    _remove(path)
+            unfinished = path.with_suffix(".unfinished")
+            if "checkpoint" in inspect.signature(function).parameters:
+                settings = {**settings, "checkpoint": unfinished}
+            result = function(*arguments, **settings)
+            _write(path, result)
+            _remove(unfinished)
+            # As it was written, so that the first time is like every other.
+            return _read(path, arguments)
+
+    def key(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
+        """Return the digest of all that the result depends on."""
+        counted = {name: value for name, value in settings.items() if name not in IGNORED}
+        return digests.digest(describe(function), describe(list(arguments)), describe(counted), digests.of_installed())
+
+
+def describe(value: Any) -> str:
+    """Return a text that is the same for equal values, and different for different ones.
+
+    Raises:
+        ValueError: the value is of a kind that cannot be compared from one process to another.
+    """
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return f"{type(value).__name__} {value!r}"
+    if isinstance(value, Tensor):
+        return f"tensor {digests.of_tensors(value)}"
+    if isinstance(value, Path):
+        return f"path {value}"
+    if isinstance(value, Posterior):
+        return f"posterior {describe(value.network)} {describe(value.samples)}"
+    if isinstance(value, Dataset):
+        parts = (value.train_images, value.train_labels, value.test_images, value.test_labels)
+        return f"data {value.name} {digests.of_tensors(*parts)} {value.classes}"
+    if isinstance(value, nn.Module):
+        return f"network {value!r} {json.dumps(getattr(value, 'settings', {}))} {describe(dict(value.state_dict()))}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{describe(name)}: {describe(part)}" for name, part in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(map(describe, value)) + "]"
+    if isinstance(value, partial):
+        return f"partial {describe(value.func)} {describe(list(value.args))} {describe(value.keywords)}"
+    if is_dataclass(value) and not isinstance(value, type):
+        parts_of = {field.name: getattr(value, field.name) for field in fields(value)}
+        return f"{type(value).__qualname__} {code_behind(type(value).__module__)} {describe(parts_of)}"
+    if inspect.isfunction(value) and value.__closure__ is None and value.__name__ != "<lambda>":
+        return f"function {value.__module__}.{value.__qualname__} {code_behind(value.__module__)}"
+    raise ValueError(
+        f"{value!r} is a {type(value).__name__}, which the store cannot compare with another; it may be a number, a text, "
+        "a tensor, a data set, a network, a posterior, a rule, a function of a module, or a list or mapping of these."
+    )
+
+
+@cache
+def code_behind(module: str) -> str:
+    """Return a digest of the source of a module and of all modules of this library that it uses, directly or not.
+
+    A change of a module that is not among them leaves the digest as it is. Files are read once in a process, as code is.
+    """
+    seen: dict[str, str] = {}
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        source = _source(name)
+        seen[name] = hashlib.sha256(source.encode()).hexdigest()
+        waiting += _used_by(name, source)
+    return digests.digest(*(part for item in sorted(seen.items()) for part in item))
+
+
+def _source(name: str) -> str:
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None or not Path(spec.origin).exists():
+        raise ValueError(f"the source of {name} is not on disk, so the store cannot tell when it changes.")
+    return Path(spec.origin).read_text()
+
+
+def _used_by(name: str, source: str) -> Iterator[str]:
+    """Give the modules of the library that a module's source imports, wherever in it.
+
+    A submodule stands for itself: the ``__init__`` of its package only collects names.
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == PACKAGE:
+            whole = str(node.module)
+            submodules = [f"{whole}.{alias.name}" for alias in node.names if _is_module(f"{whole}.{alias.name}")]
+            yield from submodules
+            if len(submodules) < len(node.names):
+                yield whole
+
+
+@cache
+def _is_module(name: str) -> bool:
+    """Return whether a name is that of a file; a package may have a function of the same name as a module in it."""
+    parent, _, last = name.rpartition(".")
+    spec = importlib.util.find_spec(parent)
+    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
+    return any((folder / f"{last}.py").exists() or (folder / last / "__init__.py").exists() for folder in folders)
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    named = function.func if isinstance(function, partial) else function
+    return str(getattr(named, "__name__", type(named).__name__)).strip("_")
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a file that one process at a time can hold; the system lets go of it when the process ends, however."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _write(path: Path, result: Any) -> None:
+    """Write a result into a folder that appears whole or not at all."""
+    partial_path = path.with_suffix(".partial")
+    _remove(partial_path)
+    partial_path.mkdir()
+    if isinstance(result, Posterior):
+        result.save(partial_path / "posterior.safetensors")
+    elif isinstance(result, pd.DataFrame):
+        result.to_csv(partial_path / "table.csv", na_rep="NaN")
+        (partial_path / "index.json").write_text(json.dumps(list(result.index.names)))
+    elif isinstance(result, Tensor) or (
+        isinstance(result, Mapping) and all(isinstance(value, Tensor) for value in result.values())
+    ):
+        named = {"": result} if isinstance(result, Tensor) else result
+        tensors = {str(number): value.detach().cpu().contiguous() for number, value in enumerate(named.values())}
+        names = {"names": json.dumps(list(named))}
+        safetensors.torch.save_file(tensors, partial_path / "tensors.safetensors", names)
+    else:
+        _remove(partial_path)
+        raise ValueError(
+            f"the result is a {type(result).__name__}; the store keeps posteriors, tensors, mappings of names to tensors, "
+            "and tables."
+        )
+    partial_path.replace(path)
+
+
+def _read(path: Path, arguments: Sequence[Any]) -> Any:
+    if (file := path / "posterior.safetensors").exists():
+        # A network that is not of this library is the one that was given.
+        own = (value for value in arguments if isinstance(value, nn.Module) and not hasattr(value, "settings"))
+        return Posterior.load(file, next(own, None))
+    if (file := path / "table.csv").exists():
+        names = json.loads((path / "index.json").read_text())
+        table = pd.read_csv(file, index_col=list(range(len(names))), keep_default_na=False, na_values=["NaN"])
+        table.index.names = names
+        return table
+    with safetensors.safe_open(path / "tensors.safetensors", framework="pt") as opened:
+        names = json.loads(opened.metadata()["names"])
+        values = [opened.get_tensor(str(number)).to(default_device()) for number in range(len(names))]
+    return values[0] if names == [""] else dict(zip(names, values, strict=True))
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+
+
+def kept(function: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
+    """Return ``function(*arguments, **settings)``, by the project's own :class:`Store`."""
+    return Store()(function, *arguments, **settings)
