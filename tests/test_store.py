@@ -124,10 +124,11 @@ import torch
 from relevance import explanations, inference, networks, robustness, attacks, datasets
 from relevance.store import Store
 store, x = Store("unused"), torch.ones(2, 1, 4, 4)
+network = networks.fully_connected((1, 4, 4), hidden=5)
 for function in (
     inference.sgd, inference.adversarial, attacks.pgd, explanations.lrp, explanations.gradient, robustness.spearman
 ):
-    print(function.__name__, store.key(function, x))
+    print(function.__name__, store.key(function, network, x, seed=0))
 """
 
 
@@ -183,6 +184,10 @@ def work(x):
     time.sleep(1.5)
     return 3 * x
 """
+
+
+def test_another_process_finds_the_same_work(keys_before):
+    assert keys(ROOT / "lib") == keys_before
 
 
 def test_two_processes_do_the_same_work_once(tmp_path):

@@ -100,12 +100,15 @@ def describe(value: Any) -> str:
     if isinstance(value, Path):
         return f"path {value}"
     if isinstance(value, Posterior):
-        return f"posterior {describe(value.network)} {describe(value.samples)}"
+        buffers = dict(value.network.named_buffers())
+        return f"posterior {_architecture(value.network)} {describe(buffers)} {describe(value.samples)}"
     if isinstance(value, Dataset):
         parts = (value.train_images, value.train_labels, value.test_images, value.test_labels)
         return f"data {value.name} {digests.of_tensors(*parts)} {value.classes}"
     if isinstance(value, nn.Module):
-        return f"network {value!r} {json.dumps(getattr(value, 'settings', {}))} {describe(dict(value.state_dict()))}"
+        # Whoever trains a network of the library draws its weights anew; of others that is not known.
+        weights = {} if hasattr(value, "settings") else dict(value.state_dict())
+        return f"network {_architecture(value)} {describe(weights)}"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{describe(name)}: {describe(part)}" for name, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -121,6 +124,10 @@ def describe(value: Any) -> str:
         f"{value!r} is a {type(value).__name__}, which the store cannot compare with another; it may be a number, a text, "
         "a tensor, a data set, a network, a posterior, a rule, a function of a module, or a list or mapping of these."
     )
+
+
+def _architecture(network: nn.Module) -> str:
+    return f"{network!r} {json.dumps(getattr(network, 'settings', {}))}"
 
 
 @cache
