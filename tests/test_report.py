@@ -115,9 +115,18 @@ def test_saturation_is_said_of_the_record_as_it_is():
     assert said.startswith("sgd is saturated on 55% of the test images")
     assert "HMC has **not** been run to the end" in said
     assert "2026-11-20, x" in said
-    calm = report.saturation(rows.assign(saturated=0.0, posterior=["sgd", "hmc-0.1"])).data
-    assert calm.startswith("None of them is saturated")
-    assert "HMC" not in calm
+    chains = {"prior scale": 0.1, "samples": 50, "warmup": 30.0, "R-hat": 2.26, "ESS": 5.0}
+    calm = rows.assign(saturated=0.0, posterior=["sgd", "hmc-0.1"], **chains)
+    said = report.saturation(calm.assign(converged=[None, "False"])).data
+    assert said.startswith("None of them is saturated")
+    assert (
+        "prior scale 0.1: 50 draws after 30 of warm-up, R-hat 2.26, effective sample size 5, which does **not** pass"
+        in said
+    )
+    assert "not known to be a sample" in said
+    said = report.saturation(calm.assign(converged=[None, True])).data
+    assert "which passes." in said
+    assert "not known" not in said
 
 
 def test_records_are_read_by_name():

@@ -252,9 +252,29 @@ def saturation(recorded: pd.DataFrame) -> Markdown:
             f"{most['posterior']} is saturated on {most['saturated']:.0%} of the test images: on these an attack along its "
             "gradient starts with nothing, or with rounding."
         )
-    hmc = any(str(name).startswith("hmc") for name in recorded["posterior"])
-    rest = "" if hmc else " HMC has **not** been run to the end at this size."
-    return sentence(f"{found}{rest} *Recorded* {recorded['date'].max()}, {recorded['hardware'].iloc[0]}.")
+    return sentence(
+        f"{found} {_recorded_chains(recorded)} *Recorded* {recorded['date'].max()}, {recorded['hardware'].iloc[0]}."
+    )
+
+
+def _recorded_chains(recorded: pd.DataFrame) -> str:
+    """Say of each recorded HMC run whether it converged."""
+    chains = recorded[recorded["posterior"].str.startswith("hmc")]
+    if chains.empty:
+        return "HMC has **not** been run to the end at this size."
+    parts = [
+        f"prior scale {row['prior scale']:g}: {row['samples']} draws after {row['warmup']:.0f} of warm-up, R-hat "
+        f"{row['R-hat']:.2f}, effective sample size {row['ESS']:.0f}, which "
+        + ("passes" if str(row["converged"]) == "True" else "does **not** pass")
+        for row in chains.to_dict("records")
+    ]
+    failed = any("**not**" in part for part in parts)
+    return f"HMC, by the check below - {'; '.join(parts)}." + (
+        " Draws of a run that does not pass are networks on the way from the SGD solution that it started from; they "
+        "are not known to be a sample of the posterior."
+        if failed
+        else ""
+    )
 
 
 def recorded_on(rows: pd.DataFrame) -> Markdown:
