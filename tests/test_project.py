@@ -28,7 +28,9 @@ def pins(name):
 
 def direct():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    lines = project["project"]["dependencies"] + project["dependency-groups"]["test"]
+    lines = project["project"]["dependencies"] + [
+        line for group in project["dependency-groups"].values() for line in group
+    ]
     return {re.match(r"[\w.-]+", line)[0]: line for line in lines}
 
 
@@ -49,7 +51,7 @@ def test_the_lock_has_every_dependency_within_its_bounds():
         for version in locked[name]:
             for operator, bound in re.findall(r"(>=|<|==)([\d.]+)", line.replace(".*", "")):
                 if operator == "==":
-                    assert version.startswith(bound + "."), line
+                    assert f"{version}.".startswith(f"{bound}."), line
                 else:
                     assert (release(version) >= release(bound)) == (operator == ">="), f"{name} {version}: {line}"
 
@@ -60,7 +62,8 @@ def test_conda_users_get_the_same_set():
     assert "python=3.11" in outer
     assert inner[-1] == "--editable ."
     given = dict(line.split("==") for line in inner[:-1])
-    assert given.keys() == direct().keys()
+    # pip does not get past what torchattacks asks for; see requirements/lock.py.
+    assert given.keys() == direct().keys() - {"torchattacks"}
     for name, version in given.items():
         assert locked[name][version] in {"", "python_full_version < '3.12'"}
 
