@@ -11,7 +11,8 @@ from markdown_it import MarkdownIt
 from pandas.io.formats.style import Styler
 from torch import Tensor
 
-from relevance import checks, experiments, explanations, robustness
+import relevance
+from relevance import checks, experiments, explanations, paper, robustness
 from relevance.datasets import Dataset
 from relevance.experiments import Outcome
 from relevance.explanations import Composite, RootPoints, Rule
@@ -381,6 +382,18 @@ def recorded_evaluation(recorded: pd.DataFrame) -> Markdown:
         f"What the checks say:\n{doubts}\n\n*Recorded* {first['date'].max()}, {first['hardware'].iloc[0]}: "
         f"{int(first['images'].iloc[0])} test images, size of the ball {first['epsilon'].iloc[0]:g}; "
         f"{first['total seconds'].sum() / 60:.0f} minutes together."
+    )
+
+
+def common_settings() -> Markdown:
+    """Say what all figures of the paper have in common, from :mod:`relevance.paper`."""
+    top, beta = paper.TOP_K, paper.TARGET_MAP
+    return sentence(
+        f"*This build.* The {len(paper.FIGURES)} panels share {paper.N_IMAGES} test images, balanced over the classes, attacks "
+        f"of size {paper.EPSILON:g} in the maximum norm, and the rules {join([repr(rule) for rule in paper.RULES.values()])}. "
+        f"Top-k and target region: {top['n_steps']} steps of {top['step_size']:g} (cut to the size of the attack here) on the "
+        f"top {top['top_percent']:g} %. Target map: {beta['n_steps']} steps of {beta['step_size']:g}, weight of the outputs "
+        f"{beta['output_weight']:g}. relevance {relevance.__version__}, torch {torch.__version__}."
     )
 
 
