@@ -76,7 +76,7 @@ def test_tables_say_where_the_book_differs():
     assert "leapfrog step 0.5" in table["the paper"][2]
     assert "adapted" in table["here"][2]
     figures = paper.figure_table().set_index("figure")
-    assert figures.loc["10a", "rules"] == "epsilon, gamma, alpha-beta"
+    assert figures.loc["10a", "rules"] == "all"
     said = report.common_settings().data
     assert "500 test images" in said
     assert "Epsilon(epsilon=0.1), Gamma(gamma=0.1) and AlphaBeta(alpha=1, beta=0)" in said

@@ -193,11 +193,11 @@ def figure_table() -> pd.DataFrame:
             {
                 "figure": one.figure,
                 "data": one.dataset,
-                "architecture": one.architecture.replace("_", " "),
+                "network": "dense" if one.architecture == "fully_connected" else one.architecture,
                 "inference": one.inference or "none",
                 "attack": one.attack,
                 "shows": one.shows,
-                "rules": ", ".join(one.rules),
+                "rules": "all" if len(one.rules) == len(RULES) else ", ".join(one.rules),
                 "layers": ", ".join(one.layers),
                 "samples": ", ".join(map(str, one.n_samples)),
                 "top %": f"{one.top_percent:g}",

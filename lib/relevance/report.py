@@ -44,7 +44,12 @@ def table(rows: pd.DataFrame) -> Styler:
     formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
     # The class is the one by which the theme knows a table.
     styled = rows.style.format(formats, na_rep="").set_uuid("table").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
-    return styled
+    if not rows.index.is_unique:
+        return styled
+    # Numbers stand under one another; the style sheet sets cells of this class to the right.
+    classes = pd.DataFrame("", index=rows.index, columns=rows.columns)
+    classes[rows.select_dtypes("number").columns] = "number"
+    return styled.set_td_classes(classes)
 
 
 def provenance(*posteriors: Posterior, evaluated_on: str) -> Markdown:
