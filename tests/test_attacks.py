@@ -26,7 +26,7 @@ def test_the_gradient_agrees_with_finite_differences(dense_posterior, some_image
 
 def test_the_gradient_of_a_batch_is_that_of_each_image(dense_posterior, some_images, some_labels, monkeypatch):
     whole = attacks.loss_gradient(dense_posterior, some_images, some_labels)
-    monkeypatch.setitem(chunks.VALUES_AT_ONCE, "cpu", 200)
+    monkeypatch.setitem(chunks.REMEMBERED_AT_ONCE, "cpu", 800)
     assert torch.allclose(attacks.loss_gradient(dense_posterior, some_images, some_labels), whole, atol=1e-12)
 
 

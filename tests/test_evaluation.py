@@ -41,7 +41,7 @@ def test_the_table_says_what_each_attack_did(trained, table):
     posterior, _, images, labels = trained
     assert list(table.index) == [
         "none", "random corners", "FGSM", "PGD, cross-entropy", "PGD, margin", "PGD, mean logit", "squares", "transfer",
-        "PGD, margin, other draws", "worst of all",
+        "PGD, margin, half the draws", "PGD, margin, other draws", "worst of all",
     ]  # fmt: skip
     assert table.loc["none", "accuracy"] == posterior.accuracy(images, labels)
     attacked = attacks.fgsm(posterior, images, labels, 0.15)
@@ -54,6 +54,11 @@ def test_the_table_says_what_each_attack_did(trained, table):
     assert table.loc["none", ["linf", "l2", "success"]].tolist() == [0, 0, 0]
     ways = table.index[:8]
     assert table.loc["worst of all", "accuracy"] <= table.loc[ways, "accuracy"].min()
+    first, second = posterior[:2], posterior[2:]
+    attacked = attacks.pgd(first, images, labels, 0.15, n_steps=15, n_restarts=2, objective="margin", progress=False)
+    right, still = ((second.predict(x).argmax(1) == labels) for x in (images, attacked))
+    assert table.loc["PGD, margin, other draws", "accuracy"] == pytest.approx(still.double().mean().item())
+    assert table.loc["PGD, margin, other draws", "success"] == pytest.approx((~still[right]).double().mean().item())
     assert (table.loc[ways, "linf"] <= 0.15 + 1e-6).all()
     assert table.loc["PGD, margin", "accuracy"] < 0.3
     assert table.loc["random corners", "accuracy"] > 0.8
@@ -105,12 +110,15 @@ def test_each_check_sees_what_it_is_for(table):
     assert "a transferred attack alone" in said("transfer", "alone", 0.1)[0]
     assert "One step breaks more" in said("FGSM", "accuracy", -0.1)[0]
     assert "Random corners" in said("random corners", "accuracy", -0.1)[0]
-    assert "hides its gradient" in said("PGD, cross-entropy", "accuracy", 0.9)[0]
+    assert "PGD, cross-entropy leaves an accuracy of 90.0%" in said("PGD, cross-entropy", "accuracy", 0.9)[0]
+    assert "part of what it finds is in the draws" in said("PGD, margin, other draws", "accuracy", 0.9)[0]
     import pandas as pd
 
     far = pd.DataFrame({"epsilon": [0.1, 0.5], "accuracy": [0.9, 0.4]})
     assert said(by_epsilon=far) == ["In a ball of 0.5 the accuracy is still 40.0%."]
     rising = pd.DataFrame({"step": range(8), "loss": range(8), "best": range(8)})
+    flat = pd.DataFrame({"step": range(8), "loss": [1.0] * 8, "best": [1.0] * 8})
+    assert said(by_steps=flat) == ["The loss did not rise at any step."]
     assert "The last quarter of the steps still brought 14%" in said(by_steps=rising)[0]
 
 

@@ -158,7 +158,8 @@ def test_a_planted_vulnerable_explanation_is_broken_by_each_attack():
 
     broken = attacks.top_k(posterior, images, target, 0.1, top_percent=45, **given)
     region = (torch.arange(9) < 4).reshape(1, 3, 3)
-    stuck = attacks.target_region(posterior, images, target, 0.1, region=region, **given)
+    with pytest.warns(RuntimeWarning, match="moved no image"):
+        stuck = attacks.target_region(posterior, images, target, 0.1, region=region, **given)
     given |= {"random_start": True, "n_restarts": 10}
     moved = attacks.target_region(posterior, images, target, 0.1, region=region, **given)
     near = attacks.target_map(posterior, images, target, 0.1, target_maps=other, **given)
@@ -185,6 +186,19 @@ def test_other_explanations_are_attacked_by_the_same_functions(digits):
         assert (left < kept).all()
 
 
+def test_a_map_without_a_gradient_is_attacked_through_a_softened_network(digits):
+    """The gradient of a piecewise linear network is constant between the kinks."""
+    posterior, images, target, _ = digits
+    given = {"explain": explanations.gradient, "n_steps": 5, **QUIET}
+    with pytest.warns(RuntimeWarning, match="moved no image: the maps may have no gradient"):
+        attacks.top_k(posterior, images[:8], target[:8], 0.1, **given)
+    attacked = attacks.top_k(posterior, images[:8], target[:8], 0.1, beta=(5.0, 50.0), **given)
+    before, after = (explanations.gradient(posterior, x, target[:8]) for x in (images[:8], attacked))
+    top = robustness.top_share(before, 20)
+    kept, left = (share(top, maps.flatten(1).abs()) for maps in (before, after))
+    assert left.mean() < kept.mean() - 0.01
+
+
 def test_the_attack_may_see_fewer_samples_than_judge_it(digits):
     posterior, images, target, before = digits
     whole = attacks.top_k(posterior, images, target, 0.1, **QUIET)
@@ -204,7 +218,7 @@ def test_chunks_change_nothing(digits, monkeypatch):
         return attacks.target_map(posterior, images[:6], target[:6], 0.1, target_maps=before[6:12], n_steps=3, **QUIET)
 
     whole = found()
-    monkeypatch.setitem(chunks.VALUES_AT_ONCE, "cpu", 2000)
+    monkeypatch.setitem(chunks.REMEMBERED_AT_ONCE, "cpu", 8000)
     assert (found() - whole).abs().max() < 1e-5
 
 
@@ -223,6 +237,26 @@ def test_a_softened_network_is_near_the_network_and_has_second_derivatives(dense
             explanations.gradient(posterior, leaf, some_labels).sum(), leaf, allow_unused=True
         )
         assert (slope is not None and bool(slope.any())) == bends
+
+
+def test_a_shared_activation_is_softened_everywhere_and_the_result_is_not_saved_as_what_it_was(tmp_path):
+    relu = nn.ReLU()
+    shared = softened(Posterior.of(nn.Sequential(nn.Linear(2, 2), relu, nn.Linear(2, 2), relu)), 3.0)
+    assert sum(isinstance(module, SoftLeakyReLU) for module in shared.network) == 2
+
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.relu = nn.Linear(2, 2), nn.ReLU()
+
+        def forward(self, x):
+            return self.relu(self.layer(x))
+
+    assert isinstance(softened(Posterior.of(Named()), 3.0).network.relu, SoftLeakyReLU)
+    own = softened(Posterior.of(networks.fully_connected((1, 4, 4), 3)), 3.0)
+    own.save(tmp_path / "soft.safetensors")
+    with pytest.raises(ValueError, match="architecture is 'softened fully_connected'"):
+        Posterior.load(tmp_path / "soft.safetensors")
 
 
 def test_a_network_that_calls_relu_cannot_be_softened():
@@ -252,6 +286,7 @@ def test_a_random_region_has_its_share_of_pixels():
     [
         ("top_k", {"epsilon": -0.1}, "epsilon is -0.1; it must be a finite number at least 0"),
         ("top_k", {"top_percent": 0}, "top_percent is 0"),
+        ("top_k", {"rule": Epsilon(), "explain": explanations.gradient}, "rule and explain are both given"),
         ("top_k", {"measure": "rank"}, "measure is 'rank'; it may be one of: magnitude, relevance, share"),
         ("top_k", {"keep_label": "yes"}, "keep_label is 'yes'; it must be True or False"),
         ("top_k", {"n_samples": 9}, "n_samples is 9; it must be a whole number of at least 1 and at most 5"),

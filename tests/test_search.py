@@ -160,12 +160,24 @@ def test_fgsm_and_pgd_equal_foolbox(twenty, some_images, some_labels):
         assert (theirs - ours).abs().max() < 1e-6
 
 
+def test_a_classifier_for_others_stays_in_evaluation_mode(twenty):
+    module = attacks.LogPredictive(twenty).train()
+    assert not module.training
+    assert not twenty.network.training
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_no_images_are_no_problem(twenty, some_images, some_labels, norm):
+    empty = attacks.pgd(twenty, some_images[:0], some_labels[:0], 0.1, norm=norm, progress=False)
+    assert empty.shape == (0, 1, 4, 4)
+
+
 def test_chunks_change_nothing(twenty, some_images, some_labels, monkeypatch):
     def attacked():
         return attacks.pgd(twenty, some_images, some_labels, 0.2, n_steps=4, n_restarts=2, objective="margin")
 
     whole = attacked()
-    monkeypatch.setitem(chunks.VALUES_AT_ONCE, "cpu", 300)
+    monkeypatch.setitem(chunks.REMEMBERED_AT_ONCE, "cpu", 1200)
     assert chunks.images_with_graph(twenty.network, twenty.samples, some_images) == 1
     assert torch.allclose(attacked(), whole, atol=1e-9)
 

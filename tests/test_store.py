@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from relevance import explanations, inference, networks
+from relevance import store as store_module
 from relevance.explanations import Epsilon, Gamma
 from relevance.posterior import Posterior
 from relevance.store import Store, describe
@@ -44,6 +45,23 @@ def own_network(network):
     return Posterior.of(network)
 
 
+def seeded(network=None):
+    CALLS.append("seeded")
+    return Posterior.of(network)
+
+
+def shared(x):
+    return {"a": x, "b": x}
+
+
+class Scaled(nn.Module):
+    """A module with a plain attribute that its description does not show."""
+
+    def __init__(self, factor):
+        super().__init__()
+        self.factor, self.layer = factor, nn.Linear(2, 2)
+
+
 def odd():
     return object()
 
@@ -69,7 +87,7 @@ def test_work_is_done_once_and_again_for_other_arguments(store):
 
 def test_every_kind_of_result_comes_back_as_it_was(store, tiny_data):
     for _ in range(2):
-        pd.testing.assert_frame_equal(store(tabled, 3), tabled(3), check_dtype=False)
+        pd.testing.assert_frame_equal(store(tabled, 3), tabled(3))
         found = store(pair, torch.arange(3))
         assert {name: value.tolist() for name, value in found.items()} == {"one": [0, 1, 2], "two/2": [0, -1, -2]}
     network = networks.fully_connected((1, 4, 4), hidden=5, n_classes=3)
@@ -109,6 +127,32 @@ def test_equal_values_have_equal_descriptions_and_others_have_not(dense_posterio
     assert describe(Epsilon(0.1)) == describe(Epsilon())
 
 
+def test_weights_count_except_for_those_who_draw_them_anew(store, tiny_data):
+    one, other = (networks.fully_connected((1, 4, 4), hidden=5, n_classes=3) for _ in range(2))
+    assert store.key(own_network, one) != store.key(own_network, other)
+    assert store.key(inference.sgd, one, tiny_data) == store.key(inference.sgd, other, tiny_data)
+    twins = Scaled(1), Scaled(5)
+    twins[1].load_state_dict(twins[0].state_dict())
+    assert describe(twins[0]) != describe(twins[1])
+
+
+def test_no_work_is_lost(store):
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    for _ in range(2):
+        assert len(store(seeded, network=plain)) == 1
+    assert CALLS == ["seeded"]
+    assert {name: value.tolist() for name, value in store(shared, torch.ones(2)).items()} == {"a": [1, 1], "b": [1, 1]}
+
+
+def test_keys_are_those_of_the_code_that_runs(store, monkeypatch):
+    """An edit of a file while a process runs is not what the process computes with."""
+    monkeypatch.setattr(store_module.digests, "of_installed", lambda: "what is installed")
+    before = store.key(explanations.lrp, 1)
+    monkeypatch.setattr(Path, "read_text", lambda path: "edited")
+    store_module.code_behind.cache_clear()
+    assert store.key(explanations.lrp, 1) == before
+
+
 def test_what_cannot_be_compared_is_refused(store):
     with pytest.raises(ValueError, match="is a function, which the store cannot compare"):
         store(lambda: torch.ones(1))
@@ -124,6 +168,7 @@ import torch
 from relevance import explanations, inference, networks, robustness, attacks, datasets
 from relevance.store import Store
 store, x = Store("unused"), torch.ones(2, 1, 4, 4)
+torch.manual_seed(0)
 network = networks.fully_connected((1, 4, 4), hidden=5)
 for function in (
     inference.sgd, inference.adversarial, attacks.pgd, explanations.lrp, explanations.gradient, robustness.spearman

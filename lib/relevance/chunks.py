@@ -13,6 +13,9 @@ Sample = Mapping[str, Tensor]
 # Numbers that the layers of a network give for all images and samples of one chunk. On two CPU cores an epsilon map of a
 # dense network cost 1.0 input gradients with 12 million, 1.15 with 3 million, 1.3 with 1.5 million.
 VALUES_AT_ONCE = {"cpu": 12_000_000, "cuda": 2**28}
+# The same where every number is remembered for a gradient. It is more, since it is the images that are divided then, and
+# few images at once make poor use of weights: 0.8 GB on a CPU.
+REMEMBERED_AT_ONCE = {"cpu": 200_000_000, "cuda": 2**30}
 
 
 def values_of_one(network: nn.Module, sample: Sample, images: Tensor) -> int:
@@ -47,8 +50,7 @@ def at_once(network: nn.Module, samples: Sample, images: Tensor) -> tuple[int, i
 def images_with_graph(network: nn.Module, samples: Sample, images: Tensor, times: int = 1) -> int:
     """Return how many images go through all samples together where every value is remembered for a gradient.
 
-    It is the images that are divided, not the samples: a loss of their mean needs all samples at once. (Four times as
-    many numbers as elsewhere: 42 images at once cost a third more time each than 170 on a dense network.)
+    It is the images that are divided, not the samples: a loss of their mean needs all samples at once.
 
     Args:
         network, samples, images: as for :func:`at_once`.
@@ -59,7 +61,7 @@ def images_with_graph(network: nn.Module, samples: Sample, images: Tensor, times
     first = {name: value[0] for name, value in samples.items()}
     n_samples = len(next(iter(samples.values())))
     values = times * n_samples * values_of_one(network, first, images)
-    return _even(len(images), max(1, 4 * VALUES_AT_ONCE[images.device.type] // values))
+    return _even(len(images), max(1, REMEMBERED_AT_ONCE[images.device.type] // values))
 
 
 def _even(total: int, at_most: int) -> int:

@@ -1,7 +1,7 @@
 """Finished work on disk: found again by all that it depends on, and computed anew when any of that has changed.
 
 What a result depends on is the function with the library's code behind it, the arguments by their values, and what is
-installed. Nothing is unpickled: posteriors and tensors are safetensors files, tables are CSV.
+installed. Nothing is unpickled: posteriors and tensors are safetensors files, tables are JSON.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ Result = TypeVar("Result")
 class Store:
     """A folder of results.
 
+    Keys take the library's source as it was when this module was imported, as the running code is.
+
     Args:
         folder: where they are; ``_build/store`` of the project if None.
     """
@@ -68,7 +70,7 @@ class Store:
         with _locked(path.with_suffix(".lock")):
             if path.exists():
                 try:
-                    return _read(path, arguments)
+                    return _read(path, [*arguments, *settings.values()])
                 except (ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
                     warnings.warn(f"{path} is damaged ({error}); it is computed anew.", RuntimeWarning, stacklevel=2)
                     _remove(path)
@@ -78,13 +80,36 @@ class Store:
             result = function(*arguments, **settings)
             _write(path, result)
             _remove(unfinished)
-            # As it was written, so that the first time is like every other.
-            return _read(path, arguments)
+            try:
+                # As it was written, so that the first time is like every other.
+                return _read(path, [*arguments, *settings.values()])
+            except ValueError as error:
+                _remove(path)
+                warnings.warn(f"the result is not kept: {error}", RuntimeWarning, stacklevel=2)
+                return result
 
     def key(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
         """Return the digest of all that the result depends on."""
         counted = {name: value for name, value in settings.items() if name not in IGNORED}
+        if getattr(function, "__module__", "").startswith(f"{PACKAGE}.inference."):
+            # Whoever trains a network of the library draws its weights anew.
+            arguments = tuple(_untrained(value) for value in arguments)
+            counted = {name: _untrained(value) for name, value in counted.items()}
         return digests.digest(describe(function), describe(list(arguments)), describe(counted), digests.of_installed())
+
+
+def _sources() -> dict[str, str]:
+    """Return the source of every module of the library."""
+    root = Path(__file__).parent
+    found = {}
+    for path in root.rglob("*.py"):
+        parts = path.relative_to(root).with_suffix("").parts
+        name = ".".join((PACKAGE, *(parts[:-1] if parts[-1] == "__init__" else parts)))
+        found[name] = path.read_text()
+    return found
+
+
+SOURCES = _sources()
 
 
 def describe(value: Any) -> str:
@@ -106,9 +131,7 @@ def describe(value: Any) -> str:
         parts = (value.train_images, value.train_labels, value.test_images, value.test_labels)
         return f"data {value.name} {digests.of_tensors(*parts)} {value.classes}"
     if isinstance(value, nn.Module):
-        # Whoever trains a network of the library draws its weights anew; of others that is not known.
-        weights = {} if hasattr(value, "settings") else dict(value.state_dict())
-        return f"network {_architecture(value)} {describe(weights)}"
+        return f"network {_architecture(value)} {describe(dict(value.state_dict()))}"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{describe(name)}: {describe(part)}" for name, part in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -127,14 +150,26 @@ def describe(value: Any) -> str:
 
 
 def _architecture(network: nn.Module) -> str:
-    return f"{network!r} {json.dumps(getattr(network, 'settings', {}))}"
+    """Describe a network without its weights: its modules, with the code of those that are not torch's."""
+    kinds = {type(module).__module__ for module in network.modules()}
+    own = sorted(kind for kind in kinds if kind.partition(".")[0] != "torch")
+    plain = [
+        {name: value for name, value in vars(module).items() if isinstance(value, (bool, int, float, str))}
+        for module in network.modules()
+        if type(module).__module__ in own
+    ]
+    return f"{network!r} {[code_behind(kind) for kind in own]} {json.dumps([plain, getattr(network, 'settings', {})])}"
+
+
+def _untrained(value: Any) -> Any:
+    return f"untrained {_architecture(value)}" if isinstance(value, nn.Module) and hasattr(value, "settings") else value
 
 
 @cache
 def code_behind(module: str) -> str:
     """Return a digest of the source of a module and of all modules of this library that it uses, directly or not.
 
-    A change of a module that is not among them leaves the digest as it is. Files are read once in a process, as code is.
+    A change of a module that is not among them leaves the digest as it is.
     """
     seen: dict[str, str] = {}
     waiting = [module]
@@ -149,6 +184,8 @@ def code_behind(module: str) -> str:
 
 
 def _source(name: str) -> str:
+    if name in SOURCES:
+        return SOURCES[name]
     spec = importlib.util.find_spec(name)
     if spec is None or spec.origin is None or not Path(spec.origin).exists():
         raise ValueError(f"the source of {name} is not on disk, so the store cannot tell when it changes.")
@@ -201,13 +238,17 @@ def _write(path: Path, result: Any) -> None:
     if isinstance(result, Posterior):
         result.save(partial_path / "posterior.safetensors")
     elif isinstance(result, pd.DataFrame):
-        result.to_csv(partial_path / "table.csv", na_rep="NaN")
-        (partial_path / "index.json").write_text(json.dumps(list(result.index.names)))
+        # JSON keeps kinds apart that CSV does not, and Python's writes floats so that they come back as they were.
+        content = result.reset_index().to_dict("list")
+        index = [name if name is not None else "index" for name in result.index.names]
+        (partial_path / "table.json").write_text(json.dumps({"index": index, "columns": content}, default=_plain))
     elif isinstance(result, Tensor) or (
         isinstance(result, Mapping) and all(isinstance(value, Tensor) for value in result.values())
     ):
         named = {"": result} if isinstance(result, Tensor) else result
-        tensors = {str(number): value.detach().cpu().contiguous() for number, value in enumerate(named.values())}
+        tensors = {
+            str(number): value.detach().cpu().contiguous().clone() for number, value in enumerate(named.values())
+        }
         names = {"names": json.dumps(list(named))}
         safetensors.torch.save_file(tensors, partial_path / "tensors.safetensors", names)
     else:
@@ -224,15 +265,21 @@ def _read(path: Path, arguments: Sequence[Any]) -> Any:
         # A network that is not of this library is the one that was given.
         own = (value for value in arguments if isinstance(value, nn.Module) and not hasattr(value, "settings"))
         return Posterior.load(file, next(own, None))
-    if (file := path / "table.csv").exists():
-        names = json.loads((path / "index.json").read_text())
-        table = pd.read_csv(file, index_col=list(range(len(names))), keep_default_na=False, na_values=["NaN"])
-        table.index.names = names
-        return table
+    if (file := path / "table.json").exists():
+        written = json.loads(file.read_text())
+        table = pd.DataFrame(written["columns"]).set_index(written["index"])
+        return table.rename_axis([None if name == "index" else name for name in table.index.names])
     with safetensors.safe_open(path / "tensors.safetensors", framework="pt") as opened:
         names = json.loads(opened.metadata()["names"])
         values = [opened.get_tensor(str(number)).to(default_device()) for number in range(len(names))]
     return values[0] if names == [""] else dict(zip(names, values, strict=True))
+
+
+def _plain(value: Any) -> Any:
+    """Return a number of numpy's as Python's."""
+    if hasattr(value, "item"):
+        return value.item()
+    raise ValueError(f"the table holds {value!r}, a {type(value).__name__}; the store keeps numbers and texts.")
 
 
 def _remove(path: Path) -> None:

@@ -65,5 +65,5 @@ def random_points(images: Tensor, epsilon: float, norm: str, generator: torch.Ge
         return (images + epsilon * (2 * drawn(torch.rand, *images.shape) - 1)).clamp(0, 1)
     direction = steepest(drawn(torch.randn, *images.shape), "l2")
     # In d dimensions the share of the ball within a radius r of its centre is r^d.
-    radius = epsilon * drawn(torch.rand, len(images)) ** (1 / images[0].numel())
+    radius = epsilon * drawn(torch.rand, len(images)) ** (1 / max(1, images[:1].numel()))
     return (images + of_images(radius, images) * direction).clamp(0, 1)

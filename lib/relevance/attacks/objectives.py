@@ -18,7 +18,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return -log E[softmax f(x, w)] at the labels: the loss of the posterior predictive (Carbone et al., Sec. II-C).
 
-    Where every sample is sure, it is constant in floating point, and its gradient exactly zero.
+    Where the probabilities of all wrong classes are 0 in floating point, its gradient is exactly zero.
     """
     return functional.nll_loss(log_mean_softmax(logits), labels, reduction="none")
 

@@ -29,6 +29,10 @@ class LogPredictive(nn.Module):
         self.network = posterior.network  # so that libraries find the device
         self.eval()
 
+    def train(self, mode: bool = True) -> LogPredictive:
+        """Stay in evaluation mode, whatever is asked for: the network is the posterior's own."""
+        return super().train(False)
+
     def forward(self, images: Tensor) -> Tensor:
         """Return log-probabilities [N, K]."""
         return self.posterior.log_predictive(images)

@@ -115,7 +115,7 @@ def climb(
                 points, reached = walk.run(starts[rows], shown.update, compared=compared)
                 better = reached > values[rows] if compared else torch.ones_like(rows, dtype=torch.bool)
                 chosen = rows[better]
-                found[chosen], values[chosen] = points[better], reached[better]
+                found[chosen], values[chosen] = points[better], reached[better].to(values)
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,6 +29,10 @@ class SoftLeakyReLU(nn.Module):
         self.beta = checks.number("beta", beta, above=0)
         self.slope = checks.number("slope", slope, at_least=0, at_most=1)
 
+    def extra_repr(self) -> str:
+        """Return the settings, for the network's description."""
+        return f"beta={self.beta}, slope={self.slope}"
+
     def forward(self, x: Tensor) -> Tensor:
         """Return the soft activations of x, of any shape."""
         return self.slope * x + (1 - self.slope) * functional.softplus(x, self.beta)
@@ -47,13 +52,19 @@ def softened(posterior: Posterior, beta: float) -> Posterior:
     checks.number("beta", beta, above=0)
     network = copy.deepcopy(posterior.network)
     for parent in list(network.modules()):
-        for name, child in parent.named_children():
+        # Not named_children, which gives a module that is used twice once.
+        for name, child in list(parent._modules.items()):
             if isinstance(child, (nn.ReLU, nn.LeakyReLU)):
                 setattr(parent, name, SoftLeakyReLU(beta, getattr(child, "negative_slope", 0.0)))
+    modules = dict(network.named_modules())
     for step in RelevanceGraph(network).steps.values():
-        if step.activation and step.layer in {"relu", "leaky_relu"}:
+        if step.activation and step.layer in {"relu", "leaky_relu"} and step.layer not in modules:
             raise ValueError(
                 f"the network calls {step.layer} as a function, which cannot be softened; it must be a module, such as "
                 "torch.nn.ReLU()."
             )
+    if settings := getattr(network, "settings", None):
+        # What is saved under the architecture's name would come back with its kinks.
+        named: Any = network
+        named.settings = {**settings, "architecture": f"softened {settings['architecture']}"}
     return Posterior(network, posterior.samples, posterior.record)

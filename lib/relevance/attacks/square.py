@@ -57,6 +57,7 @@ def square(
     def below(limit: int) -> Tensor:
         return torch.randint(0, limit, (count, 1, 1, 1), generator=generator).to(images.device)
 
+    images = images.detach()
     points, values = images.clone(), _margins(posterior, images, labels)
     ys, xs = (torch.arange(size, device=images.device) for size in (height, width))
     with bar(n_queries - 1, "square attack", "query", show=progress) as shown:

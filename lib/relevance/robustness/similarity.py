@@ -94,7 +94,7 @@ def map_scores(before: Tensor, after: Tensor, top_percent: float) -> pd.DataFram
     """
     scores = pd.DataFrame(
         {
-            "lrp_robustness": lrp_robustness(before, after, top_percent),
+            "lrp_robustness": lrp_robustness(before, after, top_percent).cpu(),
             "rank": rank_similarity(before, after),
             "structure": structural_similarity(before, after),
             "error": relative_error(before, after),
