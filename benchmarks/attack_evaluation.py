@@ -11,8 +11,10 @@ import time
 from datetime import UTC, datetime
 
 import pandas as pd
+import torch
 from posteriors import KEPT, ROOT, RUNS
 
+import relevance
 from relevance import attacks, datasets
 from relevance.device import default_device, device_name
 from relevance.posterior import Posterior
@@ -43,12 +45,15 @@ def main() -> None:
         )  # fmt: skip
         walk = {"n_steps": 20, "progress": False}
         far = attacks.accuracy_by_epsilon(posterior, images, labels, [0.1, 0.5], **walk)
-        steps = attacks.loss_by_steps(posterior, images, labels, given.epsilon, n_steps=40)
+        steps = attacks.loss_by_steps(posterior, images, labels, given.epsilon, n_steps=40, progress=False)
         found["concerns"] = " ".join(attacks.concerns(found, far, steps))
         found.loc["PGD, margin, in a ball of 0.5", "accuracy"] = far["accuracy"].iloc[-1]
         found.insert(0, "posterior", name)
         found["samples"], found["images"], found["epsilon"] = len(posterior), len(images), given.epsilon
         found["total seconds"] = time.perf_counter() - started
+        found["PGD steps"], found["queries"] = 20, given.queries
+        found["converged"] = posterior.record.get("diagnostics", {}).get("converged", "")
+        found["versions"] = f"relevance {relevance.__version__}, torch {torch.__version__}"
         found["date"] = datetime.now(UTC).date().isoformat()
         found["hardware"] = device_name(default_device())
         found.to_csv(KEPT / f"{name}-attacks.csv", float_format="%.5g")

@@ -36,6 +36,11 @@ def test_a_gallery_holds_what_the_attacks_give(galleries, dense_posterior, some_
     overlap = robustness.lrp_robustness(found.maps["clean"], found.maps["top-k"], 25).mean().item()
     assert table.loc["top-k", "overlap"] == pytest.approx(overlap)
     assert (table.loc[["top-k", "top-k as written", "target region", "target map"], "same class"] == 1).all()
+    region = attacks.random_region((1, 4, 4), 25, 1)
+    reached = [(found.maps[name] * region).flatten(1).sum(1).mean().item() for name in ("clean", "target region")]
+    assert table.loc["target region", ["aim, clean", "aim, attacked"]].tolist() == pytest.approx(reached)
+    assert reached[1] > reached[0]
+    assert table.loc["target map", "aim, attacked"] < table.loc["target map", "aim, clean"]
     assert table["linf"].max() <= 0.2 + 1e-12
     with pytest.raises(ValueError, match="attack is 'none'; it may be one of: FGSM, PGD, random corners"):
         found.scores("none")
@@ -54,6 +59,10 @@ def test_sentences_follow_the_tables(galleries):
     for name, found in galleries.items():
         overlap = found.table()["overlap"]
         assert f"{name}: least is left by {overlap.idxmin()} ({overlap.min():.0%})" in said
+        weak = overlap.drop("random corners")[lambda left, noise=overlap["random corners"]: left >= noise]
+        (line,) = [line for line in said.splitlines() if line.startswith(f"- {name}:")]
+        assert all(attack in line for attack in weak.index)
+        assert ("says nothing for the network" in line) == bool(len(weak))
     compared = pd.DataFrame({"direction": [1, -1, 0], "n_images": 6}, index=["FGSM", "PGD", "top-k"])
     assert report.by_attack(compared, "one", "five") == (
         "Over the same 6 images, five keeps, compared with one, more under FGSM; less under PGD; not distinguishably more "
@@ -82,7 +91,8 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
         [
             rows.reset_index().assign(
                 posterior=name, concerns=concerns, samples=n, images=6, epsilon=0.2, date="2026-01-01", hardware="CPU",
-                **{"total seconds": 90},
+                converged="" if n == 1 else "False", queries=4, versions="torch 2",
+                **{"total seconds": 90, "PGD steps": 2},
             )
             for (name, rows), concerns, n in zip(tables.items(), (None, "C."), (1, 5), strict=True)
         ]
@@ -90,7 +100,11 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
     text = report.recorded_evaluation(rows).data
     assert "- **one** (1 sample): no doubt." in text
     assert "- **five** (5 samples): C." in text
-    assert "6 test images, size of the ball 0.2; 3 minutes together" in text
+    assert "The chains of five have **not** converged." in text
+    assert (
+        "6 test images, size of the ball 0.2; PGD with 2 steps from one random start, 4 squares; 3 minutes together; torch 2."
+        in text
+    )
 
 
 def test_figures_draw_the_images_and_the_curves(galleries):

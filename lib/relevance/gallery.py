@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from relevance import attacks, checks, explanations, robustness
 from relevance.attacks import ball
@@ -30,6 +31,7 @@ class Gallery:
         images: attack -> images [N, C, H, W]; the first, ``"clean"``, are the images themselves.
         maps: attack -> expected relevance maps of these images.
         top_percent: share of the pixels that count as relevant, in (0, 100].
+        aims: attack on explanations -> what it aims at, of the maps of all images.
     """
 
     posterior: Posterior
@@ -37,6 +39,7 @@ class Gallery:
     images: dict[str, Tensor]
     maps: dict[str, Tensor]
     top_percent: float
+    aims: dict[str, Callable[[Tensor], float]]
 
     @property
     def attacks(self) -> list[str]:
@@ -51,7 +54,9 @@ class Gallery:
     def table(self) -> pd.DataFrame:
         """Return a row for each attack: means of the scores over the images where they mean something, and what it did.
 
-        ``unrelated`` is the overlap that maps of different images have; ``same class`` the share of the images whose
+        ``aim`` is what the attack works on, before and after: the relevance of the top pixels (top-k lowers it) and of the
+        region, and the distance from the target map, means over the images. ``unrelated``
+        is the overlap that maps of different images have; ``same class`` the share of the images whose
         predicted class is that of the clean image; ``linf`` the largest change of a pixel.
         """
         rows = {}
@@ -65,6 +70,8 @@ class Gallery:
                 "rank": found["rank"].mean(),
                 "structure": found["structure"].mean(),
                 "error": found["error"].mean(),
+                "aim, clean": self.aims[name](self.maps[CLEAN]) if name in self.aims else torch.nan,
+                "aim, attacked": self.aims[name](self.maps[name]) if name in self.aims else torch.nan,
                 "same class": (self.posterior.predict(images).argmax(1) == self.target).double().mean().item(),
                 "linf": ball.sizes(images - self.images[CLEAN], "linf").max().item(),
             }
@@ -115,7 +122,14 @@ def gallery(
         "target map": attacks.target_map(*given, target_maps=clean.roll(1, 0), **share),
     }
     maps = {name: clean if name == CLEAN else explained(some) for name, some in attacked.items()}
-    return Gallery(posterior, target, attacked, maps, top_percent)
+    top = robustness.top_share(clean, top_percent).to(clean)
+    aims: dict[str, Callable[[Tensor], float]] = {
+        "top-k": lambda found: (top * functional.normalize(found.flatten(1).abs(), p=1)).sum(1).mean().item(),
+        "top-k as written": lambda found: (top * found.flatten(1)).sum(1).mean().item(),
+        "target region": lambda found: (found * region).flatten(1).sum(1).mean().item(),
+        "target map": lambda found: (found - clean.roll(1, 0)).flatten(1).norm(dim=1).mean().item(),
+    }
+    return Gallery(posterior, target, attacked, maps, top_percent, aims)
 
 
 def differences(galleries: Mapping[str, Gallery], baseline: str, other: str) -> pd.DataFrame:

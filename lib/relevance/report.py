@@ -333,12 +333,14 @@ def attacks_on_explanations(galleries: Mapping[str, Gallery]) -> str:
     parts = []
     for name, found in galleries.items():
         overlap = found.table()["overlap"].sort_values(kind="stable")
+        weak = [str(attack) for attack, left in overlap.items() if attack != RANDOM and left >= overlap[RANDOM]]
         parts.append(
             f"{name}: least is left by {overlap.index[0]} ({overlap.iloc[0]:.0%}), by random corners {overlap[RANDOM]:.0%}"
+            + (f"; no less than by these is left by {join(weak)}, which says nothing for the network" if weak else "")
         )
-    return (
-        f"Of the top {next(iter(galleries.values())).top_percent:g} % of the pixels, on average - {'; '.join(parts)}."
-    )
+    percent = next(iter(galleries.values())).top_percent
+    lines = "".join(f"\n- {part}." for part in parts)
+    return f"Of the top {percent:g} % of the pixels, on average:\n{lines}"
 
 
 def by_attack(found: pd.DataFrame, baseline: str, other: str) -> str:
@@ -379,14 +381,17 @@ def side_by_side(tables: Mapping[str, pd.DataFrame], column: str) -> pd.DataFram
 def recorded_evaluation(recorded: pd.DataFrame) -> Markdown:
     """Say what the checks found in recorded rows of :func:`relevance.attacks.evaluate`, and how they were recorded."""
     first = recorded.groupby("posterior", sort=False).first()
+    unconverged = [str(name) for name, row in first.iterrows() if str(row["converged"]) == "False"]
+    warned = f" The chains of {join(unconverged)} have **not** converged." if unconverged else ""
     doubts = "".join(
         f"\n- **{name!s}** ({samples(int(row['samples']))}): {row['concerns'] if pd.notna(row['concerns']) else 'no doubt.'}"
         for name, row in first.iterrows()
     )
     return sentence(
-        f"What the checks say:\n{doubts}\n\n*Recorded* {first['date'].max()}, {first['hardware'].iloc[0]}: "
+        f"What the checks say:\n{doubts}\n\n{warned} *Recorded* {first['date'].max()}, {first['hardware'].iloc[0]}: "
         f"{int(first['images'].iloc[0])} test images, size of the ball {first['epsilon'].iloc[0]:g}; "
-        f"{first['total seconds'].sum() / 60:.0f} minutes together."
+        f"PGD with {first['PGD steps'].iloc[0]:.0f} steps from one random start, {first['queries'].iloc[0]:.0f} squares; "
+        f"{first['total seconds'].sum() / 60:.0f} minutes together; {first['versions'].iloc[0]}."
     )
 
 
