@@ -52,7 +52,9 @@ def main() -> None:
         found["samples"], found["images"], found["epsilon"] = len(posterior), len(images), given.epsilon
         found["total seconds"] = time.perf_counter() - started
         found["PGD steps"], found["queries"] = 20, given.queries
-        found["converged"] = posterior.record.get("diagnostics", {}).get("converged", "")
+        found["converged"] = {True: "yes", False: "no"}.get(
+            posterior.record.get("diagnostics", {}).get("converged"), ""
+        )
         found["versions"] = f"relevance {relevance.__version__}, torch {torch.__version__}"
         found["date"] = datetime.now(UTC).date().isoformat()
         found["hardware"] = device_name(default_device())

@@ -91,7 +91,7 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
         [
             rows.reset_index().assign(
                 posterior=name, concerns=concerns, samples=n, images=6, epsilon=0.2, date="2026-01-01", hardware="CPU",
-                converged="" if n == 1 else "False", queries=4, versions="torch 2",
+                converged="" if n == 1 else "no", queries=4, versions="torch 2",
                 **{"total seconds": 90, "PGD steps": 2},
             )
             for (name, rows), concerns, n in zip(tables.items(), (None, "C."), (1, 5), strict=True)

@@ -381,7 +381,7 @@ def side_by_side(tables: Mapping[str, pd.DataFrame], column: str) -> pd.DataFram
 def recorded_evaluation(recorded: pd.DataFrame) -> Markdown:
     """Say what the checks found in recorded rows of :func:`relevance.attacks.evaluate`, and how they were recorded."""
     first = recorded.groupby("posterior", sort=False).first()
-    unconverged = [str(name) for name, row in first.iterrows() if str(row["converged"]) == "False"]
+    unconverged = [str(name) for name, row in first.iterrows() if row["converged"] == "no"]
     warned = f" The chains of {join(unconverged)} have **not** converged." if unconverged else ""
     doubts = "".join(
         f"\n- **{name!s}** ({samples(int(row['samples']))}): {row['concerns'] if pd.notna(row['concerns']) else 'no doubt.'}"
