@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import torch
 import torchattacks
-from relevance_maps import seconds
+from relevance_maps import random_posterior, seconds
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
@@ -59,11 +59,7 @@ def main() -> None:
     device = default_device()
     generator = torch.Generator().manual_seed(0)
     network = networks.fully_connected((1, 28, 28), 512)
-    samples = {
-        name: (torch.randn((given.samples, *value.shape), generator=generator) * value.std()).to(device)
-        for name, value in network.named_parameters()
-    }
-    posterior = Posterior(network.to(device), samples)
+    posterior = random_posterior(network, given.samples, generator, device)
     images = torch.rand((given.images, 1, 28, 28), generator=generator).to(device)
     labels = torch.randint(0, 10, (given.images,), generator=generator).to(device)
     module = attacks.LogPredictive(posterior)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import peers
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from relevance import explanations, networks
@@ -39,6 +39,15 @@ def seconds(functions: dict[str, Callable[[], object]], repeats: int) -> dict[st
             if round_:  # the first round warms up
                 times[name].append(time.perf_counter() - start)
     return {name: statistics.median(values) for name, values in times.items()}
+
+
+def random_posterior(network: nn.Module, n_samples: int, generator: torch.Generator, device: torch.device) -> Posterior:
+    """Return samples of the size of the network's own initial parameters."""
+    samples = {
+        name: (torch.randn((n_samples, *value.shape), generator=generator) * value.std()).to(device)
+        for name, value in network.named_parameters()
+    }
+    return Posterior(network.to(device), samples)
 
 
 def gradients(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
@@ -93,11 +102,8 @@ def main() -> None:
         ("dense 784-512-512-10", networks.fully_connected((1, 28, 28), 512), given.samples, given.images),
         ("convolutional, Table I, 512", networks.convolutional((1, 28, 28), 512), 1, min(100, given.images)),
     ):
-        samples = {
-            name: (torch.randn((n_samples, *value.shape), generator=generator) * value.std()).to(device)
-            for name, value in network.named_parameters()
-        }
-        report(title, Posterior(network.to(device), samples), images[:n_images], target[:n_images], given.repeats)
+        posterior = random_posterior(network, n_samples, generator, device)
+        report(title, posterior, images[:n_images], target[:n_images], given.repeats)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from relevance import attacks, checks, explanations, robustness
+from relevance.attacks import ball
 from relevance.explanations import Rule
 from relevance.posterior import Posterior
 
@@ -117,7 +118,8 @@ def attack_and_explain(posterior: Posterior, images: Tensor, labels: Tensor, set
         settings: of attack, explanation and score.
     """
     gradient = attacks.loss_gradient(posterior, images, labels)
-    attacked = attacks.fgsm(posterior, images, labels, settings.epsilon)
+    # FGSM, along the gradient that is known already.
+    attacked = ball.stepped(images, gradient, settings.epsilon, images, settings.epsilon, "linf")
     before_probabilities = posterior.predict(images)
     target = before_probabilities.argmax(1)
     return Outcome(

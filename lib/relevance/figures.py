@@ -225,7 +225,8 @@ def attack_gallery(galleries: Mapping[str, Gallery], index: int, attacks: Sequen
                 picture.set_xlabel(f"class {predicted[name].argmax()} ({predicted[name].max():.0%})", fontsize=8)
                 drawn = _heatmap(under, gallery.maps[name][index], scale)
                 if name != CLEAN:
-                    overlap = gallery.scores(name)["lrp_robustness"][index]
+                    before, after = (gallery.maps[one][index][None] for one in (CLEAN, name))
+                    overlap = robustness.map_scores(before, after, gallery.top_percent)["lrp_robustness"][0]
                     under.set_xlabel(f"overlap {overlap:.2f}", fontsize=8)
             pictures[0].set_ylabel(model)
             maps[0].set_ylabel("relevance")

@@ -110,10 +110,9 @@ def gallery(
     walk: dict[str, Any] = {"n_steps": n_steps, "seed": seed, "progress": False}
     region = attacks.random_region(tuple(clean.shape[1:]), top_percent, seed).to(images.device)
     share: dict[str, Any] = {"rule": rule, **walk}
-    signs = torch.randint(0, 2, images.shape, generator=torch.Generator().manual_seed(seed)).to(images) * 2 - 1
     attacked = {
         CLEAN: images,
-        RANDOM: ball.projected(images + epsilon * signs, images, epsilon, "linf"),
+        RANDOM: ball.random_corners(images, epsilon, "linf", seed),
         "FGSM": attacks.fgsm(posterior, images, labels, epsilon),
         "PGD": attacks.pgd(posterior, images, labels, epsilon, objective="margin", **walk),
         "top-k": attacks.top_k(*given, top_percent=top_percent, **share),

@@ -179,7 +179,7 @@ def code_behind(module: str) -> str:
             continue
         source = _source(name)
         seen[name] = hashlib.sha256(source.encode()).hexdigest()
-        waiting += _used_by(name, source)
+        waiting += _used_by(source)
     return digests.digest(*(part for item in sorted(seen.items()) for part in item))
 
 
@@ -192,7 +192,7 @@ def _source(name: str) -> str:
     return Path(spec.origin).read_text()
 
 
-def _used_by(name: str, source: str) -> Iterator[str]:
+def _used_by(source: str) -> Iterator[str]:
     """Give the modules of the library that a module's source imports, wherever in it.
 
     A submodule stands for itself: the ``__init__`` of its package only collects names.
@@ -202,19 +202,10 @@ def _used_by(name: str, source: str) -> Iterator[str]:
             yield from (alias.name for alias in node.names if alias.name.split(".")[0] == PACKAGE)
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and (node.module or "").split(".")[0] == PACKAGE:
             whole = str(node.module)
-            submodules = [f"{whole}.{alias.name}" for alias in node.names if _is_module(f"{whole}.{alias.name}")]
+            submodules = [f"{whole}.{alias.name}" for alias in node.names if f"{whole}.{alias.name}" in SOURCES]
             yield from submodules
             if len(submodules) < len(node.names):
                 yield whole
-
-
-@cache
-def _is_module(name: str) -> bool:
-    """Return whether a name is that of a file; a package may have a function of the same name as a module in it."""
-    parent, _, last = name.rpartition(".")
-    spec = importlib.util.find_spec(parent)
-    folders = [Path(folder) for folder in (spec.submodule_search_locations or [])] if spec else []
-    return any((folder / f"{last}.py").exists() or (folder / last / "__init__.py").exists() for folder in folders)
 
 
 def _name_of(function: Callable[..., Any]) -> str:

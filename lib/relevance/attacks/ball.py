@@ -49,6 +49,21 @@ def projected(points: Tensor, images: Tensor, epsilon: float, norm: str) -> Tens
     return (images + difference * of_images(factor, difference)).clamp(0, 1)
 
 
+def stepped(
+    points: Tensor, gradient: Tensor, size: float | Tensor, images: Tensor, epsilon: float, norm: str
+) -> Tensor:
+    """Return the points after a step along their gradient, of one size or one for each image, back in the ball."""
+    size = of_images(size, points) if isinstance(size, Tensor) else size
+    return projected(points + size * steepest(gradient, norm), images, epsilon, norm)
+
+
+def random_corners(images: Tensor, epsilon: float, norm: str, seed: int) -> Tensor:
+    """Return points as far from the images as the ball allows, in random directions: noise of an attack's size."""
+    generator = torch.Generator().manual_seed(seed)
+    direction = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
+    return stepped(images, direction, epsilon, images, epsilon, norm)
+
+
 def random_points(images: Tensor, epsilon: float, norm: str, generator: torch.Generator) -> Tensor:
     """Return a point for each image, uniform in its ball and then brought into [0, 1].
 

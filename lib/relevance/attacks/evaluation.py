@@ -87,7 +87,7 @@ def evaluate(
 
     ways = {
         "none": lambda: images,
-        "random corners": lambda: _corners(images, epsilon, norm, seed),
+        "random corners": lambda: ball.random_corners(images, epsilon, norm, seed),
         "FGSM": lambda: fgsm(posterior, images, labels, epsilon, norm=norm),
         **{title: by_pgd(posterior, objective) for objective, title in TITLES.items()},
     }
@@ -245,13 +245,6 @@ def concerns(
         elif late > 0.05 * gained:
             found.append(f"The last quarter of the steps still brought {late / gained:.0%} of what the loss gained.")
     return found
-
-
-def _corners(images: Tensor, epsilon: float, norm: str, seed: int) -> Tensor:
-    """Return points as far away as the ball allows, in random directions."""
-    generator = torch.Generator().manual_seed(seed)
-    direction = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
-    return ball.projected(images + epsilon * ball.steepest(direction, norm), images, epsilon, norm)
 
 
 def _right(posterior: Posterior, images: Tensor, labels: Tensor) -> Tensor:

@@ -142,8 +142,7 @@ class _Walk:
             if search.keeps_best:
                 values = values if self.score is None else self.score(points, self.rows)
                 best, best_values = self._better(best, best_values, points, values)
-            ahead = points + ball.of_images(step, points) * ball.steepest(gradient, search.norm)
-            ahead = ball.projected(ahead, self.images, search.epsilon, search.norm)
+            ahead = ball.stepped(points, gradient, step, self.images, search.epsilon, search.norm)
             if self.accepts is not None:
                 accepted = self.accepts(ahead, self.rows)
                 ahead = self._chosen(accepted, ahead, points)
