@@ -284,8 +284,8 @@ def test_one_image_of_each_class_is_found():
 def test_both_maps_of_a_row_have_the_clean_map_s_scale(outcomes):
     outcome = outcomes["deterministic"]
     figure = figures.failed_attack(outcomes, 1)
-    scale = figures._only_top(outcome.before[1], 25).sum(0).abs().max()
-    wanted = figures._only_top(outcome.after[1], 25).sum(0) / scale
+    scale = figures.maps._only_top(outcome.before[1], 25).sum(0).abs().max()
+    wanted = figures.maps._only_top(outcome.after[1], 25).sum(0) / scale
     assert np.allclose(figure.axes[3].images[0].get_array(), wanted)
 
 

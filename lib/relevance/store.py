@@ -20,6 +20,7 @@ from dataclasses import fields, is_dataclass
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import pandas as pd
 import safetensors
@@ -90,7 +91,7 @@ class Store:
 
     def key(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
         """Return the digest of all that the result depends on."""
-        counted = {name: value for name, value in settings.items() if name not in IGNORED}
+        counted = {name: settings[name] for name in sorted(settings) if name not in IGNORED}
         if getattr(function, "__module__", "").startswith(f"{PACKAGE}.inference."):
             # Whoever trains a network of the library draws its weights anew.
             arguments = tuple(_untrained(value) for value in arguments)
@@ -125,8 +126,7 @@ def describe(value: Any) -> str:
     if isinstance(value, Path):
         return f"path {value}"
     if isinstance(value, Posterior):
-        buffers = dict(value.network.named_buffers())
-        return f"posterior {_architecture(value.network)} {describe(buffers)} {describe(value.samples)}"
+        return _describe_posterior(value)
     if isinstance(value, Dataset):
         parts = (value.train_images, value.train_labels, value.test_images, value.test_labels)
         return f"data {value.name} {digests.of_tensors(*parts)} {value.classes}"
@@ -147,6 +147,21 @@ def describe(value: Any) -> str:
         f"{value!r} is a {type(value).__name__}, which the store cannot compare with another; it may be a number, a text, "
         "a tensor, a data set, a network, a posterior, a rule, a function of a module, or a list or mapping of these."
     )
+
+
+# Posterior -> the versions of its tensors, and its description: hashing many samples costs as much as a short attack.
+_DESCRIBED: WeakKeyDictionary[Posterior, tuple[list[int], str]] = WeakKeyDictionary()
+
+
+def _describe_posterior(posterior: Posterior) -> str:
+    buffers = dict(posterior.network.named_buffers())
+    # Torch counts the changes of a tensor in place.
+    versions = [value._version for value in (*buffers.values(), *posterior.samples.values())]
+    known = _DESCRIBED.get(posterior)
+    if known is None or known[0] != versions:
+        text = f"posterior {_architecture(posterior.network)} {describe(buffers)} {describe(posterior.samples)}"
+        known = _DESCRIBED[posterior] = versions, text
+    return known[1]
 
 
 def _architecture(network: nn.Module) -> str:

@@ -34,6 +34,7 @@ class Settings(TrainingSettings):
         n_samples: samples that are drawn from it in the end.
         prior_scale: standard deviation of the normal prior of every weight and bias.
         start: of the means: ``"sgd"``, a solution found by SGD, or ``"prior"``, a draw from the prior.
+        start_epochs: of SGD, for that solution.
         start_scale: standard deviation of every weight at the start.
         kl_epochs: epochs in which the weight of the KL divergence grows from 0 to 1; 0 has it at 1 from the start.
     """
@@ -41,6 +42,7 @@ class Settings(TrainingSettings):
     n_samples: int = 100
     prior_scale: float = 0.1
     start: str = "sgd"
+    start_epochs: int = 15
     start_scale: float = 0.01
     kl_epochs: int = 0
 
@@ -49,6 +51,7 @@ class Settings(TrainingSettings):
         checks.count("n_samples", self.n_samples)
         checks.number("prior_scale", self.prior_scale, above=0)
         checks.one_of("start", self.start, ("sgd", "prior"))
+        checks.count("start_epochs", self.start_epochs)
         checks.number("start_scale", self.start_scale, above=0)
         checks.count("kl_epochs", self.kl_epochs, at_least=0, at_most=self.epochs)
 
@@ -196,7 +199,8 @@ def _with_mean_fields(module: nn.Module, scale: float) -> nn.Module:
 
 def _start(network: nn.Module, data: Dataset, settings: Settings) -> nn.Module:
     if settings.start == "sgd":
-        return fit_network(network, data, TrainingSettings(seed=settings.seed), "SGD", show=False)[0]
+        first = TrainingSettings(epochs=settings.start_epochs, seed=settings.seed)
+        return fit_network(network, data, first, "SGD", show=False)[0]
     model = common.initialised(network, data, settings.seed)
     with common.seeded(settings.seed, torch.device("cpu")), torch.no_grad():
         for module in model.modules():

@@ -1,0 +1,27 @@
+"""The figures of the book: the same functions draw every build and every recorded run."""
+
+from relevance.figures.maps import (
+    attack_gallery,
+    failed_attack,
+    first_of_each_class,
+    heatmaps,
+    side_by_side,
+    top_pixels,
+)
+from relevance.figures.models import attack_curves, chain, known_posterior, reliability
+from relevance.figures.scores import paired_differences, robustness_distributions
+
+__all__ = [
+    "attack_curves",
+    "attack_gallery",
+    "chain",
+    "failed_attack",
+    "first_of_each_class",
+    "heatmaps",
+    "known_posterior",
+    "paired_differences",
+    "reliability",
+    "robustness_distributions",
+    "side_by_side",
+    "top_pixels",
+]

@@ -1,0 +1,109 @@
+"""Figures of posteriors and of attacks on predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from relevance import checks, evidence
+from relevance.figures.style import BLUE, COLOURS, GREEN, ORANGE, PURPLE, new_figure
+from relevance.posterior import Posterior
+
+
+def reliability(
+    posteriors: Mapping[str, Posterior], images: Tensor, labels: Tensor, n_bins: int = 10, columns: int = 4
+) -> Figure:
+    """Draw accuracy against confidence for each posterior; one that knows what it knows lies on the diagonal.
+
+    Args:
+        posteriors: name -> posterior.
+        images: test images [N, C, H, W] in [0, 1].
+        labels: [N].
+        n_bins: of the confidence; the area of a mark is the share of the images in its bin.
+        columns: panels in a row.
+    """
+    rows = math.ceil(len(posteriors) / checks.count("columns", columns))
+    with new_figure(rows, columns, (2.1 * columns, 0.4 + 2.1 * rows)) as (figure, axes):
+        for axis, (name, posterior) in zip(axes.flat, posteriors.items(), strict=False):
+            bins = evidence.calibration(posterior.predict(images), labels, n_bins)
+            axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=0)
+            axis.scatter(
+                bins["confidence"], bins["accuracy"], 6 + 300 * bins["share"], color=BLUE, alpha=0.7, linewidths=0
+            )
+            axis.set(title=name, xlim=(0, 1.06), ylim=(0, 1.06), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
+        for axis in axes.flat[len(posteriors) :]:
+            axis.set_axis_off()
+        figure.supxlabel("confidence: largest predictive probability", fontsize=10)
+        figure.supylabel("accuracy", fontsize=10)
+    return figure
+
+
+def known_posterior(mean: Tensor, covariance: Tensor, draws: Mapping[str, Tensor], names: tuple[str, str]) -> Figure:
+    """Draw samples of two parameters beside the ellipses of the normal distribution that they should come from.
+
+    Args:
+        mean, covariance: [2] and [2, 2], exact.
+        draws: title -> [S, 2].
+        names: of the two parameters.
+    """
+    values, directions = np.linalg.eigh(covariance.cpu().numpy())
+    circle = np.stack([np.cos(angles := np.linspace(0, 2 * np.pi, 200)), np.sin(angles)])
+    with new_figure(1, len(draws), (3.1 * len(draws), 3.2)) as (figure, axes):
+        for axis, (title, points), colour in zip(axes[0], draws.items(), COLOURS * len(draws), strict=False):
+            axis.scatter(*points.cpu().numpy().T, s=5, color=colour, alpha=0.35, linewidths=0, rasterized=True)
+            for n_deviations in (1, 2):
+                ellipse = mean.cpu().numpy()[:, None] + n_deviations * directions @ (np.sqrt(values)[:, None] * circle)
+                axis.plot(*ellipse, color="0.15", linewidth=1)
+            reach = 3.5 * covariance.diagonal().sqrt()
+            axis.set(title=title, xlabel=names[0], xlim=_around(mean[0], reach[0]), ylim=_around(mean[1], reach[1]))
+        axes[0, 0].set_ylabel(names[1])
+    return figure
+
+
+def attack_curves(by_epsilon: Mapping[str, pd.DataFrame], by_steps: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw accuracy against the size of the ball, and the loss against the steps, for several models.
+
+    Args:
+        by_epsilon: model -> rows of :func:`relevance.attacks.accuracy_by_epsilon`.
+        by_steps: model -> rows of :func:`relevance.attacks.loss_by_steps`.
+    """
+    with new_figure(1, 2, (7.6, 3.2)) as (figure, axes):
+        marks = ["o", "s", "^", "D", "v", "P"] * len(by_epsilon)
+        for (name, rows), colour, mark in zip(by_epsilon.items(), COLOURS * len(by_epsilon), marks, strict=False):
+            axes[0, 0].plot(rows["epsilon"], rows["accuracy"], color=colour, marker=mark, markersize=4, label=name)
+            steps = by_steps[name]
+            gained = (steps["best"] - steps["best"].iloc[0]) / (steps["best"].iloc[-1] - steps["best"].iloc[0])
+            axes[0, 1].plot(steps["step"], gained, color=colour, marker=mark, markersize=4, markevery=5)
+        axes[0, 0].set(
+            xlabel=r"size of the ball, $\delta$", ylabel="accuracy under PGD on the margin", ylim=(-0.03, 1.03)
+        )
+        axes[0, 1].set(xlabel="step of PGD", ylabel="share of the gain in margin", ylim=(-0.03, 1.03))
+        figure.legend(loc="outside lower center", ncols=len(by_epsilon))
+    return figure
+
+
+def _around(centre: Tensor, reach: Tensor) -> tuple[float, float]:
+    return (centre - reach).item(), (centre + reach).item()
+
+
+def chain(history: Sequence[Sequence[Mapping[str, float]]], n_warmup: int) -> Figure:
+    """Draw the energy of Markov chains, transition by transition, with the warm-up shaded.
+
+    Args:
+        history: for each chain, a row for each transition (``record["history"]`` of an HMC posterior).
+        n_warmup: transitions of each chain before the first one that is kept.
+    """
+    with new_figure(1, 1, (7.4, 2.6)) as (figure, axes):
+        axis = axes[0, 0]
+        for rows, colour in zip(history, [BLUE, ORANGE, GREEN, PURPLE] * len(history), strict=False):
+            axis.plot([row["energy"] for row in rows], color=colour, linewidth=1)
+        axis.axvspan(0, n_warmup, color="0.92", zorder=0)
+        axis.text(n_warmup / 2, 0.06, "warm-up", transform=axis.get_xaxis_transform(), ha="center", color="0.35")
+        axis.set_xlabel("transition")
+        axis.set_ylabel("energy (nats)")
+    return figure
