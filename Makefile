@@ -14,15 +14,16 @@ PROFILE ?= quick
 DATASET ?=
 CHAPTER ?=
 PARAMETERS ?=
+RUNS ?=
 
 # A slip such as `make book epsilon=0.05` would set a variable that nobody reads.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
+UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS RUNS PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
 endif
 
-.PHONY: book chapter test bench differences lab help clean distclean lock format
+.PHONY: book chapter record test bench differences lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
@@ -47,6 +48,9 @@ bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libra
 	$(PY) benchmarks/relevance_maps.py
 	$(PY) benchmarks/inference.py
 	$(PY) benchmarks/attacks.py
+
+record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on
+	@$(PY) -m relevance.recording $(RUNS)
 
 differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
 	$(PY) benchmarks/differences.py

@@ -168,7 +168,9 @@ class Press:
         stage = self.root / STAGE
         shutil.rmtree(stage, ignore_errors=True)
         shutil.copytree(
-            self.root / "book", stage / "book", ignore=shutil.ignore_patterns("profiles", ".ipynb_checkpoints")
+            self.root / "book",
+            stage / "book",
+            ignore=shutil.ignore_patterns("profiles", "runs.yml", ".ipynb_checkpoints"),
         )
         for name in ("_config.yml", "_toc.yml"):
             shutil.copy(self.root / name, stage / name)

@@ -1,11 +1,41 @@
-"""Recorded runs: small tables, measured once at a size or in an environment that a build does not have, and committed."""
+"""Recorded runs: tables measured once at a size or in an environment that a build does not have, and committed.
+
+A run is a name with parameters of chapters (``book/runs.yml``). A chapter that is executed with ``record`` set to that
+name leaves its table and the story of it in ``_build/recorded``; ``make record`` puts both into ``data/recorded``.
+"""
 
 from __future__ import annotations
 
-import pandas as pd
+import json
+import platform
+import subprocess
+from dataclasses import fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from relevance import checks
+import pandas as pd
+import torch
+
+import relevance
+from relevance import checks, digests
 from relevance.datasets import project_root
+from relevance.device import default_device, device_name
+from relevance.store import seconds_spent
+
+if TYPE_CHECKING:
+    from relevance.studies import Study
+
+FRESH = Path("_build/recorded")
+# Scores are shares of some hundred pixels: three decimals tell them apart.
+DECIMALS = 3
+PARTS = ("train_images", "train_labels", "test_images", "test_labels")
+EXCESS = "excess_lrp_robustness"
+
+
+def folder() -> Path:
+    """Return where recorded tables are, ``data/recorded`` of the project."""
+    return project_root() / "data" / "recorded"
 
 
 def read(name: str) -> pd.DataFrame:
@@ -14,6 +44,88 @@ def read(name: str) -> pd.DataFrame:
     Raises:
         ValueError: there is no such table.
     """
-    folder = project_root() / "data" / "recorded"
-    checks.one_of("name", name, [file.stem for file in folder.glob("*.csv")])
-    return pd.read_csv(folder / f"{name}.csv")
+    checks.one_of("name", name, [file.stem for file in folder().glob("*.csv")])
+    return pd.read_csv(folder() / f"{name}.csv")
+
+
+def runs(experiment: str | None = None) -> list[str]:
+    """Return the names of all recorded runs, or of those that have the table of ``experiment``."""
+    return sorted(path.parent.name for path in folder().glob(f"*/{experiment or '*'}.json")) if experiment else sorted(
+        {path.parent.name for path in folder().glob("*/*.json")}
+    )  # fmt: skip
+
+
+def read_run(run: str, experiment: str) -> pd.DataFrame:
+    """Return the table of a recorded run, as :meth:`relevance.studies.Study.table` gave it, scores to three decimals.
+
+    Args:
+        run: a name in ``book/runs.yml``.
+        experiment: such as ``"layers"``.
+
+    Raises:
+        ValueError: it is not recorded.
+    """
+    checks.one_of("run", run, runs(experiment))
+    table = pd.read_csv(folder() / run / f"{experiment}.csv.xz", dtype={"layer": str})
+    table["gradient_is_zero"] = table["gradient_is_zero"].astype(bool)
+    table[EXCESS] = table["lrp_robustness"] - table["unrelated_lrp_robustness"]
+    return table
+
+
+def provenance(run: str, experiment: str) -> dict[str, Any]:
+    """Return the story of a recorded table: data, settings, posteriors, versions, hardware, seconds, commit, date."""
+    checks.one_of("run", run, runs(experiment))
+    story: dict[str, Any] = json.loads((folder() / run / f"{experiment}.json").read_text())
+    return story
+
+
+def keep(run: str, experiment: str, table: pd.DataFrame, study: Study) -> None:
+    """Leave a table and its story for ``make record``; nothing if ``run`` is empty, as in an ordinary build.
+
+    Args:
+        run: name of the run.
+        experiment: name of the table.
+        table: from :meth:`relevance.studies.Study.table`.
+        study: that it is of.
+    """
+    if not run:
+        return
+    target = project_root() / FRESH / run
+    target.mkdir(parents=True, exist_ok=True)
+    rows = table.drop(columns=EXCESS).round(DECIMALS)
+    rows["gradient_is_zero"] = rows["gradient_is_zero"].astype(int)
+    rows.to_csv(target / f"{experiment}.csv.xz", index=False)
+    (target / f"{experiment}.json").write_text(json.dumps(story(study), indent=1) + "\n")
+
+
+def story(study: Study) -> dict[str, Any]:
+    """Return what a table of a study stands on."""
+    settings = {field.name: getattr(study, field.name) for field in fields(study)}
+    kept = ("method", "settings", "dataset", "n_train", "seconds", "date", "hardware", "versions", "diagnostics")
+    return {
+        "settings": settings,
+        "data": {
+            "source": study.data.source,
+            "digest": digests.of_tensors(*(getattr(study.data, part) for part in PARTS)),
+        },
+        "posteriors": {
+            name: {part: one.record[part] for part in kept if part in one.record} for name, one in study.trained.items()
+        },
+        # Of training, attacking and explaining, whenever that was done.
+        "seconds": round(seconds_spent(), 1),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": device_name(default_device()),
+        "versions": {
+            "relevance": relevance.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "describe", "--always", "--dirty"], cwd=project_root(), capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip() or "unknown"

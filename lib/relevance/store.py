@@ -12,7 +12,9 @@ import hashlib
 import importlib.util
 import inspect
 import json
+import os
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,11 +46,13 @@ class Store:
     Keys take the library's source as it was when this module was imported, as the running code is.
 
     Args:
-        folder: where they are; ``_build/store`` of the project if None.
+        folder: where they are; if None, what the environment variable ``RELEVANCE_STORE`` names, else ``_build/store`` of
+            the project.
     """
 
     def __init__(self, folder: Path | str | None = None) -> None:
-        self.folder = project_root() / "_build" / "store" if folder is None else Path(folder)
+        default = os.environ.get("RELEVANCE_STORE") or project_root() / "_build" / "store"
+        self.folder = Path(default if folder is None else folder)
 
     def __call__(self, function: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
         """Return ``function(*arguments, **settings)``: from the disk if it is there, else computed and kept.
@@ -71,6 +75,7 @@ class Store:
         with _locked(path.with_suffix(".lock")):
             if path.exists():
                 try:
+                    _count(path)
                     return _read(path, [*arguments, *settings.values()])
                 except (ValueError, KeyError, OSError, safetensors.SafetensorError) as error:
                     warnings.warn(f"{path} is damaged ({error}); it is computed anew.", RuntimeWarning, stacklevel=2)
@@ -78,8 +83,10 @@ class Store:
             unfinished = path.with_suffix(".unfinished")
             if "checkpoint" in inspect.signature(function).parameters:
                 settings = {**settings, "checkpoint": unfinished}
+            started = time.perf_counter()
             result = function(*arguments, **settings)
-            _write(path, result)
+            _write(path, result, time.perf_counter() - started)
+            _count(path)
             _remove(unfinished)
             try:
                 # As it was written, so that the first time is like every other.
@@ -236,11 +243,25 @@ def _locked(path: Path) -> Iterator[None]:
         yield
 
 
-def _write(path: Path, result: Any) -> None:
+# Results that this process used -> the seconds that computing them took, whenever that was.
+_SECONDS: dict[Path, float] = {}
+
+
+def seconds_spent() -> float:
+    """Return how long all results that this process took from stores took to compute, each counted once."""
+    return sum(_SECONDS.values())
+
+
+def _count(path: Path) -> None:
+    _SECONDS[path] = float((path / "seconds.txt").read_text())
+
+
+def _write(path: Path, result: Any, seconds: float) -> None:
     """Write a result into a folder that appears whole or not at all."""
     partial_path = path.with_suffix(".partial")
     _remove(partial_path)
     partial_path.mkdir()
+    (partial_path / "seconds.txt").write_text(f"{seconds:.3f}\n")
     if isinstance(result, Posterior):
         result.save(partial_path / "posterior.safetensors")
     elif isinstance(result, pd.DataFrame):

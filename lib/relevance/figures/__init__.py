@@ -9,16 +9,18 @@ from relevance.figures.maps import (
     top_pixels,
 )
 from relevance.figures.models import attack_curves, chain, known_posterior, reliability
-from relevance.figures.scores import paired_differences, robustness_distributions
+from relevance.figures.scores import difference_grid, lrp_against_softmax, paired_differences, robustness_distributions
 
 __all__ = [
     "attack_curves",
     "attack_gallery",
     "chain",
+    "difference_grid",
     "failed_attack",
     "first_of_each_class",
     "heatmaps",
     "known_posterior",
+    "lrp_against_softmax",
     "paired_differences",
     "reliability",
     "robustness_distributions",

@@ -1,0 +1,210 @@
+"""What is said of a study and of a recorded run: where its numbers come from, and what was cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from relevance import checks, claims, figures, paper, records, report
+from relevance.studies import ADVERSARIAL, BAYESIAN, DETERMINISTIC, Study
+
+NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}
+METHODS = {"hmc": "HMC", "variational": "variational inference"}
+
+
+def fresh(study: Study) -> Markdown:
+    """Say what this build's study stands on."""
+    story = records.story(study)
+    return report.sentence(f"*This build.* {_told(story)} {_made(story)}")
+
+
+class Recorded:
+    """A recorded table and what is shown of it; a sentence in place of everything where it is not recorded.
+
+    Args:
+        run: a name in ``book/runs.yml``.
+        experiment: name of the table.
+    """
+
+    def __init__(self, run: str, experiment: str) -> None:
+        self.run, self.experiment = run, experiment
+        self.table = records.read_run(run, experiment) if run in records.runs(experiment) else None
+
+    def _shown(self, show: Callable[[pd.DataFrame], Any]) -> Any:
+        if self.table is None:
+            return report.sentence(f"{self.run} is not recorded; `make record RUNS={self.run}` records it.")
+        return show(self.table)
+
+    def story(self) -> Markdown:
+        """Say what the table stands on, and what is smaller than in the paper."""
+
+        def told(table: pd.DataFrame) -> Markdown:
+            story = records.provenance(self.run, self.experiment)
+            cut = _cut(story)
+            smaller = f" **Cut**, compared with the paper: {report.join(cut)}." if cut else " At the paper's size."
+            return report.sentence(f"*Recorded* ({self.run}). {_told(story)}{smaller} {_made(story)}")
+
+        return cast(Markdown, self._shown(told))
+
+    def grid(self, rows: str, columns: str, *, asterisks: bool = False, **chosen: str) -> Any:
+        """Draw :func:`grid` of the table."""
+        return self._shown(lambda table: grid(table, rows, columns, asterisks=asterisks, **chosen))
+
+    def scatter(self, **chosen: str) -> Any:
+        """Draw :func:`relevance.figures.lrp_against_softmax` of the rows that have the chosen values."""
+        return self._shown(lambda table: scatter(table, **chosen))
+
+    def verdicts(self, *names: str) -> Any:
+        """Return :func:`verdicts` on the table."""
+        return self._shown(lambda table: verdicts(table, *names))
+
+    def means(self) -> Any:
+        """Return :func:`means` of the table."""
+        return self._shown(means)
+
+    def against_noise(self) -> Any:
+        """Return :func:`against_noise` of the table."""
+        return self._shown(against_noise)
+
+
+def only(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
+    """Return the rows that have the chosen values, such as ``attack="FGSM"``; ``layer="last"`` explains the class."""
+    for name, value in chosen.items():
+        wanted = table[name].iloc[-1] if value == "last" else checks.one_of(name, value, table[name].unique())
+        table = table[table[name] == wanted]
+    return table
+
+
+def together(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Return several tables of a study as one."""
+    return pd.concat(tables, ignore_index=True)
+
+
+def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
+    """Draw :func:`relevance.figures.lrp_against_softmax` of the rows that have the chosen values, as for :func:`only`."""
+    return figures.lrp_against_softmax(only(table, **chosen))
+
+
+def correlations(table: pd.DataFrame) -> Styler:
+    """Return Spearman's rho of LRP and softmax robustness, with its interval, for each model, attack and layer."""
+    found = claims.correlations(table)
+    return report.table(
+        found[["model", "attack", "layer", "rho", "low", "high"]].set_index(["model", "attack", "layer"])
+    )
+
+
+def grid(table: pd.DataFrame, rows: str, columns: str, *, asterisks: bool = False, **chosen: str) -> Figure:
+    """Draw :func:`relevance.figures.difference_grid` from the deterministic network, of the rows with the chosen values.
+
+    Args:
+        table: from :meth:`relevance.studies.Study.table`.
+        rows, columns: what the panels stand for.
+        asterisks: of the paper's test that adversarially trained is lower than Bayesian.
+        chosen: as for :func:`only`.
+    """
+    compared = (ADVERSARIAL, claims.most_samples(table)) if asterisks else None
+    part = only(table, **chosen)
+    return figures.difference_grid(part, DETERMINISTIC, rows=rows, columns=columns, compared=compared)
+
+
+def _told(story: Mapping[str, Any]) -> str:
+    settings = story["settings"]
+    kind = f"{NETWORKS[settings['architecture']]} networks of width {settings['hidden']}"
+    n_train = next(iter(story["posteriors"].values()))["n_train"]
+    found = story["posteriors"][BAYESIAN].get("diagnostics")
+    chain = ""
+    if found and found.get("rhat_95") is None:
+        chain = "; the chain is too short to check convergence"
+    elif found:
+        verdict = "passes" if found["converged"] else "does **not** pass"
+        chain = f"; R-hat {found['rhat_95']:.2f} on 95 % of test images: the chain {verdict} this book's check"
+    return (
+        f"Data: {story['data']['source']}. {kind[0].upper()}{kind[1:]}, {n_train:,} training images, "
+        f"{settings['n_images']} test images, balanced over the classes; attacks of size {settings['epsilon']:g}; posterior by "
+        f"{METHODS[settings['method']]}, {settings['n_draws']} draws{chain}."
+    )
+
+
+def _made(story: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {version}" for name, version in story["versions"].items())
+    return (
+        f"{story['date']}, {story['hardware']}, {story['seconds'] / 60:.0f} minutes of computing in all; {versions}; commit "
+        f"{story['commit']}."
+    )
+
+
+def _cut(story: Mapping[str, Any]) -> list[str]:
+    settings = story["settings"]
+    name = settings["dataset"]
+    found = []
+    n_train, whole = next(iter(story["posteriors"].values()))["n_train"], 50_000 if name == "cifar10" else 60_000
+    if n_train < whole:
+        found.append(f"{n_train:,} training images of {whole:,}")
+    if settings["n_images"] < paper.N_IMAGES:
+        found.append(f"{settings['n_images']} test images of {paper.N_IMAGES}")
+    if name in paper.HIDDEN and settings["hidden"] < paper.HIDDEN[name]:
+        found.append(f"width {settings['hidden']} of {paper.HIDDEN[name]}")
+    if settings["n_draws"] < 100:
+        found.append(f"{settings['n_draws']} posterior draws of 100")
+    if settings["method"] == "hmc" and settings["inference"].get("warmup", 100) < 100:
+        found.append(f"{settings['inference']['warmup']} draws of warm-up of 100")
+    return found
+
+
+def accuracies(table: pd.DataFrame) -> Styler:
+    """Return what the attacks did to the predictions: a row for each model, a column for each attack, and the clean one."""
+    rows = table.drop_duplicates(["model", "attack", "image"])
+    clean = rows[rows["attack"] == rows["attack"].iloc[0]]
+    right = (clean["clean_class"] == clean["label"]).groupby(clean["model"], sort=False).mean()
+    kept = (rows["attacked_class"] == rows["label"]).groupby([rows["model"], rows["attack"]], sort=False).mean()
+    blind = rows.groupby("model", sort=False)["gradient_is_zero"].mean()
+    found = pd.concat([right.rename("clean"), kept.unstack(sort=False), blind.rename("nothing to follow")], axis=1)
+    return report.table(found.rename_axis("accuracy under"))
+
+
+def means(table: pd.DataFrame, score: str = "lrp_robustness") -> Styler:
+    """Return the mean of a score for each model, and each attack and rule, at the layer that explains the class."""
+    last = table[table["layer"] == table["layer"].iloc[-1]]
+    several = [name for name in ("attack", "rule") if last[name].nunique() > 1] or ["attack"]
+    found = last.groupby(["model", *several], sort=False)[score].mean().unstack(several, sort=False)
+    if len(several) > 1:
+        found.columns = [", ".join(map(str, column)) for column in found.columns]
+    return report.table(found.rename_axis("model"))
+
+
+def verdicts(table: pd.DataFrame, *names: str) -> Styler:
+    """Return the verdicts on claims of :mod:`relevance.claims` by a table."""
+    return report.table(claims.judged(table, names))
+
+
+def differences(table: pd.DataFrame) -> Styler:
+    """Return, for each setting, by how much the Bayesian explanation is more robust, with the share of zero gradients."""
+    most = claims.most_samples(table)
+    raw, excess = (claims.comparisons(table, DETERMINISTIC, most, score) for score in (claims.RAW, claims.EXCESS))
+    found = raw[["attack", "rule", "layer", "mean", "low", "high", "effect", "p_value"]].copy()
+    found["as excess"] = excess["mean"]
+    found["zero gradients"] = raw["zero_gradients"]
+    return report.table(found.set_index(["attack", "rule", "layer"]))
+
+
+def against_noise(table: pd.DataFrame) -> Markdown:
+    """Say which attacks left maps no less than random corners of the ball did, for each model."""
+    last = table[table["layer"] == table["layer"].iloc[-1]]
+    found = last.groupby(["model", "rule", "attack"], sort=False)["lrp_robustness"].mean()
+    weak = []
+    for (model, rule), part in found.groupby(["model", "rule"], sort=False):
+        left = part.droplevel(["model", "rule"])
+        names = [str(attack) for attack, value in left.items() if attack != "noise" and value >= left["noise"]]
+        if names:
+            weak.append(f"{model}, {rule}: {report.join(names)}")
+    if not weak:
+        return report.sentence("Every attack changed the explanations more than random corners of the same ball did.")
+    return report.sentence(
+        f"No more than random corners of the same ball changed the explanations: {'; '.join(weak)}. Such a score says nothing "
+        "about the model."
+    )
