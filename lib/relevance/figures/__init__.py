@@ -8,12 +8,13 @@ from relevance.figures.maps import (
     side_by_side,
     top_pixels,
 )
-from relevance.figures.models import attack_curves, chain, known_posterior, reliability
+from relevance.figures.models import attack_curves, averaging, chain, known_posterior, reliability, survival
 from relevance.figures.scores import difference_grid, lrp_against_softmax, paired_differences, robustness_distributions
 
 __all__ = [
     "attack_curves",
     "attack_gallery",
+    "averaging",
     "chain",
     "difference_grid",
     "failed_attack",
@@ -25,5 +26,6 @@ __all__ = [
     "reliability",
     "robustness_distributions",
     "side_by_side",
+    "survival",
     "top_pixels",
 ]

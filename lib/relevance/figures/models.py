@@ -107,3 +107,62 @@ def chain(history: Sequence[Sequence[Mapping[str, float]]], n_warmup: int) -> Fi
         axis.set_xlabel("transition")
         axis.set_ylabel("energy (nats)")
     return figure
+
+
+def averaging(parts: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how the parts of an averaged gradient shrink with the number of samples, a panel for each title.
+
+    Args:
+        parts: title -> rows of :func:`relevance.geometry.by_samples`.
+    """
+    with new_figure(1, len(parts), (0.8 + 2.6 * len(parts), 3.1)) as (figure, axes):
+        names = list(dict.fromkeys(name for rows in parts.values() for name in rows["part"]))
+        looks = dict(zip(names, zip(COLOURS, ["o", "s", "^", "D"] * 2, strict=False), strict=False))
+        for axis, (title, rows) in zip(axes[0], parts.items(), strict=True):
+            for name, part in rows.groupby("part", sort=False):
+                colour, mark = looks[str(name)]
+                axis.plot(part["n_samples"], part["kept"], color=colour, marker=mark, markersize=4, label=name)
+            first = rows.drop_duplicates("n_samples")
+            axis.plot(
+                first["n_samples"], first["independent"], color="0.5", linestyle="--", label="independent, mean zero"
+            )
+            axis.set(title=title, xscale="log", yscale="log", xlabel="samples")
+            ticks = list(first["n_samples"])
+            axis.set_xticks(ticks, [str(tick) for tick in ticks])
+            axis.set_xticks([], minor=True)
+        axes[0, 0].set_ylabel("length of the mean / length of one")
+        handles = {
+            text: handle for axis in axes[0] for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def survival(rows: pd.DataFrame, parts: Sequence[str]) -> Figure:
+    """Draw, for each case, the share of each part that an average over infinitely many samples would keep.
+
+    Args:
+        rows: from :func:`relevance.geometry.sweep`.
+        parts: names of the parts.
+    """
+    manifolds = list(rows["manifold"].unique())
+    n_cases = rows.groupby("manifold").size().max()
+    with new_figure(1, len(manifolds), (2.2 + 2.9 * len(manifolds), 1.1 + 0.42 * n_cases)) as (figure, axes):
+        for axis, name in zip(axes[0], manifolds, strict=True):
+            chosen = rows[rows["manifold"] == name].reset_index(drop=True)
+            for part, colour, mark, shift in zip(parts, COLOURS, "os^D", (-0.2, 0.0, 0.2, 0.3), strict=False):
+                spread = [chosen[part] - chosen[f"{part}, low"], chosen[f"{part}, high"] - chosen[part]]
+                axis.errorbar(
+                    chosen[part], chosen.index + shift, xerr=np.clip(spread, 0, None), fmt=mark, color=colour,
+                    markersize=4, linewidth=1, label=part,
+                )  # fmt: skip
+            axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
+            axis.set(title=name, xlabel="share that survives averaging")
+            cases = [
+                f"{row['method']}, {row['training points']} points, width {row['width']}"
+                for row in chosen.to_dict("records")
+            ]
+            axis.set_yticks(chosen.index, cases if name == manifolds[0] else [""] * len(cases), fontsize=8)
+            axis.invert_yaxis()
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(parts), fontsize=8)
+    return figure
