@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 
 from relevance import checks, robustness
@@ -27,7 +26,8 @@ class Verdict(NamedTuple):
     """What a table says about a claim.
 
     Attributes:
-        verdict: ``"holds"``, ``"does not hold"``, ``"undecided"`` (the intervals hold zero), or ``"depends on ..."``.
+        verdict: ``"holds"``, ``"does not hold"``, ``"undecided"`` (the intervals hold zero), or ``"depends on ..."``; two of
+            them where the score and its excess over unrelated maps differ.
         evidence: a sentence with effect sizes and intervals.
     """
 
@@ -79,13 +79,14 @@ def comparisons(table: pd.DataFrame, first: str, second: str, score: str = RAW) 
 def is_more_robust(table: pd.DataFrame, first: str, second: str) -> Verdict:
     """Judge the claim that ``second`` has the more robust explanations, in every setting of a table.
 
-    It holds where the 95 % interval of the paired difference lies above zero, in the score as it is *and* as excess over
-    unrelated maps.
+    It holds where the 95 % intervals of the paired difference lie above zero, in the score as it is and as excess over
+    unrelated maps; where the two differ, the verdict says both.
     """
     raw, excess = (comparisons(table, first, second, score) for score in (RAW, EXCESS))
-    both = raw.assign(direction=np.where(raw["direction"] == excess["direction"], raw["direction"], 0))
     told = f"{_counted(raw)}; as excess over unrelated maps {_counted(excess)}. {_range(raw)}"
-    return Verdict(_judged(both), told)
+    by_score, by_excess = _judged(raw), _judged(excess)
+    same = by_score if by_score == by_excess else f"{by_score}, by the score; {by_excess}, as excess"
+    return Verdict(same, told)
 
 
 def _judged(rows: pd.DataFrame) -> str:
@@ -282,6 +283,9 @@ def judged(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
     for name in names:
         claim = CLAIMS[checks.one_of("claim", name, CLAIMS)]
         part = table[table["attack"].isin(claim.attacks)]
-        found = claim.judge(part)
+        if part.empty:
+            found = Verdict(OPEN, f"none of the attacks it is about is here: {', '.join(claim.attacks)}.")
+        else:
+            found = claim.judge(part)
         rows.append({"claim": claim.text, "paper": claim.where, "verdict": found.verdict, "evidence": found.evidence})
     return pd.DataFrame(rows).set_index("claim")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import platform
 import subprocess
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -67,8 +68,9 @@ def read_run(run: str, experiment: str) -> pd.DataFrame:
     """
     checks.one_of("run", run, runs(experiment))
     table = pd.read_csv(folder() / run / f"{experiment}.csv.xz", dtype={"layer": str})
-    table["gradient_is_zero"] = table["gradient_is_zero"].astype(bool)
-    table[EXCESS] = table["lrp_robustness"] - table["unrelated_lrp_robustness"]
+    if "gradient_is_zero" in table:
+        table["gradient_is_zero"] = table["gradient_is_zero"].astype(bool)
+        table[EXCESS] = table["lrp_robustness"] - table["unrelated_lrp_robustness"]
     return table
 
 
@@ -79,38 +81,30 @@ def provenance(run: str, experiment: str) -> dict[str, Any]:
     return story
 
 
-def keep(run: str, experiment: str, table: pd.DataFrame, study: Study) -> None:
+def keep(run: str, experiment: str, table: pd.DataFrame, about: Study | Mapping[str, Any]) -> None:
     """Leave a table and its story for ``make record``; nothing if ``run`` is empty, as in an ordinary build.
 
     Args:
         run: name of the run.
         experiment: name of the table.
-        table: from :meth:`relevance.studies.Study.table`.
-        study: that it is of.
+        table: from :meth:`relevance.studies.Study.table`, or any other.
+        about: the study that it is of, or settings.
     """
     if not run:
         return
     target = project_root() / FRESH / run
     target.mkdir(parents=True, exist_ok=True)
-    rows = table.drop(columns=EXCESS).round(DECIMALS)
-    rows["gradient_is_zero"] = rows["gradient_is_zero"].astype(int)
+    rows = table.drop(columns=EXCESS, errors="ignore").round(DECIMALS)
+    rows = rows.astype(dict.fromkeys(rows.select_dtypes("bool"), int))
     rows.to_csv(target / f"{experiment}.csv.xz", index=False)
-    (target / f"{experiment}.json").write_text(json.dumps(story(study), indent=1) + "\n")
+    (target / f"{experiment}.json").write_text(json.dumps(story(about), indent=1) + "\n")
 
 
-def story(study: Study) -> dict[str, Any]:
-    """Return what a table of a study stands on."""
-    settings = {field.name: getattr(study, field.name) for field in fields(study)}
-    kept = ("method", "settings", "dataset", "n_train", "seconds", "date", "hardware", "versions", "diagnostics")
+def story(about: Study | Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a table stands on: what :func:`provenance` gives when it is recorded."""
+    told: dict[str, Any] = {"settings": dict(about)} if isinstance(about, Mapping) else _of_study(about)
     return {
-        "settings": settings,
-        "data": {
-            "source": study.data.source,
-            "digest": digests.of_tensors(*(getattr(study.data, part) for part in PARTS)),
-        },
-        "posteriors": {
-            name: {part: one.record[part] for part in kept if part in one.record} for name, one in study.trained.items()
-        },
+        **told,
         # Of training, attacking and explaining, whenever that was done.
         "seconds": round(seconds_spent(), 1),
         "date": datetime.now(UTC).date().isoformat(),
@@ -121,6 +115,18 @@ def story(study: Study) -> dict[str, Any]:
             "python": platform.python_version(),
         },
         "commit": _commit(),
+    }
+
+
+def _of_study(study: Study) -> dict[str, Any]:
+    parts = (getattr(study.data, part) for part in PARTS)
+    kept = ("method", "settings", "dataset", "n_train", "seconds", "date", "hardware", "versions", "diagnostics")
+    return {
+        "settings": {field.name: getattr(study, field.name) for field in fields(study)},
+        "data": {"source": study.data.source, "digest": digests.of_tensors(*parts)},
+        "posteriors": {
+            name: {part: one.record[part] for part in kept if part in one.record} for name, one in study.trained.items()
+        },
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, cast
 
 import pandas as pd
@@ -10,7 +10,8 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from relevance import checks, claims, figures, paper, records, report
+from relevance import checks, claims, figures, geometry, paper, records, report
+from relevance.measure import NOISE
 from relevance.studies import ADVERSARIAL, BAYESIAN, DETERMINISTIC, Study
 
 NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}
@@ -70,6 +71,24 @@ class Recorded:
     def against_noise(self) -> Any:
         """Return :func:`against_noise` of the table."""
         return self._shown(against_noise)
+
+    def survival(self, parts: Sequence[str]) -> Any:
+        """Draw :func:`relevance.figures.survival` of a recorded sweep of :mod:`relevance.geometry`."""
+        return self._shown(lambda table: figures.survival(table, parts))
+
+    def theorem(self) -> Markdown:
+        """Say what a recorded sweep of :mod:`relevance.geometry` shows of Theorem IV.1, and what it stands on."""
+
+        def told(table: pd.DataFrame) -> Markdown:
+            story = records.provenance(self.run, self.experiment)
+            lines = "".join(f"\n- **{part}** {verdict}." for part, verdict in geometry.theorem(table).items())
+            sizes = story["settings"]
+            return report.sentence(
+                f"The largest HMC case, {sizes['n_trains'][-1]} points and width {sizes['widths'][-1]}, {sizes['n_samples']} "
+                f"draws:\n{lines}\n\n*Recorded* ({self.run}). {_made(story)}"
+            )
+
+        return cast(Markdown, self._shown(told))
 
 
 def only(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
@@ -156,6 +175,29 @@ def _cut(story: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def all_runs() -> Styler:
+    """Return a row for each recorded table: data, sizes, minutes, date, hardware, commit."""
+    rows = []
+    for run in records.runs():
+        for path in sorted((records.folder() / run).glob("*.json")):
+            story = records.provenance(run, path.stem)
+            sizes = {
+                name: value for name, value in story["settings"].items() if name in ("n_images", "hidden", "n_draws")
+            }
+            rows.append(
+                {
+                    "run": run,
+                    "table": path.stem,
+                    **sizes,
+                    "minutes": story["seconds"] / 60,
+                    "date": story["date"],
+                    "hardware": story["hardware"],
+                    "commit": story["commit"],
+                }
+            )
+    return report.table(pd.DataFrame(rows).set_index("run"))
+
+
 def accuracies(table: pd.DataFrame) -> Styler:
     """Return what the attacks did to the predictions: a row for each model, a column for each attack, and the clean one."""
     rows = table.drop_duplicates(["model", "attack", "image"])
@@ -194,12 +236,14 @@ def differences(table: pd.DataFrame) -> Styler:
 
 def against_noise(table: pd.DataFrame) -> Markdown:
     """Say which attacks left maps no less than random corners of the ball did, for each model."""
+    if NOISE not in table["attack"].unique():
+        return report.sentence("Noise of the same size is not among these attacks, so how much they do is not known.")
     last = table[table["layer"] == table["layer"].iloc[-1]]
     found = last.groupby(["model", "rule", "attack"], sort=False)["lrp_robustness"].mean()
     weak = []
     for (model, rule), part in found.groupby(["model", "rule"], sort=False):
         left = part.droplevel(["model", "rule"])
-        names = [str(attack) for attack, value in left.items() if attack != "noise" and value >= left["noise"]]
+        names = [str(attack) for attack, value in left.items() if attack != NOISE and value >= left[NOISE]]
         if names:
             weak.append(f"{model}, {rule}: {report.join(names)}")
     if not weak:

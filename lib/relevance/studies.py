@@ -11,7 +11,7 @@ import pandas as pd
 
 from relevance import checks, datasets, inference, measure, networks, paper
 from relevance.datasets import Dataset
-from relevance.measure import Attack
+from relevance.measure import KINDS, OBJECTIVES, PREDICTION, Attack
 from relevance.networks import Classifier
 from relevance.posterior import Posterior
 from relevance.store import kept
@@ -113,9 +113,18 @@ class Study:
         }
         return Attack(kind, self.epsilon, objective, seed=self.seed, **own.get(kind, {}))
 
+    def attacks(self, names: Sequence[str]) -> list[Attack]:
+        """Return attacks by the names that tables have for them, such as ``"PGD on the margin"``."""
+        known = {
+            Attack(kind, 0.0, objective).name: (kind, objective)
+            for kind in KINDS
+            for objective in (OBJECTIVES if kind in PREDICTION else ["cross_entropy"])
+        }
+        return [self.attack(*known[checks.one_of("attack", name, known)]) for name in names]
+
     def table(
         self,
-        attacks: Sequence[Attack],
+        attacks: Sequence[str],
         *,
         rules: Sequence[str] = ("epsilon",),
         layers: Sequence[str] | None = None,
@@ -126,7 +135,7 @@ class Study:
         """Measure models under attacks.
 
         Args:
-            attacks: from :meth:`attack`.
+            attacks: names, as for :meth:`attacks`.
             rules: names in :data:`relevance.paper.RULES`.
             layers: all of :attr:`layers` if None.
             models: names in :attr:`models`; all if None.
@@ -142,7 +151,7 @@ class Study:
         images, labels = self.data.balanced_test(n_images or self.n_images, self.seed)
         parts = []
         for name in chosen:
-            for attack in attacks:
+            for attack in self.attacks(attacks):
                 rows = measure.measured(
                     self.models[name],
                     images,

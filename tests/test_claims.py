@@ -1,0 +1,122 @@
+"""Verdicts on planted tables: what holds is said to hold, and what does not is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from relevance import claims
+
+N = 60
+
+
+def table(shifts, *, unrelated=None, attacks=("FGSM", "PGD"), layers=("1", "5"), seed=0):
+    """Rows with a score of 0.5 and noise, plus a shift by model, attack and layer; no model differs from itself."""
+    generator = np.random.default_rng(seed)
+    rows = []
+    base = {(attack, layer): 0.5 + 0.1 * generator.standard_normal(N) for attack in attacks for layer in layers}
+    for model, shift in shifts.items():
+        for (attack, layer), scores in base.items():
+            moved = shift(attack, layer) if callable(shift) else shift
+            other = (unrelated or {}).get(model, 0.2)
+            values = scores + moved + 0.02 * generator.standard_normal(N)
+            rows.append(
+                pd.DataFrame(
+                    {
+                        "model": model,
+                        "n_samples": int(model.split(", ")[1]) if ", " in model else 1,
+                        "attack": attack,
+                        "rule": "epsilon",
+                        "layer": layer,
+                        "image": range(N),
+                        "lrp_robustness": values,
+                        "excess_lrp_robustness": values - other,
+                        "ceiling_lrp_robustness": 1.0,
+                        "softmax_robustness": np.linspace(0, 1, N),
+                        "gradient_is_zero": False,
+                    }
+                )
+            )
+    return pd.concat(rows, ignore_index=True)
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [
+        (0.1, "holds"),
+        (-0.1, "does not hold"),
+        (0.0, "undecided"),
+        (lambda attack, layer: 0.1 if layer == "5" else -0.1, "depends on the layer: holds for 5"),
+        (lambda attack, layer: 0.1 if attack == "PGD" else -0.1, "depends on the attack: holds for PGD"),
+        (lambda attack, layer: 0.1 if (attack, layer) == ("PGD", "5") else -0.1, "depends on the setting"),
+    ],
+)
+def test_a_planted_difference_is_judged(shift, verdict):
+    found = claims.bayesian_is_more_robust(table({"deterministic": 0.0, "Bayesian, 100": shift}))
+    assert found.verdict == verdict
+
+
+def test_a_gain_that_unrelated_maps_share_does_not_hold():
+    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.1}, unrelated={"Bayesian, 100": 0.3})
+    found = claims.bayesian_is_more_robust(planted)
+    assert found.verdict == "holds, by the score; undecided, as excess"
+    assert "of 4 settings 4 higher" in found.evidence
+    worse = table({"deterministic": 0.0, "Bayesian, 100": 0.1}, unrelated={"Bayesian, 100": 0.5})
+    assert claims.bayesian_is_more_robust(worse).verdict == "holds, by the score; does not hold, as excess"
+
+
+def test_the_evidence_has_the_planted_size():
+    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.1})
+    rows = claims.comparisons(planted, "deterministic", "Bayesian, 100")
+    assert len(rows) == 4
+    assert np.allclose(rows["mean"], 0.1, atol=0.02)
+    assert (rows["low"] < rows["mean"]).all()
+    wide = planted.pivot(index=["attack", "layer", "image"], columns="model", values="lrp_robustness")
+    wanted = (wide["Bayesian, 100"] - wide["deterministic"]).groupby(level=["attack", "layer"]).mean()
+    assert np.allclose(
+        rows.set_index(["attack", "layer"])["mean"], wanted.loc[list(zip(rows["attack"], rows["layer"], strict=True))]
+    )
+    assert (rows["asterisks"] == "****").all()
+
+
+def test_the_most_and_the_fewest_samples_are_compared():
+    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.2, "Bayesian, 10": 0.1})
+    assert claims.most_samples(planted) == "Bayesian, 100"
+    assert claims.more_samples_help(planted).verdict == "holds"
+    with pytest.raises(ValueError, match="none of them is Bayesian"):
+        claims.most_samples(table({"deterministic": 0.0}))
+
+
+def test_correlations_are_found_where_they_are_planted():
+    planted = table({"deterministic": 0.0, "Bayesian, 10": 0.0, "Bayesian, 100": 0.0})
+    rising = planted["model"] == "Bayesian, 100"
+    planted.loc[rising, "lrp_robustness"] += planted.loc[rising, "softmax_robustness"]
+    assert claims.bayesian_is_correlated(planted).verdict == "holds"
+    assert claims.deterministic_is_uncorrelated(planted).verdict == "holds"
+    falling = planted.assign(lrp_robustness=1 - planted["softmax_robustness"])
+    assert claims.bayesian_is_correlated(falling).verdict.startswith("does not hold")
+    assert claims.deterministic_is_uncorrelated(falling).verdict == "does not hold"
+
+
+def test_steady_predictions_with_lost_explanations():
+    weak = table({"deterministic": 0.0, "Bayesian, 100": 0.0})
+    assert claims.steady_but_weak(weak).verdict == "holds"
+    kept = weak.assign(lrp_robustness=0.99)
+    assert claims.steady_but_weak(kept).verdict == "does not hold"
+    assert claims.steady_but_weak(weak.assign(softmax_robustness=0.1)).verdict == "undecided"
+
+
+def test_most_predictions_survive_or_do_not():
+    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.0})
+    assert claims.bayesian_predictions_survive(planted.assign(softmax_robustness=0.8)).verdict == "holds"
+    assert claims.bayesian_predictions_survive(planted.assign(softmax_robustness=0.2)).verdict == "does not hold"
+
+
+def test_a_claim_looks_only_at_its_own_attacks():
+    planted = table({"deterministic": 0.0, "Bayesian, 100": lambda attack, layer: -0.1 if attack == "noise" else 0.1},
+                    attacks=("FGSM", "noise"))  # fmt: skip
+    assert claims.judged(planted, ["bayesian"])["verdict"].tolist() == ["holds"]
+    assert claims.judged(planted, ["saliency"])["verdict"].tolist() == ["undecided"]
+    with pytest.raises(ValueError, match="claim is 'speed'; it may be one of"):
+        claims.judged(planted, ["speed"])
