@@ -8,6 +8,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from relevance import audit
@@ -56,6 +57,18 @@ def test_the_answer_on_the_first_page_is_the_chapter_s(pages):
     chapter = Article(pages / "book/experiments/bayesian-explanations.html").text
     (answer,) = re.findall(r"On \S+, under a one-step attack of size .*? unrelated maps, it is [^.]*\.\d+", first)
     assert answer in chapter
+
+
+@pytest.mark.parametrize("run", ["mnist-dense", "mnist-convolutional", "fashion-dense"])
+def test_numbers_on_the_page_follow_from_the_recorded_table(pages, run):
+    # Anew from the file: mean differences of each setting, without the library's own way to them.
+    table = pd.read_csv(ROOT / f"data/recorded/{run}/layers.csv.xz")
+    table = table[table["attack"].isin(["FGSM", "PGD"])]
+    wide = table.pivot(index=["attack", "layer", "image"], columns="model", values="lrp_robustness")
+    means = (wide["Bayesian, 100"] - wide["deterministic"]).groupby(level=[0, 1]).mean()
+    low, high = (f"{value:+.3f}".replace("-", "\N{MINUS SIGN}") for value in (means.min(), means.max()))
+    text = " ".join(Article(pages / "book/experiments/layers.html").text.split())
+    assert re.search(rf"Differences from {re.escape(low)} \[\S+ \S+\] \([^)]*\) to {re.escape(high)} \[", text)
 
 
 def browser():

@@ -21,6 +21,7 @@ __all__ = [
     "first_of_each_class",
     "heatmaps",
     "known_posterior",
+    "layer_heatmaps",
     "lrp_against_softmax",
     "paired_differences",
     "reliability",

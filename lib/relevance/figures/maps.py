@@ -13,8 +13,11 @@ from torch import Tensor
 
 from relevance import checks, robustness
 from relevance.experiments import Outcome
+from relevance.explanations import Rule
 from relevance.figures.style import OVERLAP, frame, heatmap, new_figure, picture
 from relevance.gallery import CLEAN, Gallery
+from relevance.measure import layer_maps
+from relevance.posterior import Posterior
 
 
 def _only_top(relevance: Tensor, top_percent: float) -> Tensor:
@@ -143,6 +146,44 @@ def top_pixels(outcome: Outcome, index: int) -> Figure:
             names.append("tied: a share of a place")
             handles.append(Patch(color=OVERLAP[4]))
         figure.legend(handles, names, loc="outside lower center", ncols=len(names))
+    return figure
+
+
+def layer_heatmaps(posterior: Posterior, outcome: Outcome, index: int, rule: Rule, layers: Sequence[str]) -> Figure:
+    """Draw the explanations of several layers before and after an attack (the idea of Carbone et al., Fig. 1).
+
+    Both maps of a row are divided by the largest absolute relevance of its clean map, and only the pixels that are wholly on
+    top are drawn.
+
+    Args:
+        posterior: the model that was attacked.
+        outcome: its outcome.
+        index: which of its images.
+        rule: of layer-wise relevance propagation.
+        layers: names of affine layers, each a row.
+    """
+    _in_range(outcome, index)
+    percent = f"top {outcome.top_percent:g} %"
+    pair = [images[index][None] for images in (outcome.images, outcome.attacked)]
+    target = outcome.before_probabilities[index].argmax()[None]
+    both = [layer_maps(posterior, image, target, rule, layers) for image in pair]
+    with new_figure(len(layers) + 1, 2, (4.4, 0.6 + 1.75 * (len(layers) + 1))) as (figure, axes):
+        for axis, image, title in zip(axes[0], pair, ("image $x$", r"attacked $\tilde{x}$"), strict=True):
+            picture(axis, image[0])
+            axis.set_title(title)
+        for row, layer in zip(axes[1:], layers, strict=True):
+            maps = [_only_top(found[layer][0], outcome.top_percent) for found in both]
+            scale = max(maps[0].sum(0).abs().max().item(), float(np.finfo(np.float32).tiny))
+            drawn, _ = (heatmap(axis, part, scale) for axis, part in zip(row, maps, strict=True))
+            before, after = (found[layer] for found in both)
+            overlap = robustness.lrp_robustness(before, after, outcome.top_percent).item()
+            row[0].set_ylabel(f"layer {layer}")
+            row[1].set_xlabel(f"LRP robustness {overlap:.2f}", fontsize=8)
+        axes[1, 0].set_title(f"$R(x, l)$, {percent}")
+        axes[1, 1].set_title(rf"$R(\tilde{{x}}, l)$, {percent}")
+        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
+        bar.set_ticks([-1, 0, 1])
+        bar.set_label("relevance / largest |relevance| of the row's $R(x, l)$")
     return figure
 
 
