@@ -194,10 +194,10 @@ def posterior_on(manifold: Manifold, method: str, width: int, n_samples: int, se
     network = networks.fully_connected(manifold.data.image_shape, width, 2)
     given: dict[str, Any] = {"seed": seed, "n_samples": n_samples}
     if method == "hmc":
-        return kept(inference.hmc, network, manifold.data, warmup=50, n_steps=30, prior_scale=0.5, n_chains=4, **given)
+        return kept(inference.hmc, network, manifold.data, warmup=30, n_steps=30, prior_scale=0.5, n_chains=4, **given)
     if method == "variational":
         return kept(inference.variational, network, manifold.data, epochs=200, prior_scale=0.5, **given)
-    return kept(inference.deep_ensemble, network, manifold.data, epochs=100, **given)
+    return kept(inference.deep_ensemble, network, manifold.data, epochs=60, **given)
 
 
 def measured(name: str, method: str, n_train: int, width: int, n_samples: int, seed: int = 0) -> dict[str, Any]:

@@ -106,7 +106,8 @@ class Press:
         say(f"{len(jobs) - len(waiting)} of {len(jobs)} chapters unchanged, {len(waiting)} to execute.")
         if not waiting:
             return
-        side_by_side = min(self.jobs, len(waiting))
+        # One more than there are cores: chapters wait for posteriors that another one is training.
+        side_by_side = min(self.jobs + 1, len(waiting)) if self.jobs > 1 else 1
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
         threads = os.environ.get("OMP_NUM_THREADS", str(max(1, self.jobs // side_by_side)))
         for name, value in (("OMP_NUM_THREADS", threads), ("MKL_NUM_THREADS", threads), ("RELEVANCE_PROGRESS", "0")):

@@ -5,6 +5,7 @@ from relevance.figures.maps import (
     failed_attack,
     first_of_each_class,
     heatmaps,
+    layer_heatmaps,
     side_by_side,
     top_pixels,
 )

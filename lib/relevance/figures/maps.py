@@ -91,10 +91,10 @@ def attack_gallery(galleries: Mapping[str, Gallery], index: int, attacks: Sequen
             pictures, maps = axes[2 * number], axes[2 * number + 1]
             scale = gallery.maps[CLEAN][index].sum(0).abs().max().item() or 1.0
             predicted = {name: gallery.posterior.predict(gallery.images[name][index][None])[0] for name in names}
-            for picture, under, name in zip(pictures, maps, names, strict=True):
-                picture(picture, gallery.images[name][index])
-                picture.set_title(name if number == 0 else "")
-                picture.set_xlabel(f"class {predicted[name].argmax()} ({predicted[name].max():.0%})", fontsize=8)
+            for above, under, name in zip(pictures, maps, names, strict=True):
+                picture(above, gallery.images[name][index])
+                above.set_title(name if number == 0 else "")
+                above.set_xlabel(f"class {predicted[name].argmax()} ({predicted[name].max():.0%})", fontsize=8)
                 drawn = heatmap(under, gallery.maps[name][index], scale)
                 if name != CLEAN:
                     before, after = (gallery.maps[one][index][None] for one in (CLEAN, name))
