@@ -21,6 +21,8 @@ from relevance.store import kept
 
 # A part of which an average keeps less than this share of the squared length is said to vanish.
 NOTHING = 0.05
+# Draws for each member of an ensemble.
+MEMBERS = 3
 FUNCTIONS = ("log_odds", "probability")
 ALONG, CURVED, OUTSIDE, ACROSS = "tangent", "normal, inside the span", "normal, outside the span", "normal"
 
@@ -187,7 +189,7 @@ def posterior_on(manifold: Manifold, method: str, width: int, n_samples: int, se
         manifold: its data are trained on.
         method: ``"hmc"``, ``"variational"`` or ``"ensemble"`` (of networks trained from different starts).
         width: of both hidden layers.
-        n_samples: draws, or members of the ensemble.
+        n_samples: draws; an ensemble has a third as many members.
         seed: of everything.
     """
     checks.one_of("method", method, METHODS)
@@ -197,6 +199,8 @@ def posterior_on(manifold: Manifold, method: str, width: int, n_samples: int, se
         return kept(inference.hmc, network, manifold.data, warmup=30, n_steps=30, prior_scale=0.5, n_chains=4, **given)
     if method == "variational":
         return kept(inference.variational, network, manifold.data, epochs=200, prior_scale=0.5, **given)
+    # Every member is a training of its own.
+    given["n_samples"] = max(2, n_samples // MEMBERS)
     return kept(inference.deep_ensemble, network, manifold.data, epochs=60, **given)
 
 
