@@ -103,7 +103,13 @@ class Store:
             # Whoever trains a network of the library draws its weights anew.
             arguments = tuple(_untrained(value) for value in arguments)
             counted = {name: _untrained(value) for name, value in counted.items()}
-        return digests.digest(describe(function), describe(list(arguments)), describe(counted), digests.of_installed())
+        return digests.digest(describe(function), describe(list(arguments)), describe(counted), _installed())
+
+
+@cache
+def _installed() -> str:
+    """Return the digest of what is installed, read once: what a running process has imported does not change."""
+    return digests.of_installed()
 
 
 def _sources() -> dict[str, str]:
