@@ -19,6 +19,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextlib import chdir, contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -116,7 +117,7 @@ class Press:
         with kernel_sockets():
             pool = ThreadPoolExecutor(side_by_side)
             futures: dict[Future[None], Job] = {
-                pool.submit(self._execute_one, job, position): job for position, job in enumerate(waiting)
+                pool.submit(self._execute_one, job, position): job for position, job in enumerate(from_both_ends(waiting))
             }
             try:
                 for future in as_completed(futures):
@@ -214,6 +215,13 @@ class Press:
         pages.rename(html)
         shutil.rmtree(old, ignore_errors=True)
         shutil.rmtree(rendering, ignore_errors=True)
+
+
+def from_both_ends(jobs: Sequence[Job]) -> list[Job]:
+    """Return the first, the last, the second, the last but one, ...: neighbours tend to wait for the same posteriors."""
+    half = (len(jobs) + 1) // 2
+    pairs = zip_longest(jobs[:half], reversed(jobs[half:]))
+    return [job for pair in pairs for job in pair if job is not None]
 
 
 def complaints(output: str, errors: str) -> str:
