@@ -198,7 +198,7 @@ def posterior_on(manifold: Manifold, method: str, width: int, n_samples: int, se
     if method == "hmc":
         return kept(inference.hmc, network, manifold.data, warmup=30, n_steps=30, prior_scale=0.5, n_chains=4, **given)
     if method == "variational":
-        return kept(inference.variational, network, manifold.data, epochs=200, prior_scale=0.5, **given)
+        return kept(inference.variational, network, manifold.data, epochs=120, prior_scale=0.5, **given)
     # Every member is a training of its own.
     given["n_samples"] = max(2, n_samples // MEMBERS)
     return kept(inference.deep_ensemble, network, manifold.data, epochs=60, **given)
