@@ -117,7 +117,8 @@ class Press:
         with kernel_sockets():
             pool = ThreadPoolExecutor(side_by_side)
             futures: dict[Future[None], Job] = {
-                pool.submit(self._execute_one, job, position): job for position, job in enumerate(from_both_ends(waiting))
+                pool.submit(self._execute_one, job, position): job
+                for position, job in enumerate(from_both_ends(waiting))
             }
             try:
                 for future in as_completed(futures):

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +68,14 @@ def read_run(run: str, experiment: str) -> pd.DataFrame:
         ValueError: it is not recorded.
     """
     checks.one_of("run", run, runs(experiment))
-    table = pd.read_csv(folder() / run / f"{experiment}.csv.xz", dtype={"layer": str})
+    path = folder() / run / f"{experiment}.csv.xz"
+    return _table(path, path.stat().st_mtime_ns).copy()
+
+
+@lru_cache(maxsize=4)
+def _table(path: Path, changed: int) -> pd.DataFrame:
+    """Read a table once for as long as its file does not change."""
+    table = pd.read_csv(path, dtype={"layer": str})
     if "gradient_is_zero" in table:
         table["gradient_is_zero"] = table["gradient_is_zero"].astype(bool)
         table[EXCESS] = table["lrp_robustness"] - table["unrelated_lrp_robustness"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import NamedTuple
 
 import pandas as pd
 
-from relevance import checks, claims, geometry, measure, paper, records
+from relevance import claims, geometry, measure, paper, records
 from relevance.claims import Verdict
 from relevance.paper import Panel
 from relevance.studies import DETERMINISTIC
@@ -105,11 +106,13 @@ def _picture(panel: Panel, run: str) -> dict[str, str]:
     return {"run": run, "verdict": found.verdict, "evidence": told, "chapter": chapter}
 
 
+@cache
 def figures() -> pd.DataFrame:
     """Return a row for each panel of Figures 1 to 16: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
     return pd.DataFrame([_panel(panel) for panel in paper.FIGURES]).set_index("item")
 
 
+@cache
 def claimed() -> pd.DataFrame:
     """Return a row for each claim and recorded run: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
     rows = []
@@ -181,11 +184,3 @@ def linked(rows: pd.DataFrame) -> pd.DataFrame:
         f'<a href="{folder.get(chapter, "../experiments")}/{chapter}.html">{chapter}</a>' for chapter in rows["chapter"]
     ]
     return rows.assign(chapter=links)
-
-
-def row(item: str) -> pd.Series:
-    """Return the first row of :func:`figures` or :func:`claimed` for an item."""
-    everything = pd.concat([figures(), claimed()])
-    checks.one_of("item", item, everything.index)
-    found = everything.loc[[item]].iloc[0]
-    return found
