@@ -368,3 +368,8 @@ def test_a_chapter_outside_the_press_is_the_same_chapter(book):
     with pytest.raises(ChapterError, match="chapter one has no parameter 'colour'"):
         chapter.resolved({"colour": 1})
     assert chapter.resolved({"size": 9})["size"] == 9
+
+
+@pytest.mark.parametrize(("given", "order"), [("", ""), ("a", "a"), ("ab", "ab"), ("abc", "acb"), ("abcdef", "afbecd")])
+def test_chapters_are_begun_from_both_ends(given, order):
+    assert "".join(press.from_both_ends(list(given))) == order

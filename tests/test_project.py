@@ -137,7 +137,7 @@ def test_no_file_names_a_machine_s_folder():
 def test_the_readme_s_example_runs(tmp_path, monkeypatch):
     """The example as it stands, at a size that takes a second."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    small = code.replace("n_samples=100", "n_samples=3, warmup=2").replace("n_steps=50", "n_steps=2")
+    small = code.replace("n_samples=100", "n_samples=3, warmup=2").replace("n_steps=60", "n_steps=2")
     assert small != code
     names: dict = {}
     exec(compile(small.replace("balanced_test(200", "balanced_test(20"), "README.md", "exec"), names)

@@ -152,9 +152,13 @@ def _told(story: Mapping[str, Any]) -> str:
 def _made(story: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in story["versions"].items())
     return (
-        f"{story['date']}, {story['hardware']}, {story['seconds'] / 60:.0f} minutes of computing in all; {versions}; commit "
+        f"{story['date']}, {story['hardware']}, {_duration(story['seconds'])} of computing in all; {versions}; commit "
         f"{story['commit']}."
     )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
 def _cut(story: Mapping[str, Any]) -> list[str]:
