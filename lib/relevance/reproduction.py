@@ -170,6 +170,16 @@ def counts(rows: pd.DataFrame) -> str:
     return "; ".join(f"{verdict}: {count}" for verdict, count in short.value_counts().items()) + "."
 
 
+def in_short() -> str:
+    """Say what became of all claims in the recorded runs."""
+    rows = claimed()
+    judged = rows[rows["verdict"] != NOT_RECORDED]
+    return (
+        f"{judged.index.nunique()} claims of the paper, judged by {judged['run'].nunique()} recorded runs, {len(judged)} "
+        f"verdicts: {counts(judged)}"
+    )
+
+
 def summary() -> pd.DataFrame:
     """Return the verdict on each claim by each run: a row for each claim, a column for each run, an empty cell for none."""
     rows = claimed().reset_index()
