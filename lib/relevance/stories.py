@@ -153,7 +153,7 @@ def _made(story: Mapping[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in story["versions"].items())
     return (
         f"{story['date']}, {story['hardware']}, {_duration(story['seconds'])} of computing in all; {versions}; commit "
-        f"{story['commit']}."
+        f"{story['commit']}." + (f" {story['note']}" if "note" in story else "")
     )
 
 
