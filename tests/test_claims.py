@@ -8,7 +8,7 @@ import pytest
 
 from relevance import claims
 
-N = 60
+N = 900
 
 
 def table(shifts, *, unrelated=None, attacks=("FGSM", "PGD"), layers=("1", "5"), seed=0):
@@ -35,6 +35,9 @@ def table(shifts, *, unrelated=None, attacks=("FGSM", "PGD"), layers=("1", "5"),
                         "ceiling_lrp_robustness": 1.0,
                         "softmax_robustness": np.linspace(0, 1, N),
                         "gradient_is_zero": False,
+                        "label": 1,
+                        "clean_class": 1,
+                        "attacked_class": 1,
                     }
                 )
             )
@@ -94,6 +97,11 @@ def test_correlations_are_found_where_they_are_planted():
     planted.loc[rising, "lrp_robustness"] += planted.loc[rising, "softmax_robustness"]
     assert claims.bayesian_is_correlated(planted).verdict == "holds"
     assert claims.deterministic_is_uncorrelated(planted).verdict == "holds"
+    few = planted[planted["image"] % 30 == 0]
+    assert claims.deterministic_is_uncorrelated(few).verdict == "undecided"
+    constant = planted.assign(softmax_robustness=1.0)
+    assert claims.deterministic_is_uncorrelated(constant).verdict == "undecided"
+    assert claims.bayesian_is_correlated(constant).verdict == "undecided"
     falling = planted.assign(lrp_robustness=1 - planted["softmax_robustness"])
     assert claims.bayesian_is_correlated(falling).verdict.startswith("does not hold")
     assert claims.deterministic_is_uncorrelated(falling).verdict == "does not hold"
@@ -105,6 +113,16 @@ def test_steady_predictions_with_lost_explanations():
     kept = weak.assign(lrp_robustness=0.99)
     assert claims.steady_but_weak(kept).verdict == "does not hold"
     assert claims.steady_but_weak(weak.assign(softmax_robustness=0.1)).verdict == "undecided"
+    # An image that was wrong at the start, or is now, is not one on which the attack failed.
+    assert claims.steady_but_weak(weak.assign(clean_class=2)).verdict == "undecided"
+    assert claims.steady_but_weak(weak.assign(attacked_class=2)).verdict == "undecided"
+
+
+def test_steady_maps_of_a_model_that_could_not_be_moved_are_no_robustness():
+    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.1})
+    planted.loc[(planted["model"] == "Bayesian, 100") & (planted["image"] % 4 == 0), "gradient_is_zero"] = True
+    assert claims.bayesian_is_more_robust(planted).verdict == "undecided"
+    assert (claims.comparisons(planted, "deterministic", "Bayesian, 100")["zero_gradients"] == 0.25).all()
 
 
 def test_most_predictions_survive_or_do_not():

@@ -78,7 +78,9 @@ def _panel(panel: Panel) -> dict[str, str]:
         reason = f"run {run} has no such attack"
         return row | {"run": run, "verdict": NOT_RECORDED, "evidence": reason, "chapter": shown.chapter}
     found = shown.judge(rows)
-    told = f"{shown.question}: {found.evidence}"
+    told = f"{shown.question}: {found.evidence}" + (
+        f" ({panel.note}; the run is by HMC)" if panel.figure == "14b" else ""
+    )
     return row | {"run": run, "verdict": found.verdict, "evidence": told, "chapter": shown.chapter}
 
 
@@ -95,8 +97,8 @@ def _picture(panel: Panel, run: str) -> dict[str, str]:
     failed = rows[right.groupby(rows["image"]).transform("all")]
     medians = failed.groupby("model")["lrp_robustness"].median()
     count = failed["image"].nunique()
-    if not count:
-        told = "the attack fails on no image for both networks, so there is nothing to compare"
+    if count < 2:
+        told = "the attack fails for both networks on fewer than two images, so there is nothing to compare"
         return {"run": run, "verdict": "undecided", "evidence": told, "chapter": chapter}
     found = claims.is_more_robust(failed, DETERMINISTIC, most)
     told = (
@@ -123,7 +125,7 @@ def claimed() -> pd.DataFrame:
                 rows.append(row | {"verdict": NOT_RECORDED, "evidence": f"no table {claim.experiment}"})
                 continue
             table = records.read_run(run, claim.experiment)
-            found = claim.judge(table[table["attack"].isin(claim.attacks)])
+            found = claims.judge(claim, table)
             rows.append(row | found._asdict())
     return pd.DataFrame(rows)[["item", "paper", "run", "verdict", "evidence", "chapter"]].set_index("item")
 
