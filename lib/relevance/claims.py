@@ -5,7 +5,7 @@ A claim is compared setting by setting: in each attack, rule and layer, a paired
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -177,9 +177,13 @@ def steady_but_weak(table: pd.DataFrame) -> Verdict:
     about = f"Images classified rightly with a softmax robustness of at least {STEADY:g}. "
     if not holds:
         return Verdict(OPEN, f"{about}Too few: {'; '.join(told) or 'none'}.")
-    return Verdict(
-        HOLDS if all(holds) else FAILS if not any(holds) else f"{MIXED} on the attack", f"{about}{'; '.join(told)}."
-    )
+    return Verdict(_by_attack(holds), f"{about}{'; '.join(told)}.")
+
+
+def _by_attack(holds: Iterable[bool]) -> str:
+    """Return the verdict on a claim that is judged once for each attack."""
+    found = list(holds)
+    return HOLDS if all(found) else FAILS if not any(found) else f"{MIXED} on the attack"
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
@@ -215,9 +219,7 @@ def bayesian_is_correlated(table: pd.DataFrame) -> Verdict:
     if most["rho"].isna().any():
         return Verdict(OPEN, _rhos(rows))
     weak = "" if strong.any() else f" (no rho reaches {STRONG:g})"
-    return Verdict(
-        HOLDS if strong.all() else FAILS + weak if not strong.any() else f"{MIXED} on the attack", _rhos(rows)
-    )
+    return Verdict(_by_attack(strong) + weak, _rhos(rows))
 
 
 def _rhos(rows: pd.DataFrame) -> str:
@@ -234,7 +236,7 @@ def bayesian_predictions_survive(table: pd.DataFrame) -> Verdict:
     shares = rows.assign(above=rows["softmax_robustness"] > 0.5).groupby("attack", sort=False)["above"].mean()
     told = "; ".join(f"{attack}: {share:.0%} above 0.5" for attack, share in shares.items())
     most = shares > 0.5
-    return Verdict(HOLDS if most.all() else FAILS if not most.any() else f"{MIXED} on the attack", told + ".")
+    return Verdict(_by_attack(most), told + ".")
 
 
 class Claim(NamedTuple):

@@ -176,6 +176,9 @@ def _cut(story: Mapping[str, Any]) -> list[str]:
         found.append(f"{settings['n_draws']} posterior draws of 100")
     if settings["method"] == "hmc" and settings["inference"].get("warmup", 100) < 100:
         found.append(f"{settings['inference']['warmup']} draws of warm-up of 100")
+    trained_at = settings["adversarial"].get("epsilon", settings["epsilon"])
+    if trained_at != settings["epsilon"]:
+        found.append(f"adversarial training at size {trained_at:g}, attacks at {settings['epsilon']:g}")
     return found
 
 
