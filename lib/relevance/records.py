@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from relevance.studies import Study
 
 FRESH = Path("_build/recorded")
-# Scores are shares of some hundred pixels: three decimals tell them apart.
-DECIMALS = 3
+# Scores are shares of some hundred pixels: three decimals tell them apart. Softmax robustness crowds near 0 and 1, where its
+# ranks are all that is asked of it: it keeps as many digits as a single-precision probability has.
+DECIMALS, DIGITS = 3, 7
+SOFTMAX = "softmax_robustness"
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 EXCESS = "excess_lrp_robustness"
 
@@ -58,7 +60,7 @@ def runs(experiment: str | None = None) -> list[str]:
 
 
 def read_run(run: str, experiment: str) -> pd.DataFrame:
-    """Return the table of a recorded run, as :meth:`relevance.studies.Study.table` gave it, scores to three decimals.
+    """Return the table of a recorded run, as :meth:`relevance.studies.Study.table` gave it, rounded as :func:`keep` does.
 
     Args:
         run: a name in ``book/runs.yml``.
@@ -103,6 +105,8 @@ def keep(run: str, experiment: str, table: pd.DataFrame, about: Study | Mapping[
     target = project_root() / FRESH / run
     target.mkdir(parents=True, exist_ok=True)
     rows = table.drop(columns=EXCESS, errors="ignore").round(DECIMALS)
+    if SOFTMAX in rows:
+        rows[SOFTMAX] = table[SOFTMAX].map(lambda value: float(f"{value:.{DIGITS}g}"))
     rows = rows.astype(dict.fromkeys(rows.select_dtypes("bool"), int))
     rows.to_csv(target / f"{experiment}.csv.xz", index=False)
     (target / f"{experiment}.json").write_text(json.dumps(story(about), indent=1) + "\n")
