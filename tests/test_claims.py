@@ -31,7 +31,7 @@ def table(shifts, *, unrelated=None, attacks=("FGSM", "PGD"), layers=("1", "5"),
                         "layer": layer,
                         "image": range(N),
                         "lrp_robustness": values,
-                        "excess_lrp_robustness": values - other,
+                        "unrelated_lrp_robustness": other,
                         "ceiling_lrp_robustness": 1.0,
                         "softmax_robustness": np.linspace(0, 1, N),
                         "gradient_is_zero": False,
@@ -61,12 +61,55 @@ def test_a_planted_difference_is_judged(shift, verdict):
 
 
 def test_a_gain_that_unrelated_maps_share_does_not_hold():
-    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.1}, unrelated={"Bayesian, 100": 0.3})
+    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.1}, unrelated={"Bayesian, 100": 0.36})
     found = claims.bayesian_is_more_robust(planted)
-    assert found.verdict == "holds, by the score; undecided, as excess"
-    assert "of 4 settings 4 higher" in found.evidence
+    # (0.6 - 0.36) / (1 - 0.36) is (0.5 - 0.2) / (1 - 0.2): all of the gain is in the floor.
+    assert found.verdict == "holds, by the score; undecided, scaled"
+    assert "of 4 settings 4 higher; scaled, of 4 settings 4 not distinguishable" in found.evidence
     worse = table({"deterministic": 0.0, "Bayesian, 100": 0.1}, unrelated={"Bayesian, 100": 0.5})
-    assert claims.bayesian_is_more_robust(worse).verdict == "holds, by the score; does not hold, as excess"
+    assert claims.bayesian_is_more_robust(worse).verdict == "holds, by the score; does not hold, scaled"
+
+
+def test_less_excess_in_much_less_room_is_more_robust():
+    # Excess 0.25 of 0.35 beside 0.3 of 0.8.
+    planted = table({"deterministic": 0.0, "Bayesian, 100": 0.4}, unrelated={"Bayesian, 100": 0.65})
+    rows = claims.comparisons(planted, "deterministic", "Bayesian, 100")
+    assert np.allclose(rows["scaled"], 0.25 / 0.35 - 0.3 / 0.8, atol=0.01)
+    assert (rows["scaled_direction"] == 1).all()
+    no_room = table({"deterministic": 0.0, "Bayesian, 100": 0.4}, unrelated={"Bayesian, 100": 1.0})
+    assert claims.bayesian_is_more_robust(no_room).verdict == "holds, by the score; undecided, scaled"
+
+
+def test_an_attack_that_does_no_more_than_noise_is_named():
+    models = {"deterministic": 0.0, "Bayesian, 100": 0.1}
+    alike = table(models, attacks=("FGSM", "noise"))
+    found = claims.judge(claims.CLAIMS["bayesian"], alike)
+    assert found.verdict == "holds (attack no stronger than noise)"
+    assert "of 2 settings 2 higher" in found.evidence
+    assert "In 2 settings the attack changed maps no more than noise of its size did" in found.evidence
+    stronger = {
+        name: lambda attack, layer, up=up: up + (0.2 if attack == "noise" else 0) for name, up in models.items()
+    }
+    assert claims.judge(claims.CLAIMS["bayesian"], table(stronger, attacks=("FGSM", "noise"))).verdict == "holds"
+    one = table({**stronger, "deterministic": 0.0}, attacks=("FGSM", "PGD", "noise"))
+    found = claims.judge(claims.CLAIMS["bayesian"], one)
+    assert found.verdict == "holds (attack no stronger than noise)"
+    assert "(deterministic 4)" in found.evidence
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict"),
+    [
+        (0.05, "holds"),
+        (-0.1, "does not hold"),
+        (0.3, "does not hold"),
+        (0.0, "undecided"),
+        (lambda attack, layer: 0.05 if attack == "PGD" else 0.3, "depends on the setting"),
+    ],
+)
+def test_a_modest_improvement_is_told_from_none_and_from_a_large_one(shift, verdict):
+    planted = table({"deterministic": 0.0, "Bayesian, 100": shift})
+    assert claims.improvement_is_modest(planted).verdict == verdict
 
 
 def test_the_evidence_has_the_planted_size():
@@ -134,7 +177,7 @@ def test_most_predictions_survive_or_do_not():
 def test_a_claim_looks_only_at_its_own_attacks():
     planted = table({"deterministic": 0.0, "Bayesian, 100": lambda attack, layer: -0.1 if attack == "noise" else 0.1},
                     attacks=("FGSM", "noise"))  # fmt: skip
-    assert claims.judged(planted, ["bayesian"])["verdict"].tolist() == ["holds"]
+    assert claims.judged(planted, ["bayesian"])["verdict"].tolist() == ["holds (attack no stronger than noise)"]
     assert claims.judged(planted, ["saliency"])["verdict"].tolist() == ["undecided"]
     with pytest.raises(ValueError, match="claim is 'speed'; it may be one of"):
         claims.judged(planted, ["speed"])

@@ -163,15 +163,16 @@ def test_the_answer_follows_the_numbers(shift, verdict, words):
     assert "have not passed this book's convergence check" in answer(made_up(scores, scores), converged=False)
 
 
-def test_the_verdict_is_withheld_where_the_excess_says_otherwise():
+def test_the_verdict_is_withheld_where_the_scaled_score_says_otherwise():
     scores = np.linspace(0.3, 0.6, 20)
     table = made_up(scores, scores + 0.1)
-    table.loc[table["model"] == "10 samples", "excess_lrp_robustness"] -= 0.15
+    table.loc[table["model"] == "10 samples", "unrelated_lrp_robustness"] = 0.5
     text = answer(table)
     assert "**in opposite directions by two scores**" in text
-    table["excess_lrp_robustness"] = 0.0
+    # (0.55 - 0.5) / (1 - 0.5) beside (0.45 - 0.2) / (1 - 0.2).
+    assert "as a share of the room above unrelated maps, it is \N{MINUS SIGN}0.212" in text
+    table["ceiling_lrp_robustness"] = 0.1
     assert "**by only one of two scores**" in answer(table)
-    assert "as the excess over unrelated maps, it is \N{MINUS SIGN}0.050" in text
 
 
 def test_the_answer_is_that_of_the_most_samples_whatever_the_order():

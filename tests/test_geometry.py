@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -113,6 +115,22 @@ def test_a_prior_that_the_data_do_not_touch_has_no_slope_across():
     assert found[geometry.OUTSIDE] == pytest.approx(0, abs=0.02)
     assert found[geometry.CURVED] == pytest.approx(1, abs=1e-3)
     assert found["normal share"] < 1
+
+
+def test_the_interval_holds_the_noise_of_chains():
+    # Four chains, each with an offset of its own that no number of draws or points would average away.
+    generator = torch.Generator().manual_seed(6)
+    values, variances = [], []
+    for _ in range(300):
+        offsets = torch.randn(4, 1, 1, 5, generator=generator) + 1
+        draws = (offsets + 0.1 * torch.randn(4, 10, 3, 5, generator=generator)).flatten(0, 1)
+        values.append(geometry.surviving(draws, 4).mean().item())
+        variances.append(geometry.jackknife_variance(draws, 4))
+    assert sum(variances) / len(variances) == pytest.approx(torch.tensor(values).var().item(), rel=0.5)
+    vectors = {geometry.ALONG: draws}
+    assert geometry.survival(vectors, 2)[f"{geometry.ALONG}, high"] == math.inf
+    narrow, wide = (geometry.survival(vectors, count) for count in (40, 4))
+    assert narrow[f"{geometry.ALONG}, low"] > wide[f"{geometry.ALONG}, low"]
 
 
 def test_a_linear_function_on_the_sphere_has_its_root_where_it_vanishes():

@@ -150,3 +150,37 @@ def test_no_difference_is_no_direction():
 def test_scores_that_are_no_numbers_get_a_sentence():
     with pytest.raises(ValueError, match="NaN or infinite"):
         robustness.paired_difference(torch.tensor([0.1, float("nan")]), torch.tensor([0.1, 0.2]))
+
+
+def test_a_scaled_difference_is_that_of_scipy():
+    generator = np.random.default_rng(2)
+    floor, ceiling = 0.1 + 0.1 * generator.random(90), 1 - 0.05 * generator.random(90)
+    score = floor + (ceiling - floor) * (0.4 + 0.1 * generator.standard_normal(90))
+    # All of it moved up, with the room: nothing is won; then a fifth of the room is.
+    high = (0.5 + score / 2, 0.5 + floor / 2, 0.5 + ceiling / 2)
+    assert robustness.scaled_difference((score, floor, ceiling), high).mean == pytest.approx(0, abs=1e-12)
+    second = (high[0] + 0.2 * (high[2] - high[1]), *high[1:])
+    found = robustness.scaled_difference((score, floor, ceiling), second)
+    assert found.mean == pytest.approx(0.2)
+
+    def statistic(*parts, axis=-1):
+        means = [part.mean(axis) for part in parts]
+        return (means[3] - means[4]) / (means[5] - means[4]) - (means[0] - means[1]) / (means[2] - means[1])
+
+    noisy = (second[0] + 0.05 * generator.standard_normal(90), *second[1:])
+    found = robustness.scaled_difference((score, floor, ceiling), noisy)
+    interval = stats.bootstrap(
+        (score, floor, ceiling, *noisy), statistic, paired=True, method="percentile", n_resamples=4999, rng=generator
+    )
+    assert found.low == pytest.approx(interval.confidence_interval.low, abs=0.005)
+    assert found.high == pytest.approx(interval.confidence_interval.high, abs=0.005)
+    assert found.direction == 1
+
+
+def test_without_room_there_is_no_scaled_score():
+    parts = (np.array([0.2, 0.4]), np.ones(2), np.ones(2))
+    found = robustness.scaled_difference(parts, parts)
+    assert np.isnan(found.mean)
+    assert found.direction == 0
+    with pytest.raises(ValueError, match="each needs score, floor and ceiling"):
+        robustness.scaled_difference(parts[:2], parts)

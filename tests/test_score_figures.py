@@ -73,13 +73,13 @@ def test_averages_and_what_survives_are_drawn_as_they_are():
 def test_the_theorem_is_judged_by_the_largest_case():
     cases = []
     for count, inside in ((50, 0.0), (800, 0.6)):
-        row = {"manifold": "sphere", "method": "hmc", "training points": count, "width": 16}
+        row = {"manifold": "sphere", "method": "hmc", "training points": count, "width": 16, "R-hat": 1.02}
         for part, value in ((geometry.OUTSIDE, 0.001), (geometry.CURVED, inside)):
             row |= {part: value, f"{part}, low": value - 0.01, f"{part}, high": value + 0.01}
         cases.append(row)
     found = geometry.theorem(pd.DataFrame(cases))
     assert found[geometry.OUTSIDE].startswith("vanishes: sphere 0.00")
-    assert found[geometry.CURVED].startswith("does not vanish: sphere 0.60 [0.59, 0.61]")
+    assert found[geometry.CURVED].startswith("does not vanish: sphere 0.60 [0.59, 0.61], R-hat 1.02")
 
 
 def test_noise_that_does_as_much_is_named():
@@ -90,3 +90,10 @@ def test_noise_that_does_as_much_is_named():
     assert "deterministic, epsilon: PGD" in told
     assert "FGSM" not in told
     assert "not known" in stories.against_noise(rows[rows["attack"] != "noise"]).data
+
+
+def test_several_rules_in_one_panel_get_a_sentence():
+    rows = table({"deterministic": 0.0, "Bayesian, 10": 0.0}).assign(rule="epsilon")
+    both = pd.concat([rows, rows.assign(rule="gamma")])
+    with pytest.raises(ValueError, match="several rows of the same image and model; choose one rule"):
+        figures.difference_grid(both, "deterministic", rows="layer", columns="attack")

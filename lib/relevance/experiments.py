@@ -15,6 +15,9 @@ from relevance.attacks import ball
 from relevance.explanations import Rule
 from relevance.posterior import Posterior
 
+# The score, and the floor and the ceiling between which it lies.
+SCALE = ("lrp_robustness", "unrelated_lrp_robustness", "ceiling_lrp_robustness")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -164,8 +167,13 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 def surviving(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the images that every model classifies rightly, before and after its attack."""
-    right = (table["clean_class"] == table["label"]) & (table["attacked_class"] == table["label"])
+    right = right_throughout(table)
     return table[right.groupby(table["image"]).transform("all")]
+
+
+def right_throughout(table: pd.DataFrame) -> pd.Series:
+    """Return for each row whether the image was classified rightly before the attack and after it."""
+    return (table["clean_class"] == table["label"]) & (table["attacked_class"] == table["label"])
 
 
 def paired_differences(table: pd.DataFrame, baseline: str, score: str = "lrp_robustness") -> pd.DataFrame:
@@ -189,6 +197,18 @@ def paired_difference(
     """Compare two models of a :func:`robustness_table`, image by image: by how much is ``second`` higher?"""
     by_model = table.pivot(index="image", columns="model", values=score)
     return robustness.paired_difference(by_model[first].to_numpy(), by_model[second].to_numpy())
+
+
+def scaled_difference(table: pd.DataFrame, first: str, second: str) -> robustness.Interval:
+    """Compare two models by their LRP robustness as a share of the room between unrelated maps and the ceiling.
+
+    Args:
+        table: rows of one setting: an image and a model each, with the score, the floor and the ceiling.
+        first, second: models; the difference is that of ``second`` from ``first`` (:func:`robustness.scaled_difference`).
+    """
+    by_model = table.pivot(index="image", columns="model", values=[*SCALE])
+    low, high = ([by_model[column, name].to_numpy() for column in SCALE] for name in (first, second))
+    return robustness.scaled_difference(low, high)
 
 
 def representative(outcomes: Mapping[str, Outcome]) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from scipy import stats
 from torch import Tensor
 
 from relevance import checks, explanations, inference, networks
@@ -145,7 +146,11 @@ def by_samples(parts: Mapping[str, Tensor], counts: Sequence[int]) -> pd.DataFra
 
 
 def survival(parts: Mapping[str, Tensor], n_blocks: int | None = None, seed: int = 0) -> dict[str, float]:
-    """Return, for each part, :func:`surviving` in the mean over the points, with a 95 % bootstrap interval over them.
+    """Return, for each part, :func:`surviving` in the mean over the points, with a 95 % interval.
+
+    The interval holds both what other points and what other blocks would have given: its variance is that of the bootstrap
+    over points plus that of the jackknife over blocks, with as many degrees of freedom as the blocks leave. Four chains leave
+    three. With two blocks there is nothing to leave out, and the interval is infinite.
 
     Also ``normal share``: how much of the squared length of the averaged gradient is across the manifold.
     """
@@ -153,12 +158,31 @@ def survival(parts: Mapping[str, Tensor], n_blocks: int | None = None, seed: int
     found: dict[str, float] = {}
     for name, vectors in parts.items():
         values = surviving(vectors, n_blocks).cpu().numpy()
-        means = generator.choice(values, (1000, len(values))).mean(1)
+        by_points = generator.choice(values, (1000, len(values))).mean(1).var()
+        count = n_blocks or len(vectors)
+        width = np.sqrt(by_points + jackknife_variance(vectors, count)) * stats.t.ppf(0.975, count - 1)
         found[name] = float(values.mean())
-        found[f"{name}, low"], found[f"{name}, high"] = (float(edge) for edge in np.quantile(means, [0.025, 0.975]))
+        found[f"{name}, low"], found[f"{name}, high"] = found[name] - float(width), found[name] + float(width)
     lengths = {name: vectors.mean(0).square().sum().item() for name, vectors in parts.items()}
     found["normal share"] = 1 - lengths[ALONG] / sum(lengths.values())
     return found
+
+
+def jackknife_variance(vectors: Tensor, n_blocks: int) -> float:
+    """Return the variance of :func:`surviving`, in the mean over the points, by leaving out each block in turn.
+
+    Args:
+        vectors: [S, N, d].
+        n_blocks: as for :func:`surviving`; of two, none can be left out, and the variance is infinite.
+    """
+    if n_blocks < 3:
+        return np.inf
+    blocks = vectors.tensor_split(n_blocks)
+    left = [
+        surviving(torch.cat([*blocks[:index], *blocks[index + 1 :]]), n_blocks - 1).mean().item()
+        for index in range(n_blocks)
+    ]
+    return float(np.var(left) * (n_blocks - 1))
 
 
 def theorem(rows: pd.DataFrame) -> dict[str, str]:
@@ -172,7 +196,9 @@ def theorem(rows: pd.DataFrame) -> dict[str, str]:
         told, small = [], []
         for name, cases in rows[rows["method"] == "hmc"].groupby("manifold", sort=False):
             row = cases.sort_values(["training points", "width"]).iloc[-1]
-            told.append(f"{name} {row[part]:.2f} [{row[f'{part}, low']:.2f}, {row[f'{part}, high']:.2f}]")
+            told.append(
+                f"{name} {row[part]:.2f} [{row[f'{part}, low']:.2f}, {row[f'{part}, high']:.2f}], R-hat {row['R-hat']:.2f}"
+            )
             small.append(abs(row[part]) < NOTHING)
         verdict = "vanishes" if all(small) else "does not vanish" if not any(small) else "vanishes on some"
         found[part] = f"{verdict}: {'; '.join(told)}".replace(" -", " \N{MINUS SIGN}").replace("[-", "[\N{MINUS SIGN}")
@@ -218,6 +244,8 @@ def measured(name: str, method: str, n_train: int, width: int, n_samples: int, s
     parts = on_manifold(gradients(posterior, images, labels), manifold)
     row = {"manifold": name, "method": method, "training points": n_train, "width": width, "samples": len(posterior)}
     n_chains = posterior.record["settings"].get("n_chains")
+    rhat = posterior.record.get("diagnostics", {}).get("rhat_95")
+    row["R-hat"] = np.nan if rhat is None else rhat
     return {**row, "accuracy": posterior.accuracy(images, labels), **survival(parts, n_chains)}
 
 

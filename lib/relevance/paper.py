@@ -150,6 +150,15 @@ TRAINING = (
 )
 
 
+def epochs(dataset: str, architecture: str, inference: str) -> int | None:
+    """Return for how many epochs the paper trains; None where it does not say."""
+    same = (
+        one for one in TRAINING if (one.dataset, one.architecture, one.inference) == (dataset, architecture, inference)
+    )
+    stated = next((one.stated.get("epochs") for one in same), None)
+    return None if stated is None else int(stated)
+
+
 def layer_table(network: nn.Module) -> pd.DataFrame:
     """Return the layers of a network by their index, as Tables I and II have them, and all that is between.
 

@@ -18,7 +18,7 @@ from relevance.experiments import Outcome
 from relevance.explanations import Composite, RootPoints, Rule
 from relevance.gallery import RANDOM, Gallery
 from relevance.posterior import Posterior
-from relevance.robustness import PairedDifference
+from relevance.robustness import Interval, PairedDifference
 
 FEW_IMAGES = 10
 
@@ -84,7 +84,7 @@ def signed(value: float) -> str:
     return "0.000" if text in {"+0.000", "-0.000"} else text.replace("-", "\N{MINUS SIGN}")
 
 
-def interval(found: PairedDifference) -> str:
+def interval(found: PairedDifference | Interval) -> str:
     """Return a difference with its interval."""
     return f"{signed(found.mean)} (95 % interval {signed(found.low)} to {signed(found.high)})"
 
@@ -446,29 +446,29 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
     """Answer the book's question from one experiment: only what its table says, with its limits.
 
     The verdict is that of the model with the most samples against the first model, and it stands only if the score and
-    its excess over unrelated maps agree.
+    its scaled form (:func:`relevance.robustness.scaled_difference`) agree.
     """
     by_size = scores.groupby("model", sort=False)["n_samples"].first()
     baseline, fewest, most = map(str, (by_size.index[0], by_size.iloc[1:].idxmin(), by_size.iloc[1:].idxmax()))
     means = scores.groupby("model")["lrp_robustness"].mean()
     raw = experiments.paired_difference(scores, baseline, most)
-    excess = experiments.paired_difference(scores, baseline, most, "excess_lrp_robustness")
+    scaled = experiments.scaled_difference(scores, baseline, most)
     verdicts = {
         1: f"is **more robust** than that of the {baseline} network",
         -1: f"is **less robust** than that of the {baseline} network",
         0: f"**cannot be told apart** in robustness from that of the {baseline} network",
     }
     verdict = verdicts[raw.direction]
-    if raw.direction != excess.direction:
+    if raw.direction != scaled.direction:
         how = (
-            "in opposite directions by two scores" if raw.direction * excess.direction else "by only one of two scores"
+            "in opposite directions by two scores" if raw.direction * scaled.direction else "by only one of two scores"
         )
         verdict = f"differs in robustness from that of the {baseline} network **{how}**"
     text = [
         f"On {data.name}, under a one-step attack of size {settings.epsilon:g} on the prediction, the explanation averaged "
         f"over {most} of the posterior {verdict}: the mean LRP robustness is {means[most]:.3f} against "
-        f"{means[baseline]:.3f}, a difference of {interval(raw)} over {raw.n_images} images; measured as the excess over "
-        f"unrelated maps, it is {interval(excess)}."
+        f"{means[baseline]:.3f}, a difference of {interval(raw)} over {raw.n_images} images; as a share of "
+        f"the room above unrelated maps, it is {interval(scaled)}."
     ]
     survivors = experiments.surviving(scores[scores["model"].isin([baseline, most])])
     n_survivors = survivors["image"].nunique()

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from relevance import claims, geometry, measure, paper, records
+from relevance import claims, experiments, geometry, measure, paper, records, report, stories
 from relevance.claims import Verdict
 from relevance.paper import Panel
-from relevance.studies import DETERMINISTIC
+from relevance.studies import BAYESIAN, DETERMINISTIC
 
 # Data set and architecture of the paper -> the recorded run.
 RUNS = {
@@ -59,7 +59,7 @@ def shown_by(panel: Panel) -> Shown | None:
 def rows_of(panel: Panel, table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of a recorded table that a panel shows."""
     return table[
-        (table["attack"] == panel.attack)
+        table["attack"].isin([panel.attack, measure.NOISE])
         & table["rule"].isin(panel.rules)
         & table["layer"].astype(str).isin(panel.layers)
     ]
@@ -74,14 +74,30 @@ def _panel(panel: Panel) -> dict[str, str]:
         reason = f"no run {run} with a table {shown.experiment}"
         return row | {"run": run, "verdict": NOT_RECORDED, "evidence": reason, "chapter": shown.chapter}
     rows = rows_of(panel, records.read_run(run, shown.experiment))
-    if rows.empty:
+    if panel.attack not in rows["attack"].unique():
         reason = f"run {run} has no such attack"
         return row | {"run": run, "verdict": NOT_RECORDED, "evidence": reason, "chapter": shown.chapter}
     found = shown.judge(rows)
-    told = f"{shown.question}: {found.evidence}" + (
-        f" ({panel.note}; the run is by HMC)" if panel.figure == "14b" else ""
+    made_by = records.provenance(run, shown.experiment)["settings"]["method"]
+    other = (
+        f" (The paper's posterior is by {panel.inference}, the run's by {made_by}.)"
+        if made_by != panel.inference
+        else ""
     )
+    told = f"{shown.question}: {found.evidence}{other}{_caution(run, shown.experiment)}"
     return row | {"run": run, "verdict": found.verdict, "evidence": told, "chapter": shown.chapter}
+
+
+def _caution(run: str, experiment: str) -> str:
+    """Say that a recorded chain has not converged, if it has not."""
+    about = records.provenance(run, experiment)["posteriors"][BAYESIAN].get("diagnostics") or {}
+    if about.get("converged", True):
+        return ""
+    return (
+        f" The chain has not converged (R-hat {about['rhat_95']:.2f})."
+        if about.get("rhat_95")
+        else " Convergence is not known."
+    )
 
 
 def _picture(panel: Panel, run: str) -> dict[str, str]:
@@ -92,8 +108,9 @@ def _picture(panel: Panel, run: str) -> dict[str, str]:
         return {"run": "", "verdict": ILLUSTRATION, "evidence": reason, "chapter": chapter}
     rows = rows_of(panel, records.read_run(run, "layers"))
     most = claims.most_samples(rows)
+    rows = claims.attacks_only(rows)
     rows = rows[rows["model"].isin([DETERMINISTIC, most]) & (rows["layer"] == panel.layers[-1])]
-    right = (rows["clean_class"] == rows["label"]) & (rows["attacked_class"] == rows["label"])
+    right = experiments.right_throughout(rows)
     failed = rows[right.groupby(rows["image"]).transform("all")]
     medians = failed.groupby("model")["lrp_robustness"].median()
     count = failed["image"].nunique()
@@ -119,14 +136,17 @@ def claimed() -> pd.DataFrame:
     """Return a row for each claim and recorded run: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
     rows = []
     for claim in claims.CLAIMS.values():
-        for run in RUNS.values():
+        for (dataset, _), run in RUNS.items():
+            if claim.datasets and dataset not in claim.datasets:
+                continue
             row = {"item": claim.text, "paper": claim.where, "run": run, "chapter": claim.chapter}
             if run not in records.runs(claim.experiment):
                 rows.append(row | {"verdict": NOT_RECORDED, "evidence": f"no table {claim.experiment}"})
                 continue
             table = records.read_run(run, claim.experiment)
             found = claims.judge(claim, table)
-            rows.append(row | found._asdict())
+            evidence = found.evidence + _caution(run, claim.experiment)
+            rows.append(row | {"verdict": found.verdict, "evidence": evidence})
     return pd.DataFrame(rows)[["item", "paper", "run", "verdict", "evidence", "chapter"]].set_index("item")
 
 
@@ -152,14 +172,19 @@ def theory(run: str = "geometry") -> pd.DataFrame:
 
 def tables() -> pd.DataFrame:
     """Return a row for each table of the paper: ``paper``, ``verdict``, ``evidence``, ``chapter``."""
-    changed = {}
+    changed: dict[str, list[str]] = {}
     for training in paper.TRAINING:
-        changed[training.table] = "; ".join(f"{name}: {text}" for name, text in training.ours.items())
+        run = RUNS[training.dataset, training.architecture]
+        less = stories.cut(records.provenance(run, "layers")) if run in records.runs("layers") else []
+        smaller = [f"{run}: {report.join(less)}"] if less else []
+        own = [f"{name}: {text}" for name, text in training.ours.items()]
+        known = changed.setdefault(training.table, [])
+        known += [text for text in (*own, *smaller) if text not in known]
     rows = [
         ("Table I", "convolutional architecture", "built", "its input has 1 channel, not 784", "architectures"),
         ("Table II", "dense architecture", "built", "", "architectures"),
-        ("Table III", "training by variational inference", "in part", changed["III"], "architectures"),
-        ("Table IV", "training by HMC", "in part", changed["IV"], "architectures"),
+        ("Table III", "training by variational inference", "in part", "; ".join(changed["III"]), "architectures"),
+        ("Table IV", "training by HMC", "in part", "; ".join(changed["IV"]), "architectures"),
         ("Table V", "asterisks", "used", "beside paired differences with intervals", "rules"),
     ]
     return pd.DataFrame(rows, columns=["item", "paper", "verdict", "evidence", "chapter"]).set_index("item")
@@ -168,7 +193,7 @@ def tables() -> pd.DataFrame:
 def counts(rows: pd.DataFrame) -> str:
     """Say how many rows have which verdict."""
     short = rows["verdict"].str.replace(r" \(.*| on the .*", "", regex=True)
-    short = short.mask(rows["verdict"].str.contains("; "), "differs between the score and the excess")
+    short = short.mask(rows["verdict"].str.contains("; "), "differs between the score and its scaled form")
     return "; ".join(f"{verdict}: {count}" for verdict, count in short.value_counts().items()) + "."
 
 

@@ -10,7 +10,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from relevance import checks, claims, figures, geometry, paper, records, report
+from relevance import checks, claims, comparisons, figures, geometry, paper, records, report
 from relevance.measure import NOISE
 from relevance.studies import ADVERSARIAL, BAYESIAN, DETERMINISTIC, Study
 
@@ -46,8 +46,12 @@ class Recorded:
 
         def told(table: pd.DataFrame) -> Markdown:
             story = records.provenance(self.run, self.experiment)
-            cut = _cut(story)
-            smaller = f" **Cut**, compared with the paper: {report.join(cut)}." if cut else " At the paper's size."
+            smaller_than = cut(story)
+            smaller = (
+                f" **Cut**, compared with the paper: {report.join(smaller_than)}."
+                if smaller_than
+                else " At the paper's size."
+            )
             return report.sentence(f"*Recorded* ({self.run}). {_told(story)}{smaller} {_made(story)}")
 
         return cast(Markdown, self._shown(told))
@@ -63,6 +67,14 @@ class Recorded:
     def verdicts(self, *names: str) -> Any:
         """Return :func:`verdicts` on the table."""
         return self._shown(lambda table: verdicts(table, *names))
+
+    def accuracies(self) -> Any:
+        """Return :func:`accuracies` of the table."""
+        return self._shown(accuracies)
+
+    def correlations(self, **chosen: str) -> Any:
+        """Return :func:`correlations` of the rows that have the chosen values."""
+        return self._shown(lambda table: correlations(only(table, **chosen)))
 
     def means(self) -> Any:
         """Return :func:`means` of the table."""
@@ -94,8 +106,10 @@ class Recorded:
 def only(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
     """Return the rows that have the chosen values, such as ``attack="FGSM"``; ``layer="last"`` explains the class."""
     for name, value in chosen.items():
-        wanted = table[name].iloc[-1] if value == "last" else checks.one_of(name, value, table[name].unique())
-        table = table[table[name] == wanted]
+        if (name, value) == ("layer", "last"):
+            table = comparisons.last_layer(table)
+        else:
+            table = table[table[name] == checks.one_of(name, value, table[name].unique())]
     return table
 
 
@@ -110,11 +124,13 @@ def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
 
 
 def correlations(table: pd.DataFrame) -> Styler:
-    """Return Spearman's rho of LRP and softmax robustness, with its interval, for each model, attack and layer."""
+    """Return Spearman's rho of LRP and softmax robustness, with its interval, for each model, attack, rule and layer.
+
+    *Tied* is the share of images whose softmax robustness another image has too: they have no rank of their own.
+    """
     found = claims.correlations(table)
-    return report.table(
-        found[["model", "attack", "layer", "rho", "low", "high"]].set_index(["model", "attack", "layer"])
-    )
+    names = ["model", "attack", *(["rule"] if found["rule"].nunique() > 1 else []), "layer"]
+    return report.table(found[[*names, "rho", "low", "high", "tied"]].set_index(names))
 
 
 def grid(table: pd.DataFrame, rows: str, columns: str, *, asterisks: bool = False, **chosen: str) -> Figure:
@@ -142,8 +158,11 @@ def _told(story: Mapping[str, Any]) -> str:
     elif found:
         verdict = "passes" if found["converged"] else "does **not** pass"
         chain = f"; R-hat {found['rhat_95']:.2f} on 95 % of test images: the chain {verdict} this book's check"
+    training = (
+        f"{settings['epochs']} epochs, adversarial training with {settings['adversarial'].get('n_steps', 5)} steps"
+    )
     return (
-        f"Data: {story['data']['source']}. {kind[0].upper()}{kind[1:]}, {n_train:,} training images, "
+        f"Data: {story['data']['source']}. {kind[0].upper()}{kind[1:]}, {n_train:,} training images, {training}; "
         f"{settings['n_images']} test images, balanced over the classes; attacks of size {settings['epsilon']:g}; posterior by "
         f"{METHODS[settings['method']]}, {settings['n_draws']} draws{chain}."
     )
@@ -161,7 +180,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"
 
 
-def _cut(story: Mapping[str, Any]) -> list[str]:
+def cut(story: Mapping[str, Any]) -> list[str]:
+    """Return what of a recorded run is smaller than in the paper, by its story."""
     settings = story["settings"]
     name = settings["dataset"]
     found = []
@@ -172,6 +192,9 @@ def _cut(story: Mapping[str, Any]) -> list[str]:
         found.append(f"{settings['n_images']} test images of {paper.N_IMAGES}")
     if name in paper.HIDDEN and settings["hidden"] < paper.HIDDEN[name]:
         found.append(f"width {settings['hidden']} of {paper.HIDDEN[name]}")
+    epochs = paper.epochs(name, settings["architecture"], settings["method"])
+    if epochs and settings["epochs"] < epochs:
+        found.append(f"{settings['epochs']} epochs of {epochs}")
     if settings["n_draws"] < 100:
         found.append(f"{settings['n_draws']} posterior draws of 100")
     if settings["method"] == "hmc" and settings["inference"].get("warmup", 100) < 100:
@@ -218,7 +241,7 @@ def accuracies(table: pd.DataFrame) -> Styler:
 
 def means(table: pd.DataFrame, score: str = "lrp_robustness") -> Styler:
     """Return the mean of a score for each model, and each attack and rule, at the layer that explains the class."""
-    last = table[table["layer"] == table["layer"].iloc[-1]]
+    last = comparisons.last_layer(table)
     several = [name for name in ("attack", "rule") if last[name].nunique() > 1] or ["attack"]
     found = last.groupby(["model", *several], sort=False)[score].mean().unstack(several, sort=False)
     if len(several) > 1:
@@ -233,29 +256,25 @@ def verdicts(table: pd.DataFrame, *names: str) -> Styler:
 
 def differences(table: pd.DataFrame) -> Styler:
     """Return, for each setting, by how much the Bayesian explanation is more robust, with the share of zero gradients."""
-    most = claims.most_samples(table)
-    raw, excess = (claims.comparisons(table, DETERMINISTIC, most, score) for score in (claims.RAW, claims.EXCESS))
-    found = raw[["attack", "rule", "layer", "mean", "low", "high", "effect", "p_value"]].copy()
-    found["as excess"] = excess["mean"]
-    found["zero gradients"] = raw["zero_gradients"]
-    return report.table(found.set_index(["attack", "rule", "layer"]))
+    rows = comparisons.comparisons(table, DETERMINISTIC, claims.most_samples(table))
+    shown = rows[[*comparisons.SETTING, "mean", "low", "high", "effect", "p_value"]].copy()
+    shown[["scaled", "scaled low", "scaled high"]] = rows[["scaled", "scaled_low", "scaled_high"]]
+    shown["zero gradients"] = rows["zero_gradients"]
+    return report.table(shown.set_index(comparisons.SETTING))
 
 
 def against_noise(table: pd.DataFrame) -> Markdown:
-    """Say which attacks left maps no less than random corners of the ball did, for each model."""
+    """Say which attacks changed maps no more than random corners of the ball did, for each model, at the last layer."""
     if NOISE not in table["attack"].unique():
         return report.sentence("Noise of the same size is not among these attacks, so how much they do is not known.")
-    last = table[table["layer"] == table["layer"].iloc[-1]]
-    found = last.groupby(["model", "rule", "attack"], sort=False)["lrp_robustness"].mean()
-    weak = []
-    for (model, rule), part in found.groupby(["model", "rule"], sort=False):
-        left = part.droplevel(["model", "rule"])
-        names = [str(attack) for attack, value in left.items() if attack != NOISE and value >= left[NOISE]]
-        if names:
-            weak.append(f"{model}, {rule}: {report.join(names)}")
-    if not weak:
+    found = comparisons.no_more_than_noise(comparisons.last_layer(table))
+    if found.empty:
         return report.sentence("Every attack changed the explanations more than random corners of the same ball did.")
+    weak = [
+        f"{model}, {rule}: {report.join(list(part['attack']))}"
+        for (model, rule), part in found.groupby(["model", "rule"], sort=False)
+    ]
     return report.sentence(
         f"No more than random corners of the same ball changed the explanations: {'; '.join(weak)}. Such a score says nothing "
-        "about the model."
+        "about the attack's direction: it is what the model does to noise."
     )

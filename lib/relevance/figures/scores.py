@@ -95,6 +95,14 @@ def difference_grid(
     """
     for name in (rows, columns):
         checks.one_of("rows and columns", name, table.columns)
+    if table.duplicated([rows, columns, "model", "image"]).any():
+        several = [
+            name for name in ("attack", "rule", "layer") if name not in (rows, columns) and table[name].nunique() > 1
+        ]
+        raise ValueError(
+            f"a panel for each {rows} and {columns} would hold several rows of the same image and model; choose one "
+            f"{' and one '.join(several) or 'row of each'}."
+        )
     down, across = (list(table[name].astype(str).unique()) for name in (rows, columns))
     models = [
         model

@@ -4,16 +4,19 @@ from relevance.robustness.overlap import lrp_robustness, softmax_robustness, top
 from relevance.robustness.similarity import map_scores, rank_similarity, relative_error, structural_similarity
 from relevance.robustness.statistics import (
     Correlation,
+    Interval,
     MannWhitney,
     PairedDifference,
     asterisks,
     mann_whitney,
     paired_difference,
+    scaled_difference,
     spearman,
 )
 
 __all__ = [
     "Correlation",
+    "Interval",
     "MannWhitney",
     "PairedDifference",
     "asterisks",
@@ -23,6 +26,7 @@ __all__ = [
     "paired_difference",
     "rank_similarity",
     "relative_error",
+    "scaled_difference",
     "softmax_robustness",
     "spearman",
     "structural_similarity",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -63,6 +64,61 @@ def paired_difference(first: Scores, second: Scores, seed: int = 0) -> PairedDif
         effect=float((np.sign(moved) * ranks).sum() / ranks.sum()),
         n_images=len(difference),
     )
+
+
+class Interval(NamedTuple):
+    """A number with its interval.
+
+    Attributes:
+        mean: the number; NaN where it is not defined.
+        low, high: its 95 % interval.
+    """
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def direction(self) -> int:
+        """1 if the whole interval lies above zero, -1 if it lies below, 0 if it holds zero or is not defined."""
+        return int(self.low > 0) - int(self.high < 0)
+
+
+def scaled_difference(first: Sequence[Scores], second: Sequence[Scores], seed: int = 0) -> Interval:
+    """Compare scores as shares of the room that each model leaves them between a floor and a ceiling.
+
+    A model whose unrelated maps are alike has a high floor, above which little is left to win: neither the score nor its
+    excess over the floor is fair to it. The scaled score is (mean score - mean floor) / (mean ceiling - mean floor), a ratio
+    of means, since the room of a single image may be nothing.
+
+    Args:
+        first: score, floor and ceiling of the first model, each [N].
+        second: of the second model, image by image.
+        seed: of the bootstrap over images.
+
+    Returns:
+        The scaled score of ``second`` minus that of ``first``, with its bootstrap interval.
+    """
+    if len(first) != 3 or len(second) != 3:
+        raise ValueError(
+            f"first and second have {len(first)} and {len(second)} parts; each needs score, floor and ceiling."
+        )
+    parts = [_scores(value, first[0], paired=True)[0] for value in (*first, *second)]
+    count = len(parts[0])
+    chosen = np.random.default_rng(seed).integers(0, count, (2000, count))
+
+    def scaled(means: list[Any]) -> Any:
+        score, floor, ceiling = means
+        room = ceiling - floor
+        return (score - floor) / np.where(room > 0, room, np.nan)
+
+    def difference(means: list[Any]) -> Any:
+        return scaled(means[3:]) - scaled(means[:3])
+
+    mean = float(difference([part.mean() for part in parts]))
+    resampled = difference([part[chosen].mean(1) for part in parts])
+    low, high = np.nanquantile(resampled, [0.025, 0.975]) if not math.isnan(mean) else (math.nan, math.nan)
+    return Interval(mean, float(low), float(high))
 
 
 class MannWhitney(NamedTuple):
