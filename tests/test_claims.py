@@ -86,7 +86,7 @@ def test_an_attack_that_does_no_more_than_noise_is_named():
     found = claims.judge(claims.CLAIMS["bayesian"], alike)
     assert found.verdict == "holds (attack no stronger than noise)"
     assert "of 2 settings 2 higher" in found.evidence
-    assert "In 2 settings the attack changed maps no more than noise of its size did" in found.evidence
+    assert "In 2 of them the attack changed maps no more than noise of its size did" in found.evidence
     stronger = {
         name: lambda attack, layer, up=up: up + (0.2 if attack == "noise" else 0) for name, up in models.items()
     }

@@ -95,7 +95,7 @@ def is_more_robust(table: pd.DataFrame, first: str, second: str) -> Verdict:
         settings = weak[SETTING].drop_duplicates()
         verdict += " (attack no stronger than noise)" if len(settings) == len(rows) else ""
         by_model = ", ".join(f"{name} {count}" for name, count in weak["model"].value_counts(sort=False).items())
-        told += f" In {len(settings)} settings the attack changed maps no more than noise of its size did ({by_model})."
+        told += f" In {len(settings)} of them the attack changed maps no more than noise of its size did ({by_model})."
     return Verdict(verdict, told)
 
 
