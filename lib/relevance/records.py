@@ -91,7 +91,7 @@ def provenance(run: str, experiment: str) -> dict[str, Any]:
     return story
 
 
-def keep(run: str, experiment: str, table: pd.DataFrame, about: Study | Mapping[str, Any]) -> None:
+def keep(run: str, experiment: str, table: pd.DataFrame, about: Study | Mapping[str, Any], **also: Any) -> None:
     """Leave a table and its story for ``make record``; nothing if ``run`` is empty, as in an ordinary build.
 
     Args:
@@ -99,6 +99,7 @@ def keep(run: str, experiment: str, table: pd.DataFrame, about: Study | Mapping[
         experiment: name of the table.
         table: from :meth:`relevance.studies.Study.table`, or any other.
         about: the study that it is of, or settings.
+        also: more for the story, such as ``attack``: what was done, where it is not attacks of the study's size.
     """
     if not run:
         return
@@ -109,14 +110,15 @@ def keep(run: str, experiment: str, table: pd.DataFrame, about: Study | Mapping[
         rows[SOFTMAX] = table[SOFTMAX].map(lambda value: float(f"{value:.{DIGITS}g}"))
     rows = rows.astype(dict.fromkeys(rows.select_dtypes("bool"), int))
     rows.to_csv(target / f"{experiment}.csv.xz", index=False)
-    (target / f"{experiment}.json").write_text(json.dumps(story(about), indent=1) + "\n")
+    (target / f"{experiment}.json").write_text(json.dumps(story(about, **also), indent=1) + "\n")
 
 
-def story(about: Study | Mapping[str, Any]) -> dict[str, Any]:
+def story(about: Study | Mapping[str, Any], **also: Any) -> dict[str, Any]:
     """Return what a table stands on: what :func:`provenance` gives when it is recorded."""
     told: dict[str, Any] = {"settings": dict(about)} if isinstance(about, Mapping) else _of_study(about)
     return {
         **told,
+        **also,
         # Of training, attacking and explaining, whenever that was done.
         "seconds": round(seconds_spent(), 1),
         "date": datetime.now(UTC).date().isoformat(),

@@ -10,7 +10,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from relevance import checks, claims, comparisons, figures, geometry, paper, records, report
+from relevance import checks, claims, comparisons, figures, geometry, paper, records, report, resistance
 from relevance.measure import NOISE
 from relevance.studies import ADVERSARIAL, BAYESIAN, DETERMINISTIC, Study
 
@@ -18,9 +18,9 @@ NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resne
 METHODS = {"hmc": "HMC", "variational": "variational inference"}
 
 
-def fresh(study: Study) -> Markdown:
-    """Say what this build's study stands on."""
-    story = records.story(study)
+def fresh(study: Study, **also: Any) -> Markdown:
+    """Say what this build's study stands on; ``also`` as for :func:`relevance.records.keep`."""
+    story = records.story(study, **also)
     return report.sentence(f"*This build.* {_told(story)} {_made(story)}")
 
 
@@ -83,6 +83,18 @@ class Recorded:
     def against_noise(self) -> Any:
         """Return :func:`against_noise` of the table."""
         return self._shown(against_noise)
+
+    def resistance(self) -> Any:
+        """Draw :func:`relevance.figures.resistance` of a recorded table of :mod:`relevance.manipulation`."""
+        return self._shown(lambda table: figures.resistance(resistance.summary(table)))
+
+    def resisting(self, *others: str) -> Any:
+        """Return :func:`resisting` of the table."""
+        return self._shown(lambda table: resisting(table, *others))
+
+    def manipulated(self) -> Any:
+        """Return :func:`manipulated` of the table."""
+        return self._shown(manipulated)
 
     def survival(self, parts: Sequence[str]) -> Any:
         """Draw :func:`relevance.figures.survival` of a recorded sweep of :mod:`relevance.geometry`."""
@@ -161,9 +173,10 @@ def _told(story: Mapping[str, Any]) -> str:
     training = (
         f"{settings['epochs']} epochs, adversarial training with {settings['adversarial'].get('n_steps', 5)} steps"
     )
+    attack = story.get("attack", f"attacks of size {settings['epsilon']:g}")
     return (
         f"Data: {story['data']['source']}. {kind[0].upper()}{kind[1:]}, {n_train:,} training images, {training}; "
-        f"{settings['n_images']} test images, balanced over the classes; attacks of size {settings['epsilon']:g}; posterior by "
+        f"{settings['n_images']} test images, balanced over the classes; {attack}; posterior by "
         f"{METHODS[settings['method']]}, {settings['n_draws']} draws{chain}."
     )
 
@@ -278,3 +291,27 @@ def against_noise(table: pd.DataFrame) -> Markdown:
         f"No more than random corners of the same ball changed the explanations: {'; '.join(weak)}. Such a score says nothing "
         "about the attack's direction: it is what the model does to noise."
     )
+
+
+MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "to target", "to origin",
+               "under noise", "outputs", "labels kept", "l2"]  # fmt: skip
+
+
+def manipulated(table: pd.DataFrame) -> Styler:
+    """Return what became of each model and method under manipulation: :func:`relevance.resistance.summary`, in short."""
+    return report.table(resistance.summary(table).set_index(["model", "method"])[MANIPULATED])
+
+
+def resisting(table: pd.DataFrame, *others: str) -> Markdown:
+    """Say how many images of each model were manipulated, and which models resist better than the deterministic one.
+
+    Args:
+        table: of :func:`relevance.manipulation.table`.
+        others: models; all but the deterministic one if none is given.
+    """
+    models = [str(name) for name in table["model"].unique()]
+    told = [resistance.claim(table, name) for name in models]
+    for other in others or [name for name in models if name != DETERMINISTIC]:
+        rows = resistance.differences(table, DETERMINISTIC, other)
+        told.append(resistance.resists(rows, DETERMINISTIC, other))
+    return report.sentence("\n".join(f"- {line}" for line in told))

@@ -1,5 +1,6 @@
 """The figures of the book: the same functions draw every build and every recorded run."""
 
+from relevance.figures.manipulation import manipulations, resistance
 from relevance.figures.maps import (
     attack_gallery,
     failed_attack,
@@ -24,8 +25,10 @@ __all__ = [
     "known_posterior",
     "layer_heatmaps",
     "lrp_against_softmax",
+    "manipulations",
     "paired_differences",
     "reliability",
+    "resistance",
     "robustness_distributions",
     "side_by_side",
     "survival",

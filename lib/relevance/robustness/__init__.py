@@ -1,7 +1,13 @@
 """How much an attack changed: overlap and similarity of maps, softmax robustness, and statistics of the scores."""
 
 from relevance.robustness.overlap import lrp_robustness, softmax_robustness, top_share, unrelated_robustness
-from relevance.robustness.similarity import map_scores, rank_similarity, relative_error, structural_similarity
+from relevance.robustness.similarity import (
+    linear_similarity,
+    map_scores,
+    rank_similarity,
+    relative_error,
+    structural_similarity,
+)
 from relevance.robustness.statistics import (
     Correlation,
     Interval,
@@ -20,6 +26,7 @@ __all__ = [
     "MannWhitney",
     "PairedDifference",
     "asterisks",
+    "linear_similarity",
     "lrp_robustness",
     "mann_whitney",
     "map_scores",

@@ -11,6 +11,20 @@ from torch import Tensor
 from relevance.robustness.overlap import lrp_robustness, same_shape
 
 
+def linear_similarity(before: Tensor, after: Tensor) -> Tensor:
+    """Return Pearson's correlation of all entries of two maps, with their signs, for each image.
+
+    Args:
+        before: [N, ...].
+        after: of the same shape.
+
+    Returns:
+        [N], float64 in [-1, 1]; NaN where a map has the same value everywhere.
+    """
+    same_shape(before, after)
+    return _correlation(_flat(before), _flat(after))
+
+
 def rank_similarity(before: Tensor, after: Tensor) -> Tensor:
     """Return Spearman's rank correlation of all entries of two maps, with their signs, for each image.
 
@@ -23,7 +37,11 @@ def rank_similarity(before: Tensor, after: Tensor) -> Tensor:
     """
     same_shape(before, after)
     first, second = (stats.rankdata(_flat(maps), axis=1) for maps in (before, after))
-    first, second = (ranks - ranks.mean(1, keepdims=True) for ranks in (first, second))
+    return _correlation(first, second)
+
+
+def _correlation(first: np.ndarray, second: np.ndarray) -> Tensor:
+    first, second = (values - values.mean(1, keepdims=True) for values in (first, second))
     sizes = np.sqrt((first**2).sum(1) * (second**2).sum(1))
     with np.errstate(invalid="ignore", divide="ignore"):
         return torch.from_numpy((first * second).sum(1) / sizes)

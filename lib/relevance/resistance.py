@@ -1,0 +1,148 @@
+"""What tables of :mod:`relevance.manipulation` say: how many images were manipulated, how well, and which model resisted."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from relevance import robustness
+from relevance.manipulation import MANIPULATED, NOISE
+from relevance.robustness import Interval
+
+# Outputs that moved no further than this count as held: the largest change of a class's probability.
+TOLERANCE = 0.1
+CASE = ["model", "method"]
+
+
+def succeeded(table: pd.DataFrame) -> pd.Series:
+    """Return for each row whether the map is more like its target than like the original, with label and outputs held."""
+    closer = table["correlation_target"] > table["correlation_origin"]
+    return closer & table["label_kept"].astype(bool) & (table["output_change"] <= TOLERANCE)
+
+
+def median_interval(values: pd.Series, seed: int = 0) -> Interval:
+    """Return the median over images with its 95 % bootstrap interval; images without a number are left out."""
+    known = values.dropna().to_numpy(dtype=float)
+    if not len(known):
+        return Interval(np.nan, np.nan, np.nan)
+    resampled = np.median(np.random.default_rng(seed).choice(known, (2000, len(known))), axis=1)
+    low, high = np.quantile(resampled, [0.025, 0.975])
+    return Interval(float(np.median(known)), float(low), float(high))
+
+
+def share_interval(truths: pd.Series) -> Interval:
+    """Return the share of true values with its 95 % interval (Wilson)."""
+    found = stats.binomtest(int(truths.sum()), len(truths)).proportion_ci(method="wilson")
+    return Interval(float(truths.mean()), float(found.low), float(found.high))
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each model and method, of all its images.
+
+    Args:
+        table: of :func:`relevance.manipulation.table`.
+
+    Returns:
+        ``images``; ``manipulated``, the share by :func:`succeeded`; ``closer to target``, that share whatever the outputs did;
+        ``to target`` and ``to origin``, medians of the correlations of the manipulated map; ``before``, that of the original map
+        with the target; ``under noise``, that of the original map and the map under noise as large; ``outputs``, the median
+        of the largest change of a probability; ``labels kept``; ``l2``, the median size. Those with an interval have
+        ``..., low`` and ``..., high``.
+    """
+    rows = []
+    for (model, method), part in table.groupby(CASE, sort=False):
+        found, noise = (part[part["change"] == change] for change in (MANIPULATED, NOISE))
+        row = {"model": model, "method": method, "images": len(found)}
+        row |= _spread("manipulated", share_interval(succeeded(found)))
+        row |= {"closer to target": (found["correlation_target"] > found["correlation_origin"]).mean()}
+        row |= _spread("to target", median_interval(found["correlation_target"]))
+        row |= _spread("to origin", median_interval(found["correlation_origin"]))
+        row |= {
+            "before": found["before"].median(),
+            "under noise": noise["correlation_origin"].median(),
+            "outputs": found["output_change"].median(),
+            "labels kept": found["label_kept"].mean(),
+            "l2": found["l2"].median(),
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _spread(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.mean, f"{name}, low": found.low, f"{name}, high": found.high}
+
+
+def similarities(table: pd.DataFrame) -> pd.DataFrame:
+    """Return medians of every similarity of manipulated maps, to the target and to the original, for each model and method."""
+    found = table[table["change"] == MANIPULATED]
+    names = ["error", "correlation", "rank", "structure", "top_k"]
+    columns = [f"{name}_{other}" for name in names for other in ("target", "origin")]
+    medians = found.groupby(CASE, sort=False)[columns].median()
+    medians.columns = [column.replace("_target", ", target").replace("_origin", ", origin") for column in columns]
+    return medians.rename(columns=lambda name: name.replace("top_k", "top pixels"))
+
+
+def claim(table: pd.DataFrame, model: str) -> str:
+    """Say for which methods most images of a model could be manipulated: the source's claim is that all could."""
+    rows = summary(table[table["model"] == model])
+    most = rows[rows["manipulated, low"] > 0.5]
+    few = rows[rows["manipulated, high"] < 0.5]
+    open_ = rows.drop(index=[*most.index, *few.index])
+    parts = [
+        f"{words} for {', '.join(f'{row.method} ({row.manipulated:.0%})' for row in part.itertuples())}"
+        for words, part in (
+            ("most images were manipulated", most),
+            ("fewer than half were", few),
+            ("half or so, which these images do not decide,", open_),
+        )
+        if len(part)
+    ]
+    return f"**{model[0].upper()}{model[1:]}**: {'; '.join(parts)}."
+
+
+def differences(table: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    """Compare how alike two models' maps stayed to what they were, image by image.
+
+    Returns:
+        A row for each method: ``mean``, ``low``, ``high`` of ``second`` minus ``first`` in the correlation of manipulated and
+        original map, ``direction``; and of the same correlation under noise of the same size, ``under noise`` and
+        ``noise direction``.
+    """
+    rows = []
+    for method, part in table.groupby("method", sort=False):
+        found = {}
+        for change, rows_of in part.groupby("change"):
+            wide = rows_of.pivot(index="image", columns="model", values="correlation_origin")[[first, second]].dropna()
+            found[change] = robustness.paired_difference(wide[first].to_numpy(), wide[second].to_numpy())
+        moved, noise = found[MANIPULATED], found[NOISE]
+        rows.append(
+            {
+                "method": method,
+                "mean": moved.mean,
+                "low": moved.low,
+                "high": moved.high,
+                "direction": moved.direction,
+                "under noise": noise.mean,
+                "noise direction": noise.direction,
+            }
+        )
+    return pd.DataFrame(rows).set_index("method")
+
+
+def resists(rows: pd.DataFrame, first: str, second: str) -> str:
+    """Say, from :func:`differences`, for which methods the second model's maps stayed more like themselves."""
+    words = {1: "more", -1: "less", 0: "neither more nor less"}
+    parts = [
+        f"{word} for {', '.join(names)}"
+        for way, word in words.items()
+        if len(names := rows.index[rows["direction"] == way])
+    ]
+    noise = rows[(rows["noise direction"] == rows["direction"]) & (rows["direction"] != 0)]
+    also = (
+        f" Under noise of the same size the difference has the same sign for {', '.join(noise.index)}: there it is no "
+        "matter of the attack alone."
+        if len(noise)
+        else ""
+    )
+    return f"Compared with the {first} network, manipulated maps of {second} stayed like the originals {'; '.join(parts)}.{also}"
