@@ -125,7 +125,7 @@ def sweep(
     """Manipulate the gradient maps of softened networks, and compare what they changed with what curvature allows.
 
     g is the mean logit of the explained class. Each image's map is driven to that of the next image by
-    :func:`relevance.attacks.target_map` in a Euclidean ball. Paths are followed in the directions that the network sees
+    :func:`relevance.attacks.target_map` in a Euclidean ball, by softplus networks that sharpen up to beta. Paths are followed in the directions that the network sees
     (:class:`relevance.curvature.Logit`): across them nothing changes, so that distances there would only widen the
     bound.
 
@@ -150,10 +150,20 @@ def sweep(
         soft = attacks.softened(posterior, beta)
         with torch.no_grad():
             targets = explanations.gradient(soft, images, target).roll(1, dims=0)
+        # The search is that of the source: a soft network at first, and sharper from step to step.
         found = attacks.target_map(
-            soft, images, target, epsilon, norm="l2", target_maps=targets, explain=explanations.gradient,
-            n_steps=n_steps, step_size=epsilon / 10, progress=False,
-        )  # fmt: skip
+            posterior,
+            images,
+            target,
+            epsilon,
+            norm="l2",
+            target_maps=targets,
+            explain=explanations.gradient,
+            n_steps=n_steps,
+            step_size=epsilon / 10,
+            beta=(min(1.0, beta), beta),
+            progress=False,
+        )
         for index in range(len(images)):
             g = curvature.logit(soft, int(target[index]))
             start, end = g.coordinates(torch.stack([images[index], found[index]]))

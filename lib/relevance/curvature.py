@@ -238,7 +238,9 @@ def weights_constant(posterior: Posterior, target: int) -> float:
                 "Flatten, Linear and SoftLeakyReLU."
             )
     weights = [
-        posterior.samples[f"{name}.weight"].double() for name, module in modules.items() if isinstance(module, nn.Linear)
+        posterior.samples[f"{name}.weight"].double()
+        for name, module in modules.items()
+        if isinstance(module, nn.Linear)
     ]
     slopes = [module.slope for module in modules.values() if isinstance(module, SoftLeakyReLU)]
     after = weights[-1][:, [target]].abs()
