@@ -181,10 +181,29 @@ def shape(g: Scalar, points: Tensor) -> Shape:
     return Shape(values, slopes, eigenvalues / sizes[:, None], squares.sqrt())
 
 
+def on_level(g: Scalar, points: Tensor, level: float) -> Tensor:
+    """Bring points [n, d] to the level set where g is ``level``, by Newton's steps along the gradient.
+
+    A step is x - (g(x) - c) grad g / |grad g|^2, with c the level.
+
+    Raises:
+        ValueError: a point cannot be brought there, as where the gradient vanishes on the way.
+    """
+    for _ in range(N_NEWTON):
+        slopes, values = gradients(g, points)
+        missing = values - level
+        if (missing.abs() <= TOLERANCE * max(1.0, abs(level))).all():
+            return points
+        points = points - (missing / slopes.square().sum(1))[:, None] * slopes
+    raise ValueError(
+        f"the points could not be brought to the level set: after {N_NEWTON} Newton steps the output is off by "
+        f"{missing.abs().max().item():.1e}; they must lie nearer to it, where the gradient is not zero."
+    )
+
+
 def level_path(g: Scalar, start: Tensor, end: Tensor, n_points: int) -> Tensor:
     """Return points on the level set of g through ``start``: those of the straight line to ``end``, brought back to it.
 
-    Each is moved along the gradient by Newton's steps, x - (g(x) - c) grad g / |grad g|^2, until g(x) = c = g(start).
     The last point is that of the level set to which ``end`` is brought, not ``end`` itself.
 
     Args:
@@ -196,22 +215,12 @@ def level_path(g: Scalar, start: Tensor, end: Tensor, n_points: int) -> Tensor:
         [n_points, d].
 
     Raises:
-        ValueError: a point cannot be brought back, as where the gradient vanishes on the way.
+        ValueError: as for :func:`on_level`.
     """
     checks.count("n_points", n_points, at_least=2)
-    level = gradients(g, start[None])[1]
+    level = gradients(g, start[None])[1].item()
     shares = torch.linspace(0, 1, n_points, dtype=start.dtype, device=start.device)[:, None]
-    points = start + shares * (end - start)
-    for _ in range(N_NEWTON):
-        slopes, values = gradients(g, points)
-        missing = values - level
-        if (missing.abs() <= TOLERANCE * level.abs().clamp(min=1)).all():
-            return points
-        points = points - (missing / slopes.square().sum(1))[:, None] * slopes
-    raise ValueError(
-        f"the straight line could not be brought back to the level set: after {N_NEWTON} Newton steps the output is off "
-        f"by {missing.abs().max().item():.1e}; the ends must lie nearer to each other."
-    )
+    return on_level(g, start + shares * (end - start), level)
 
 
 def weights_constant(posterior: Posterior, target: int) -> float:
