@@ -97,7 +97,7 @@ class Path:
 def path(g: Scalar, start: Tensor, end: Tensor, n_points: int = 33, at_most: int = 1025) -> tuple[Path, float]:
     """Return a path on the level set through ``start``, fine enough, and how far it is from that.
 
-    New points are put between all neighbours until that changes neither the bounds nor the turning by more than
+    New points are put between all neighbours until that changes neither the bounds nor the integrals by more than
     :data:`REFINED`, and no more than that of the turning is left unexplained by the curvature at the points: a sharp
     bend that all points miss still shows in their normals.
 
@@ -120,7 +120,7 @@ def path(g: Scalar, start: Tensor, end: Tensor, n_points: int = 33, at_most: int
         n_points = len(found.points)
         change = max(
             abs(getattr(found, name) - getattr(coarse, name)) / max(getattr(found, name), ROUNDING)
-            for name in ("bound", "gradient_bound", "turning")
+            for name in ("bound", "gradient_bound", "integral", "turning")
         )
         change = max(change, found.unexplained)
     return found, change
