@@ -23,6 +23,8 @@ from relevance.posterior import Posterior
 Scalar = Callable[[Tensor], Tensor]
 # A matrix of second derivatives has the square of this many numbers, and its eigenvalues take the cube.
 MOST_INPUTS = 4096
+# Numbers in the matrices of second derivatives that are taken together.
+VALUES_AT_ONCE = 8_000_000
 # Of an output, relative: how near points must come to the level set, and in how many steps.
 TOLERANCE, N_NEWTON = 1e-10, 100
 
@@ -163,6 +165,11 @@ def shape(g: Scalar, points: Tensor) -> Shape:
     """
     if points.ndim != 2 or points.shape[1] < 2:
         raise ValueError(f"points have shape {list(points.shape)}; they must be [n, d] with d at least 2.")
+    parts = [_shape(g, some) for some in points.split(max(1, VALUES_AT_ONCE // points.shape[1] ** 2))]
+    return Shape(**{name: torch.cat([getattr(one, name) for one in parts]) for name in Shape.__dataclass_fields__})
+
+
+def _shape(g: Scalar, points: Tensor) -> Shape:
     slopes, values = gradients(g, points)
     sizes = slopes.norm(dim=1)
     if not (sizes > 0).all():

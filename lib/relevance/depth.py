@@ -19,6 +19,8 @@ from relevance import attacks, checks, explanations, robustness, smoothed
 from relevance.posterior import Posterior
 
 NONE, ONE, EACH = "no smoothing", "one beta for all neurons", "a beta for each neuron"
+# Numbers in the derivatives of a layer that are taken together.
+VALUES_AT_ONCE = 20_000_000
 # Numbers of noise that are drawn at once.
 DRAWN_AT_ONCE = 2_000_000
 
@@ -57,6 +59,17 @@ def each_its_beta(posterior: Posterior, images: Tensor, target: Tensor, beta: fl
     """
     checks.number("beta", beta, above=0)
     layers, slopes = _dense_layers(posterior)
+    if not slopes:
+        raise ValueError("the network has no hidden layer; there is nothing to smooth.")
+    widest = max(weight.shape[0] for weight, _ in layers) * layers[0][0].shape[1]
+    n_at_once = max(1, VALUES_AT_ONCE // widest)
+    parts = zip(images.split(n_at_once), target.split(n_at_once), strict=True)
+    return torch.cat([_each_its_beta(layers, slopes, some, chosen, beta) for some, chosen in parts])
+
+
+def _each_its_beta(
+    layers: list[tuple[Tensor, Tensor]], slopes: list[float], images: Tensor, target: Tensor, beta: float
+) -> Tensor:
     activations = images.flatten(1)
     # Derivatives of the activations by the image: [N, width, d]; of the image itself the identity, left out.
     derivative: Tensor | None = None
@@ -68,8 +81,7 @@ def each_its_beta(posterior: Posterior, images: Tensor, target: Tensor, beta: fl
         gates.append(slope + (1 - slope) * torch.sigmoid(own * inputs))
         activations = slope * inputs + (1 - slope) * functional.softplus(own * inputs) / own
         derivative = gates[-1][:, :, None] * by_image
-    if derivative is None:
-        raise ValueError("the network has no hidden layer; there is nothing to smooth.")
+    assert derivative is not None
     return torch.einsum("nk,nkd->nd", layers[-1][0][target], derivative).reshape(images.shape)
 
 

@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from pandas.io.formats.style import Styler
 from scipy import integrate, special, stats
 from torch import Tensor
 from torch.nn import functional
 
-from relevance import checks
+from relevance import checks, report
 
 # Beyond so many scales the logistic density is below 1e-26.
 REACH = 60.0
@@ -150,6 +151,11 @@ def gaussian_curve(beta: float, n_points: int = 2001) -> pd.DataFrame:
     at = scaled / checks.number("beta", beta, above=0)
     slopes = {"softplus": special.expit(beta * at), "Gaussian": stats.norm.cdf(at / gaussian_sigma(beta))}
     return pd.DataFrame({"beta x": scaled, **slopes, "error": slopes["Gaussian"] - slopes["softplus"]})
+
+
+def small(rows: pd.DataFrame) -> Styler:
+    """Return a table of very small numbers as the book prints it: powers of ten in the place of three decimals."""
+    return report.table(rows).format("{:.1e}")
 
 
 def told_theorem(rows: pd.DataFrame) -> str:

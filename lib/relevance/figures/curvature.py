@@ -34,9 +34,10 @@ def curvature_bounds(rows: pd.DataFrame) -> Figure:
                 axis.scatter(
                     part[happened], part[allowed], s=18, color=colour, marker=mark, label=rf"$\beta$ = {beta:g}"
                 )
-            ends = rows[happened].min() / 1.5, rows[allowed].max() * 1.5
+            ends = max(rows[happened].min(), 1e-6) / 1.5, rows[allowed].max() * 1.5
             axis.plot(ends, ends, color="0.5", linestyle="--")
             axis.set(xscale="log", yscale="log", title=title, xlabel="change along the path")
+            axis.set_xlim(ends[0], rows[happened].max() * 1.5)
         sides[0].set_ylabel("bound")
         figure.legend(*sides[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(betas), fontsize=8)
     return figure
