@@ -1,5 +1,6 @@
 """The figures of the book: the same functions draw every build and every recorded run."""
 
+from relevance.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.figures.manipulation import manipulations, resistance
 from relevance.figures.maps import (
     attack_gallery,
@@ -18,6 +19,7 @@ __all__ = [
     "attack_gallery",
     "averaging",
     "chain",
+    "curvature_bounds",
     "difference_grid",
     "failed_attack",
     "first_of_each_class",
@@ -31,6 +33,8 @@ __all__ = [
     "resistance",
     "robustness_distributions",
     "side_by_side",
+    "smoothing_curve",
+    "smoothing_depth",
     "survival",
     "top_pixels",
 ]
