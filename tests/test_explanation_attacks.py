@@ -314,7 +314,9 @@ def test_what_cannot_be_softened_is_said():
 
     with pytest.raises(ValueError, match="Depends cannot be traced by torch.fx .*must not depend on values"):
         softened(Posterior.of(Depends()), 10)
-    with pytest.raises(ValueError, match="the network has a PReLU, which cannot be softened; its activations may be ReLU"):
+    with pytest.raises(
+        ValueError, match="the network has a PReLU, which cannot be softened; its activations may be ReLU"
+    ):
         softened(Posterior.of(nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.PReLU())), 10)
     with pytest.raises(ValueError, match="beta is 0; it must be a finite number above 0"):
         softened(Posterior.of(nn.Sequential(nn.Linear(4, 2))), 0)
