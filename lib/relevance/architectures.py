@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -14,10 +15,10 @@ from relevance.attacks.explanation import Explain
 from relevance.explanations import Epsilon
 from relevance.posterior import Posterior
 
-# So near the network with kinks that the loss on both is nearly the same, and a step is judged on both.
+# Of the softened network that the step follows: so near the network with kinks that its slope is good for that.
 BETA = 1000.0
 GRADIENT, LRP = "gradient [s]", "LRP [s]"
-FOLLOWED, ITSELF = "loss after a step (softened)", "loss after a step"
+LOSS = "loss after a step / before"
 
 
 def published_or_random(
@@ -39,18 +40,30 @@ def published_or_random(
         yield title, pretrained.load(name, weights, image_shape=image_shape, seed=seed)
 
 
+def photographs(image_shape: tuple[int, int, int] = (3, 64, 64)) -> Tensor:
+    """Return the two photographs that scikit-learn brings along, read as any folder of images is.
+
+    Returns:
+        [2, C, H, W] in [0, 1].
+    """
+    import sklearn.datasets
+
+    return pretrained.images_of(Path(sklearn.datasets.__file__).parent / "images", image_shape)[0]
+
+
 def compare(
     posteriors: Mapping[str, Posterior] | Iterator[tuple[str, Posterior]],
     images: Tensor,
     *,
-    epsilon: float = 0.005,
+    epsilon: float = 0.001,
     explain: Explain = explanations.gradient_x_input,
 ) -> pd.DataFrame:
     """Explain and manipulate the images on each network: a reader's own go through it as torchvision's do.
 
     One step of :func:`relevance.attacks.target_map` brings the map of each image towards that of the image before it,
     moving all pixels by ``epsilon``. The loss is the squared distance to the target map, the mean over the images, divided
-    by that before the step: below 1, the step came closer. What it follows is the softened network's.
+    by that before the step: below 1, the step came closer. The step follows the softened network; the loss is that of the
+    network as it is.
 
     Args:
         posteriors: name -> posterior, or such pairs one after another.
@@ -60,7 +73,7 @@ def compare(
 
     Returns:
         A row for each network: its parameters in millions, where its weights are from, seconds for one map of one image
-        (once all is warm), and the loss after a step, on the softened network that it followed and on the network itself.
+        (once all is warm), and the loss after the step, as a share of that before it.
     """
     checks.number("epsilon", epsilon, above=0)
     checks.count("the number of images", len(images), at_least=2)
@@ -68,30 +81,27 @@ def compare(
     rows = {}
     for name, posterior in pairs:
         target = posterior.predict(images).argmax(1)
-        wanted = explain(posterior, images, target).roll(1, 0)
+        maps = explain(posterior, images, target)
+        wanted = maps.roll(1, 0)
         moved = attacks.target_map(
             posterior, images, target, epsilon, target_maps=wanted, explain=explain, beta=(BETA, BETA), output_weight=0.0,
             n_steps=1, keep="last", keep_label=False, progress=False,
         )  # fmt: skip
-        losses = []
-        for judge in (attacks.softened(posterior, BETA), posterior):
-            before, after = ((explain(judge, x, target) - wanted).square().sum().item() for x in (images, moved))
-            losses.append(after / before)
+        after = explain(posterior, moved, target)
         one, its = images[:1], target[:1]
         rows[name] = {
             "parameters [10^6]": sum(value.numel() for value in posterior.samples.values()) / len(posterior) / 1e6,
             "weights": posterior.record.get("weights", posterior.record.get("method", "")),
             GRADIENT: _seconds(lambda p=posterior, x=one, y=its: explanations.gradient(p, x, y)),  # type: ignore[misc]
             LRP: _seconds(lambda p=posterior, x=one, y=its: explanations.lrp(p, x, y, rule=Epsilon(1e-6))),  # type: ignore[misc]
-            FOLLOWED: losses[0],
-            ITSELF: losses[1],
+            LOSS: _distance(after, wanted) / _distance(maps, wanted),
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("network")
 
 
 def said(rows: pd.DataFrame) -> str:
     """Say what the rows of :func:`compare` show, and where published weights would be looked for if any is missing."""
-    nearer = list(rows.index[rows[ITSELF] < 1])
+    nearer = list(rows.index[rows[LOSS] < 1])
     if not nearer:
         text = "One step brought no network's map nearer to its target."
     elif len(nearer) == len(rows):
@@ -111,6 +121,10 @@ def said(rows: pd.DataFrame) -> str:
 def _places() -> list[str]:
     # In words where they are the same for every reader; a book does not name one machine's folders.
     return ["$RELEVANCE_DATA", "$RELEVANCE_DATA/weights", "$TORCH_HOME/hub/checkpoints"]
+
+
+def _distance(maps: Tensor, wanted: Tensor) -> float:
+    return (maps - wanted).square().sum().item()
 
 
 def _seconds(work: Callable[[], Tensor]) -> float:

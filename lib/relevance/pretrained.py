@@ -6,6 +6,7 @@ this book. Its images are in [0, 1]; the network normalises them itself.
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -57,7 +58,7 @@ def load(
             dict of this architecture (``.safetensors``, or a ``.pth`` that is read without running code in it).
         image_shape: (3, H, W) of the images; the networks take many sizes, and were trained with 3x224x224.
         n_classes: for random weights, 1,000 if None. Other weights have their own.
-        seed: of random weights.
+        seed: of random weights, which are normal with the variance of He et al. 2015; biases are zero.
         device: where the samples are put; a CUDA GPU where there is one if not given.
 
     Raises:
@@ -86,10 +87,12 @@ def load(
     else:
         source = f"random weights, seed {seed}"
     n_classes = checks.count("n_classes", 1000 if n_classes is None else n_classes, at_least=2)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    # Without memory or values at first: drawing those that torchvision starts with takes seconds.
+    with torch.device("meta"):
         model = models.get_model(name, weights=None, num_classes=n_classes)
-    if state is not None:
+    if state is None:
+        _draw(model.to_empty(device="cpu"), seed)
+    else:
         _fill(model, state, title, source)
     return wrap(model, shape, mean=IMAGENET_MEAN, std=IMAGENET_STD, name=name, source=source, device=device)
 
@@ -134,7 +137,13 @@ def wrap(
     if mean is not None or std is not None:
         layers = {"normalise": _normalisation(mean, std, shape[0]), "model": model}
     network = Classifier(OrderedDict(layers), settings={"architecture": name, "image_shape": list(shape)})
-    posterior = Posterior.of(network.to(chosen_device(device)), {"method": "pretrained", "weights": source})
+    target = chosen_device(device)
+    samples = {key: value.detach().to(target, copy=True)[None] for key, value in network.named_parameters()}
+    # The posterior copies the network, whose parameters then become those of the sample: there may be too many to have twice.
+    hollow = {id(value): nn.Parameter(value.detach().to("meta")) for value in network.parameters()}
+    posterior = Posterior(copy.deepcopy(network, dict(hollow)), samples, {"method": "pretrained", "weights": source})
+    posterior.network.load_state_dict({key: value[0] for key, value in samples.items()}, strict=False, assign=True)
+    posterior.network.to(target)
     own = next(iter(posterior.samples.values()))
     try:
         with torch.no_grad():
@@ -241,9 +250,24 @@ def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {OLD_NAME.sub(r"\1\2", name): value for name, value in state.items()}
 
 
+def _draw(model: nn.Module, seed: int) -> None:
+    """Draw weights whose activations keep their size from layer to layer (He et al. 2015, arXiv:1502.01852, Eq. 10)."""
+    generator = torch.Generator().manual_seed(seed)
+    for module in model.modules():
+        if isinstance(module, (nn.Conv2d, nn.Linear)):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()
+
+
 def _fill(model: nn.Module, state: Mapping[str, Tensor], title: str, source: str) -> None:
+    """Give a model without values those of a state dict, in float32."""
     try:
-        model.load_state_dict(state)
+        model.load_state_dict(
+            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, assign=True
+        )
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(
