@@ -86,7 +86,7 @@ def softened(posterior: Posterior, beta: float) -> Posterior:
 def _by_modules(network: nn.Module, graph: fx.Graph, calls: Sequence[fx.Node], beta: float) -> nn.Module:
     """Return the network as its graph has it, with a module for each of the ``calls``; parameters keep their names."""
     for call in calls:
-        slope = call.kwargs.get("negative_slope", call.args[1] if len(call.args) > 1 else CALLS[call.target])
+        slope: Any = call.kwargs.get("negative_slope", call.args[1] if len(call.args) > 1 else CALLS[call.target])
         network.add_module(f"soft_{call.name}", SoftLeakyReLU(beta, float(slope)))
         with graph.inserting_after(call):
             soft = graph.call_module(f"soft_{call.name}", (call.all_input_nodes[0],))

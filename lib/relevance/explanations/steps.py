@@ -204,8 +204,9 @@ def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...
     own_names = dict(module.named_parameters())
     if getattr(module, "inplace", False) is True:
         # The step before still needs its value. A copy shares what the module holds, and nothing else.
-        module = copy.copy(module)
-        module.inplace = False
+        pure: Any = copy.copy(module)
+        pure.inplace = False
+        module = pure
 
     def visit(values: list[Tensor], sample: Sample) -> Visit:
         if isinstance(module, nn.MaxPool2d) and way.backward is to_the_winner:

@@ -25,7 +25,7 @@ PURE: dict[Any, Any] = {
     functional.leaky_relu_: functional.leaky_relu,
 }
 # Where a function takes inplace, counted after its first argument.
-INPLACE_AT = {functional.relu: 0, functional.leaky_relu: 1, functional.dropout: 2}
+INPLACE_AT: dict[Any, int] = {functional.relu: 0, functional.leaky_relu: 1, functional.dropout: 2}
 RESHAPES = ("view", "reshape", torch.reshape)
 
 
