@@ -259,17 +259,65 @@ def test_a_shared_activation_is_softened_everywhere_and_the_result_is_not_saved_
         Posterior.load(tmp_path / "soft.safetensors")
 
 
-def test_a_network_that_calls_relu_cannot_be_softened():
-    class Calls(nn.Module):
+class Calls(nn.Module):
+    """Calls its activations as functions, once in place where the changed value is read again, and leaves a layer out."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.left_out = nn.Linear(16, 5), nn.Linear(5, 3), nn.Linear(2, 2)
+
+    def forward(self, x):
+        inner = self.first(x.view(x.size(0), -1))
+        rectified = functional.relu(inner, inplace=True)
+        return functional.leaky_relu(self.second(rectified + inner), negative_slope=0.2)
+
+
+class Plain(Calls):
+    """The same, of modules."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu, self.leaky_relu = nn.ReLU(), nn.LeakyReLU(0.2)
+
+    def forward(self, x):
+        return self.leaky_relu(self.second(2 * self.relu(self.first(x.flatten(1)))))
+
+
+def test_activations_that_are_called_are_softened_as_modules_are(some_images, some_labels):
+    calls = Posterior.of(Calls().double())
+    plain = Posterior(Plain().double(), calls.samples)
+    assert torch.equal(calls.logits(some_images), plain.logits(some_images))
+    for beta in (2.0, 30.0):
+        found, wanted = (softened(posterior, beta) for posterior in (calls, plain))
+        assert torch.allclose(found.logits(some_images), wanted.logits(some_images), atol=1e-12)
+        maps = [explanations.gradient(posterior, some_images, some_labels) for posterior in (found, wanted)]
+        assert torch.allclose(*maps, atol=1e-12)
+        assert (found.logits(some_images) - calls.logits(some_images)).abs().max() > 1e-4
+    # Relevance goes back through calls, too, by what the first layer gave before it was changed.
+    bare = Posterior(Calls().double(), {name: value * ("bias" not in name) for name, value in calls.samples.items()})
+    relevance = explanations.lrp(bare, some_images, some_labels, rule=Epsilon(1e-12))
+    assert relevance.abs().max() > 1e-3
+    last = bare.logits(some_images)[0].gather(1, some_labels[:, None]).squeeze(1)
+    assert torch.allclose(relevance.flatten(1).sum(1), last, atol=1e-9)  # it is conserved
+    # Of a leaky ReLU's output both are f, so this too is gradient times input.
+    assert torch.allclose(relevance, explanations.gradient_x_input(bare, some_images, some_labels), atol=1e-9)
+
+
+def test_what_cannot_be_softened_is_said():
+    class Depends(nn.Module):
         def __init__(self):
             super().__init__()
-            self.layer = nn.Linear(4, 2)
+            self.layer = nn.Linear(16, 3)
 
         def forward(self, x):
-            return functional.relu(self.layer(x.flatten(1)))
+            return self.layer(x.flatten(1)) if x.sum() > 0 else self.layer(-x.flatten(1))
 
-    with pytest.raises(ValueError, match="the network calls relu as a function, which cannot be softened"):
-        softened(Posterior.of(Calls()), 10)
+    with pytest.raises(ValueError, match="Depends cannot be traced by torch.fx .*must not depend on values"):
+        softened(Posterior.of(Depends()), 10)
+    with pytest.raises(
+        ValueError, match="the network has a PReLU, which cannot be softened; its activations may be ReLU"
+    ):
+        softened(Posterior.of(nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.PReLU())), 10)
     with pytest.raises(ValueError, match="beta is 0; it must be a finite number above 0"):
         softened(Posterior.of(nn.Sequential(nn.Linear(4, 2))), 0)
 

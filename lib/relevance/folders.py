@@ -10,7 +10,7 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
@@ -76,8 +76,7 @@ def _by_class(folder: Path) -> dict[str, list[Any]]:
 def _pixels(source: Path | IO[bytes], name: str) -> np.ndarray:
     try:
         with Image.open(source) as image:
-            if image.mode.startswith(("I", "F")):
-                raise ValueError(f"The image {name} has more than 8 bits a pixel; convert it to 8 bits.")
+            _refuse_deep(image, name)
             return np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB"))
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"The image {name} cannot be read ({error}); replace it or take it away.") from None
@@ -131,3 +130,54 @@ def _stack(place: Path, classes: tuple[str, ...], part: Mapping[str, Sequence[An
     images = torch.from_numpy(np.stack(arrays))
     images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
     return images.to(torch.float32).div(255).contiguous(), torch.tensor(labels, dtype=torch.int64)
+
+
+def read_images(folder: Path, image_shape: tuple[int, int, int], kept: float = 1.0) -> tuple[Tensor, list[str]]:
+    """Read all images below a folder, of whatever sizes, cropped about their centres and resized to one.
+
+    Args:
+        folder: the folder; what is hidden in it is passed over.
+        image_shape: (C, H, W) that is wanted, with 1 (grey) or 3 channels.
+        kept: share of the sides of the largest crop of this shape that is kept, in (0, 1].
+
+    Returns:
+        Images [N, C, H, W], float32 in [0, 1], and their places below the folder, by which they are sorted.
+
+    Raises:
+        ValueError: there is no such folder, it holds no image, or one cannot be read.
+    """
+    channels, height, width = image_shape
+    if channels not in {1, 3}:
+        raise ValueError(f"image_shape is {image_shape}; images have 1 or 3 channels.")
+    if not folder.is_dir():
+        raise ValueError(f"folder is {str(folder)!r}, which is no folder; it must be one that holds images.")
+    places = [
+        place
+        for place in sorted(folder.rglob("*"))
+        if place.suffix.lower() in SUFFIXES
+        and place.is_file()
+        and not any(part.startswith(".") for part in place.relative_to(folder).parts)
+    ]
+    if not places:
+        raise ValueError(f"{folder} holds no image; it may hold {', '.join(sorted(SUFFIXES))}, also in folders in it.")
+    mode = "L" if channels == 1 else "RGB"
+    arrays = []
+    for place in places:
+        try:
+            with Image.open(place) as image:
+                _refuse_deep(image, str(place))
+                # Photographs may lie on their side, and say so.
+                upright = ImageOps.exif_transpose(image).convert(mode)
+        except (UnidentifiedImageError, OSError) as error:
+            raise ValueError(f"The image {place} cannot be read ({error}); replace it or take it away.") from None
+        if upright.size != (width, height) or kept < 1:
+            upright = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR, bleed=(1 - kept) / 2)
+        arrays.append(np.asarray(upright).reshape(height, width, channels))
+    images = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2)
+    names = [place.relative_to(folder).as_posix() for place in places]
+    return images.to(torch.float32).div(255).contiguous(), names
+
+
+def _refuse_deep(image: Image.Image, name: str) -> None:
+    if image.mode.startswith(("I", "F")):
+        raise ValueError(f"The image {name} has more than 8 bits a pixel; convert it to 8 bits.")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
-from torch import Tensor, nn
+import torch
+from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from relevance import checks
-from relevance.explanations.graph import RelevanceGraph
 from relevance.explanations.steps import pass_on, register
+from relevance.explanations.tracing import traced
 from relevance.posterior import Posterior
 
 
@@ -41,30 +43,70 @@ class SoftLeakyReLU(nn.Module):
 register(SoftLeakyReLU, pass_on)
 
 
+# Calls that are softened -> the slope of negative inputs where the call does not name it.
+CALLS: dict[Any, float] = {functional.relu: 0.0, torch.relu: 0.0, "relu": 0.0, functional.leaky_relu: 0.01}
+# Activations with other kinks, for which there is no soft one here, by the names of their modules and functions.
+OTHER_KINKS = {"relu6", "hardtanh", "prelu", "rrelu", "threshold", "hardswish", "hardsigmoid"}
+
+
 def softened(posterior: Posterior, beta: float) -> Posterior:
     """Return the posterior with a :class:`SoftLeakyReLU` for every ReLU and leaky ReLU of its network.
 
-    The posterior that is given, and its network, stay as they are. Maxima of pools stay too.
+    It does not matter whether they are modules or calls of a function. The posterior that is given, and its network, stay
+    as they are. Maxima of pools stay too.
 
     Raises:
-        ValueError: beta is not above 0, or the network calls relu as a function, which cannot be replaced.
+        ValueError: beta is not above 0; or the network cannot be traced, so that calls of relu cannot be found in it; or
+            it has activations with kinks of another kind.
     """
     checks.number("beta", beta, above=0)
-    network = copy.deepcopy(posterior.network)
+    # The parameters are those of the samples, and the copy may share the network's own: there may be many millions.
+    own = [*posterior.network.parameters(), *posterior.network.buffers()]
+    network = copy.deepcopy(posterior.network, {id(value): value for value in own})
+    graph, changed = traced(network)
+    _refuse_other_kinks(network, graph)
+    settings: dict[str, Any] = getattr(network, "settings", {})
     for parent in list(network.modules()):
         # Not named_children, which gives a module that is used twice once.
         for name, child in list(parent._modules.items()):
             if isinstance(child, (nn.ReLU, nn.LeakyReLU)):
                 setattr(parent, name, SoftLeakyReLU(beta, getattr(child, "negative_slope", 0.0)))
-    modules = dict(network.named_modules())
-    for step in RelevanceGraph(network).steps.values():
-        if step.activation and step.layer in {"relu", "leaky_relu"} and step.layer not in modules:
-            raise ValueError(
-                f"the network calls {step.layer} as a function, which cannot be softened; it must be a module, such as "
-                "torch.nn.ReLU()."
-            )
-    if settings := getattr(network, "settings", None):
+    calls = [node for node in graph.nodes if node.op != "call_module" and node.target in CALLS]
+    if calls or changed:
+        network = _by_modules(network, graph, calls, beta)
+    if settings:
         # What is saved under the architecture's name would come back with its kinks.
         named: Any = network
         named.settings = {**settings, "architecture": f"softened {settings['architecture']}"}
-    return Posterior(network, posterior.samples, posterior.record)
+    soft = copy.copy(posterior)
+    object.__setattr__(soft, "network", network.eval())
+    return soft
+
+
+def _by_modules(network: nn.Module, graph: fx.Graph, calls: Sequence[fx.Node], beta: float) -> nn.Module:
+    """Return the network as its graph has it, with a module for each of the ``calls``; parameters keep their names."""
+    for call in calls:
+        slope: Any = call.kwargs.get("negative_slope", call.args[1] if len(call.args) > 1 else CALLS[call.target])
+        network.add_module(f"soft_{call.name}", SoftLeakyReLU(beta, float(slope)))
+        with graph.inserting_after(call):
+            soft = graph.call_module(f"soft_{call.name}", (call.all_input_nodes[0],))
+        call.replace_all_uses_with(soft)
+        graph.erase_node(call)
+    rewritten = fx.GraphModule(network, graph, type(network).__name__)
+    # Samples have the parameters of modules that the forward pass leaves out, too.
+    there = dict(rewritten.named_modules())
+    for name, module in network.named_modules():
+        if name not in there and (module._parameters or module._buffers):
+            rewritten.add_submodule(name, module)
+    return rewritten
+
+
+def _refuse_other_kinks(network: nn.Module, graph: fx.Graph) -> None:
+    found = {type(module).__name__ for module in network.modules()}
+    found |= {str(getattr(node.target, "__name__", node.target)) for node in graph.nodes if node.op != "call_module"}
+    for name in sorted(found):
+        if name.lower().rstrip("_") in OTHER_KINKS:
+            raise ValueError(
+                f"the network has a {name}, which cannot be softened; its activations may be ReLU, leaky ReLU, and those "
+                "without kinks."
+            )

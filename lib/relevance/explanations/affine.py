@@ -7,9 +7,9 @@ operations.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 
@@ -111,3 +111,38 @@ class Layer:
     def transpose(self, outputs: Tensor, weight: Tensor) -> Tensor:
         """Apply the transposed map with other weights."""
         return self.map.transpose(outputs, weight, self.inputs)
+
+
+def norm_factors(
+    module: Any, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return factor and shift of batch norm with its running statistics: the sample's own, or the module's."""
+    mean = module.running_mean if mean is None else mean
+    variance = module.running_var if variance is None else variance
+    if mean is None or variance is None:
+        raise ValueError("a batch norm without running statistics depends on the batch; lrp needs track_running_stats.")
+    factor = (variance + module.eps).rsqrt()
+    factor = factor if weight is None else factor * weight
+    shift = -mean * factor
+    return factor, shift if bias is None else shift + bias
+
+
+def convolution_of(name: str, module: nn.Conv2d) -> Convolution:
+    """Return how a convolution's weights act; ``name`` is for the error where its padding is not of zeros on both sides."""
+    padding = module.padding
+    if padding == "valid":
+        padding = (0, 0)
+    elif padding == "same":
+        total = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
+        padding = (total[0] // 2, total[1] // 2) if not any(side % 2 for side in total) else padding
+    if isinstance(padding, str) or module.padding_mode != "zeros":
+        raise ValueError(
+            f"layer {name} is a convolution with padding {module.padding!r} of mode {module.padding_mode!r}; lrp takes "
+            "zeros, the same number on both sides."
+        )
+    return Convolution(_pair(module.stride), _pair(padding), _pair(module.dilation), module.groups)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    first, second = (value, value) if isinstance(value, int) else value
+    return first, second

@@ -20,16 +20,10 @@ from relevance.explanations.steps import (
     is_known,
     module_step,
 )
+from relevance.explanations.tracing import traced
 
 # A step, its visit, the relevance of its value -> the relevance of each source.
 Back = Callable[[Step, Visit, Tensor], list[Tensor]]
-
-
-class _Tracer(fx.Tracer):
-    """Looks into every module that is not a step by itself."""
-
-    def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
-        return is_known(module) or super().is_leaf_module(module, module_qualified_name)
 
 
 class RelevanceGraph:
@@ -42,15 +36,9 @@ class RelevanceGraph:
     def __init__(self, network: nn.Module) -> None:
         self.modules = dict(network.named_modules())
         self.steps: dict[str, Step] = {}
-        try:
-            # A single layer is a network too; the tracer would look inside it.
-            traced = _Tracer().trace(nn.Sequential(network) if is_known(network) else network)
-        except Exception as error:  # torch.fx raises many kinds
-            raise ValueError(
-                f"the network {type(network).__name__} cannot be traced by torch.fx ({str(error).splitlines()[0]}); "
-                "its forward pass must not depend on values."
-            ) from None
-        nodes = [node for node in traced.nodes if node.op != "get_attr"]
+        # A single layer is a network too; the tracer would look inside it.
+        graph, _ = traced(nn.Sequential(network) if is_known(network) else network)
+        nodes = [node for node in graph.nodes if node.op != "get_attr"]
         for node in nodes:
             if node.op == "placeholder":
                 self.image = node.name
@@ -117,13 +105,21 @@ class RelevanceGraph:
         return all(source == self.image or self.steps[source].nonnegative for source in sources)
 
     def _step(self, node: fx.Node) -> Step:
-        sources = tuple(source.name for source in node.all_input_nodes)
+        # Not all_input_nodes, which gives a node that is taken twice once.
+        sources = tuple(source.name for source in self._taken(node))
         nonnegative = self._nonnegative(sources)
         if node.op == "call_module":
             # A network that is a single layer was wrapped, and its parameters have no prefix.
             name = str(node.target) if str(node.target) in self.modules else ""
             return module_step(node.name, name, self.modules[name], sources, nonnegative=nonnegative)
         return function_step(node.name, node.target, node.args[1:], node.kwargs, sources, nonnegative=nonnegative)
+
+    @staticmethod
+    def _taken(node: fx.Node) -> list[fx.Node]:
+        """Return the nodes whose values a node takes, in order; one may be among them more than once."""
+        taken: list[fx.Node] = []
+        fx.node.map_arg((node.args, node.kwargs), taken.append)
+        return taken
 
     def _fold_norms(self, nodes: Mapping[str, fx.Node]) -> None:
         """Fold each batch norm into the affine layer before it, where nothing else uses that layer's outputs."""

@@ -78,9 +78,10 @@ class _Moments:
         n_counted, sum_y, n, sum_x, sum_xy = self.sums
         per_counted = 1 / n_counted.clamp(min=1)[:, None]
         direction = per_counted * sum_xy - per_counted * sum_x * (sum_y / n)[:, None]
-        scale = (direction * self.weight.flatten(1)).sum(1, keepdim=True)
+        weight = self.weight.reshape(len(self.weight), -1)  # of a batch norm that stands alone, [C, 1]
+        scale = (direction * weight).sum(1, keepdim=True)
         # Rounding leaves a rest of a neuron that does not vary; relative to its size it is nothing.
-        size = (per_counted * sum_xy).abs().sum(1, keepdim=True) * self.weight.flatten(1).abs().amax(1, keepdim=True)
+        size = (per_counted * sum_xy).abs().sum(1, keepdim=True) * weight.abs().amax(1, keepdim=True)
         known = scale.abs() > 1e3 * torch.finfo(scale.dtype).eps * size
         return torch.where(known, direction / torch.where(known, scale, 1.0), 0.0).reshape(self.weight.shape)
 

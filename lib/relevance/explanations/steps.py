@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from torch.func import functional_call, vjp
 from torch.nn import functional
 
 from relevance.chunks import Sample
-from relevance.explanations.affine import AffineMap, Convolution, Dense, Layer, Scaling
+from relevance.explanations.affine import AffineMap, Dense, Layer, Scaling, convolution_of, norm_factors
 from relevance.explanations.rules import TINY, stabilised
 from relevance.networks import Normalise
 
@@ -123,9 +124,11 @@ FUNCTIONS: dict[Any, _Way] = {
     functional.max_pool2d: _Way(to_the_winner),
     functional.avg_pool2d: _Way(in_proportion),
     functional.adaptive_avg_pool2d: _Way(in_proportion),
-    **dict.fromkeys((torch.flatten, "flatten", "reshape", "view"), _Way(_reshaped_back)),
+    **dict.fromkeys((torch.mean, "mean"), _Way(in_proportion)),
+    **dict.fromkeys((torch.flatten, torch.reshape, "flatten", "reshape", "view"), _Way(_reshaped_back)),
 }
-ADDITIONS = (operator.add, operator.iadd, torch.add)
+ADDITIONS = (operator.add, operator.iadd, torch.add, "add")
+CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 AFFINE = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
 
@@ -179,7 +182,7 @@ def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...
         return sample.get(prefix + part)
 
     if isinstance(module, (nn.Linear, nn.Conv2d)):
-        how = Dense() if isinstance(module, nn.Linear) else _convolution(name, module)
+        how = Dense() if isinstance(module, nn.Linear) else convolution_of(name, module)
         return affine_step(
             node, title, sources, how, lambda sample: (own(sample, "weight"), own(sample, "bias")), nonnegative
         )
@@ -189,7 +192,7 @@ def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...
             title,
             sources,
             Scaling(),
-            lambda sample: _norm_factors(module, *(own(sample, part) for part in NORM_PARTS)),
+            lambda sample: norm_factors(module, *(own(sample, part) for part in NORM_PARTS)),
             nonnegative,
         )
     way = way_of(module)
@@ -199,6 +202,11 @@ def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...
             f"{known_modules()}, or a module made of these; relevance.explanations.register gives it a rule."
         )
     own_names = dict(module.named_parameters())
+    if getattr(module, "inplace", False) is True:
+        # The step before still needs its value. A copy shares what the module holds, and nothing else.
+        pure: Any = copy.copy(module)
+        pure.inplace = False
+        module = pure
 
     def visit(values: list[Tensor], sample: Sample) -> Visit:
         if isinstance(module, nn.MaxPool2d) and way.backward is to_the_winner:
@@ -223,11 +231,16 @@ def function_step(
     name = str(getattr(target, "__name__", target))
     if target in ADDITIONS and len(sources) == 2 and not keywords:
         return Step(node, name, sources, _sum_visit, nonnegative)
+    if target in CONCATENATIONS and set(keywords) <= {"dim"}:
+        dim = keywords.get("dim", arguments[0] if arguments else 0)
+        if dim == 0:
+            raise ValueError(f"the network calls {name} along dimension 0, that of the images; it may be any other.")
+        return Step(node, name, sources, lambda values, sample: _concatenation_visit(values, dim), nonnegative)
     if target not in FUNCTIONS or len(sources) != 1:
         raise ValueError(
-            f"the network calls {name}, for which lrp has no rule; it may call: add (of two values), relu, leaky_relu, "
-            f"softplus, dropout, max_pool2d, avg_pool2d, adaptive_avg_pool2d, flatten, reshape and view, and have the "
-            f"modules: {known_modules()}."
+            f"the network calls {name}, for which lrp has no rule; it may call: add (of two values), cat, relu, "
+            f"leaky_relu, softplus, dropout, max_pool2d, avg_pool2d, adaptive_avg_pool2d, mean, flatten, reshape and view, "
+            f"and have the modules: {known_modules()}."
         )
     function = (lambda x: getattr(x, target)(*arguments, **keywords)) if isinstance(target, str) else (
         lambda x: target(x, *arguments, **keywords))  # fmt: skip
@@ -287,6 +300,16 @@ def _sum_visit(values: list[Tensor], sample: Sample) -> Visit:
     return Visit(value, lambda gradient: [gradient, gradient], back)
 
 
+def _concatenation_visit(values: list[Tensor], dim: int) -> Visit:
+    """Hand each part of a concatenation its own back: neurons stay what they are, so nothing is shared."""
+    sizes = [value.shape[dim] for value in values]
+
+    def back(relevance: Tensor) -> list[Tensor]:
+        return list(relevance.split(sizes, dim))
+
+    return Visit(torch.cat(values, dim), back, back)
+
+
 def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
     """Remember the winners of the forward pass: pooling is slow, and :func:`to_the_winner` would do it again."""
     value, winners = functional.max_pool2d(
@@ -306,37 +329,3 @@ def _max_pool_visit(module: nn.MaxPool2d, inputs: Tensor) -> Visit:
         return [nothing.scatter_add(2, winners.flatten(2), relevance.flatten(2)).reshape(inputs.shape)]
 
     return Visit(value, back, back)
-
-
-def _norm_factors(
-    module: Any, weight: Tensor | None, bias: Tensor | None, mean: Tensor | None, variance: Tensor | None
-) -> tuple[Tensor, Tensor]:
-    """Return factor and shift of batch norm with its running statistics: the sample's own, or the module's."""
-    mean = module.running_mean if mean is None else mean
-    variance = module.running_var if variance is None else variance
-    if mean is None or variance is None:
-        raise ValueError("a batch norm without running statistics depends on the batch; lrp needs track_running_stats.")
-    factor = (variance + module.eps).rsqrt()
-    factor = factor if weight is None else factor * weight
-    shift = -mean * factor
-    return factor, shift if bias is None else shift + bias
-
-
-def _convolution(name: str, module: nn.Conv2d) -> Convolution:
-    padding = module.padding
-    if padding == "valid":
-        padding = (0, 0)
-    elif padding == "same":
-        total = [d * (k - 1) for d, k in zip(module.dilation, module.kernel_size, strict=True)]
-        padding = (total[0] // 2, total[1] // 2) if not any(side % 2 for side in total) else padding
-    if isinstance(padding, str) or module.padding_mode != "zeros":
-        raise ValueError(
-            f"layer {name} is a convolution with padding {module.padding!r} of mode {module.padding_mode!r}; lrp takes "
-            "zeros, the same number on both sides."
-        )
-    return Convolution(_pair(module.stride), _pair(padding), _pair(module.dilation), module.groups)
-
-
-def _pair(value: Any) -> tuple[int, int]:
-    first, second = (value, value) if isinstance(value, int) else value
-    return first, second
