@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import torch
 from captum import metrics
+from scipy import ndimage
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from relevance import checks, chunks
 from relevance.explanations.common import checked
@@ -284,7 +284,7 @@ def table(
 def _places(strength: Tensor, generator: torch.Generator) -> Tensor:
     """Return the place of each pixel [N, P] in the order of falling strength, from 0; ties are ordered at random."""
     shuffled = torch.rand(strength.shape, generator=generator).argsort(1).to(strength.device)
-    order = shuffled.gather(1, strength.gather(1, shuffled).argsort(1, descending=True, stable=True))
+    order = shuffled.gather(1, strength.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
     return order.argsort(1)
 
 
@@ -298,9 +298,9 @@ def _baseline(baseline: str | Tensor, images: Tensor) -> Tensor:
         return checks.pixels("baseline", baseline.to(images).expand_as(images))
     if checks.one_of("baseline", baseline, BASELINES) == "black":
         return torch.zeros_like(images)
-    # The kernel reaches the border, and reflects there once at most.
-    reach = min(images.shape[-2:]) - 1
-    return gaussian_blur(images, [2 * reach + 1] * 2, [images.shape[-1] / 4] * 2).clamp(0, 1)
+    width = images.shape[-1] / 4
+    blurred = ndimage.gaussian_filter(images.detach().cpu().numpy(), sigma=(0, 0, width, width))
+    return torch.from_numpy(blurred).to(images).clamp(0, 1)
 
 
 def _check_maps(maps: Any, images: Tensor) -> None:
