@@ -24,10 +24,12 @@ EXPLAINS: dict[str, Explain] = {
     "gradient x input": explanations.gradient_x_input,
     "LRP": explanations.lrp,
 }
-CONSTANT, RANDOM = "constant", "random"
+CONSTANT, RANDOM, ORDER = "constant", "random", "random order"
 # Those that say what a pixel adds; the gradient is a slope. What a constant and a random map say is for us to choose.
 CONTRIBUTIONS = ("gradient x input", "LRP", CONSTANT, RANDOM)
 NONE, BETA, SMOOTH_GRAD, BAYES, FLAT = "none", "beta-smoothing", "SmoothGrad", "posterior", "low curvature"
+# Sharpness of softplus in the network that an attack follows, at the first and at the last step: as the source has it; and soft.
+SURROGATES = ((10.0, 100.0), (3.0, 3.0))
 FAITHFULNESS = ("deletion gain", "explained")
 
 
@@ -47,7 +49,7 @@ class Defence:
     posterior: Posterior
     value: float = 0.0
 
-    def explain(self, name: str, n_noise: int = 20) -> Explain | None:
+    def explain(self, name: str, n_noise: int = 10) -> Explain | None:
         """Return what explains under this defence, as :data:`EXPLAINS` has the map; None if SmoothGrad has no such map."""
         plain = EXPLAINS[checks.one_of("map", name, EXPLAINS)]
         if self.name == BETA:
@@ -96,6 +98,58 @@ def defences(
     ]
 
 
+def maps_of(defence: Defence, images: Tensor, names: Sequence[str], seed: int = 0) -> tuple[Tensor, dict[str, Tensor]]:
+    """Return the predicted classes [N], and maps of them: name -> [N, C, H, W].
+
+    Args:
+        defence: SmoothGrad has no LRP, and leaves it out; where there is no defence, a constant and a random map are added.
+        images: [N, C, H, W] in [0, 1].
+        names: keys of :data:`EXPLAINS`.
+        seed: of the random map.
+    """
+    target = defence.posterior.predict(images).argmax(1)
+    maps = {
+        name: explain(defence.posterior, images, target).detach()
+        for name in names
+        if (explain := defence.explain(name)) is not None
+    }
+    if defence.name == NONE:
+        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        maps |= {CONSTANT: torch.ones_like(images), RANDOM: noise.to(images)}
+    return target, maps
+
+
+def curves(
+    defence: Defence, images: Tensor, names: Sequence[str], baseline: str | Tensor, seed: int = 0
+) -> dict[str, Tensor]:
+    """Return the curves of :func:`relevance.faithfulness.deletion` of some maps, and of a random order."""
+    target, maps = maps_of(defence, images, names, seed)
+    orders = {name: maps[name] for name in names if name in maps} | {ORDER: torch.zeros_like(images)}
+    return {
+        name: faithfulness.deletion(
+            defence.posterior,
+            images,
+            target,
+            values,
+            baseline=baseline,
+            measure="relevance" if name in CONTRIBUTIONS else "magnitude",
+            n_orders=3,
+            seed=seed,
+        )
+        for name, values in orders.items()
+    }
+
+
+def baselines_told(found: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """Say which map's curve falls fastest under each baseline: title -> :func:`curves`."""
+    told = []
+    for title, panel in found.items():
+        areas = {name: faithfulness.deletion_area(values).mean().item() for name, values in panel.items()}
+        order = sorted(areas, key=areas.__getitem__)
+        told.append(f"{title}: {', '.join(f'{name} {areas[name]:.3f}' for name in order)}")
+    return f"Areas under the curves, the lowest first. {'; '.join(told)}."
+
+
 def faithful(
     chosen: Sequence[Defence], images: Tensor, names: Sequence[str], *, baseline: str | Tensor, seed: int = 0
 ) -> pd.DataFrame:
@@ -113,15 +167,7 @@ def faithful(
     """
     parts = []
     for defence in chosen:
-        target = defence.posterior.predict(images).argmax(1)
-        maps = {
-            name: explain(defence.posterior, images, target).detach()
-            for name in names
-            if (explain := defence.explain(name)) is not None
-        }
-        if defence.name == NONE:
-            noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-            maps |= {CONSTANT: torch.ones_like(images), RANDOM: noise.to(images)}
+        target, maps = maps_of(defence, images, names, seed)
         found = faithfulness.table(
             defence.posterior,
             images,
@@ -141,7 +187,9 @@ def similarity(
 ) -> Tensor:
     """Return how alike a map and its manipulation are: Spearman's correlation, [N], of an attack that knows the defence.
 
-    The attack is that of Dombrowski et al. in a Euclidean ball, towards the map of another image.
+    The attack is that of Dombrowski et al. in a Euclidean ball, towards the map of another image. It follows a softened
+    network, and which one matters: of those of :data:`SURROGATES` the most harmful counts, image by image. Where the
+    defence is softplus, its own beta is among them.
 
     Args:
         defence: what is attacked.
@@ -156,21 +204,24 @@ def similarity(
         raise ValueError(f"{defence.name} has no map {name!r}; it may be one of: gradient, gradient x input.")
     target = defence.posterior.predict(images).argmax(1)
     before = explain(defence.posterior, images, target).detach()
-    attacked = attacks.target_map(
-        defence.posterior,
-        images,
-        target,
-        epsilon,
-        target_maps=before.roll(1, 0),
-        explain=explain,
-        # Whoever knows that the map is that of softplus with this beta attacks that one.
-        beta=(defence.value, defence.value) if defence.name == BETA else (10.0, 100.0),
-        norm="l2",
-        n_steps=n_steps,
-        seed=seed,
-        progress=False,
-    )
-    return robustness.rank_similarity(before, explain(defence.posterior, attacked, target).detach())
+    surrogates = [*SURROGATES, *([(defence.value, defence.value)] if defence.name == BETA else [])]
+    found = []
+    for beta in dict.fromkeys(surrogates):
+        attacked = attacks.target_map(
+            defence.posterior,
+            images,
+            target,
+            epsilon,
+            target_maps=before.roll(1, 0),
+            explain=explain,
+            beta=beta,
+            norm="l2",
+            n_steps=n_steps,
+            seed=seed,
+            progress=False,
+        )
+        found.append(robustness.rank_similarity(before, explain(defence.posterior, attacked, target).detach()))
+    return torch.stack(found).amin(0)
 
 
 def robust(chosen: Sequence[Defence], images: Tensor, name: str, **settings: Any) -> pd.DataFrame:
@@ -241,61 +292,67 @@ def summary(faithful_rows: pd.DataFrame) -> pd.DataFrame:
     return faithful_rows.groupby(["model", "map"], sort=False)[columns].mean().reset_index("map")
 
 
-def verdict(faithful_rows: pd.DataFrame, robust_rows: pd.DataFrame, name: str) -> str:
-    """Say which defences cost faithfulness, which gain robustness, and whether the posterior's map is more faithful.
+def differences(faithful_rows: pd.DataFrame, robust_rows: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Compare each defence with none, image by image.
 
-    Image by image against the map without a defence; a difference is one whose 95 % interval leaves out zero.
+    Args:
+        faithful_rows, robust_rows, name: as for :func:`points`.
+
+    Returns:
+        A row for each defence and setting, and for each of ``similarity``, ``deletion gain`` and ``explained`` the mean
+        difference with its 95 % interval, ``low`` and ``high``.
     """
     named = faithful_rows[faithful_rows["map"] == name]
-    sentences = []
-    for (defence, setting), _ in robust_rows.groupby(["defence", "setting"], sort=False):
+    rows = []
+    for defence, setting in robust_rows[["defence", "setting"]].drop_duplicates().itertuples(index=False):
         if defence == NONE:
             continue
-        steadier = _difference(robust_rows, "similarity", defence, setting)
-        told = [f"{_than(steadier, 'steadier', 'less steady', 'as steady')} ({report.signed(steadier.mean)})"]
-        for column in FAITHFULNESS:
-            found = _difference(named, column, defence, setting)
-            words = _than(found, "more faithful", "less faithful", "as faithful")
-            told.append(f"{words} by {_called(column)} ({report.signed(found.mean)})")
-        sentences.append(f"- **{defence}, {setting}**: {report.join(told)}.\n")
-    return " ".join(sentences)
-
-
-def answer(faithful_rows: pd.DataFrame, robust_rows: pd.DataFrame, name: str) -> str:
-    """Say in two sentences which smoothing is paid for with faithfulness, and how the posterior stands."""
-    named = faithful_rows[faithful_rows["map"] == name]
-    paid, free, bayes = [], [], ""
-    for (defence, setting), _ in robust_rows.groupby(["defence", "setting"], sort=False):
-        if defence == NONE:
-            continue
-        steadier = _difference(robust_rows, "similarity", defence, setting)
-        losses = [_difference(named, column, defence, setting) for column in FAITHFULNESS]
-        if steadier.direction > 0:
-            (paid if min(one.direction for one in losses) < 0 else free).append(f"{defence} ({setting})")
-        if defence == BAYES:  # the last is the largest
-            bayes = (
-                f"The expected map of {setting} is {_than(losses[0], 'more', 'less', 'not distinguishably more or less')} "
-                f"faithful to its posterior than the network's map is to the network, by deletion "
-                f"({report.interval(losses[0])}), and {_than(losses[1], 'more', 'less', 'not distinguishably more or less')} by "
-                f"infidelity ({report.interval(losses[1])})."
+        row = {"defence": defence, "setting": setting}
+        for table, column in ((robust_rows, "similarity"), (named, "deletion gain"), (named, "explained")):
+            one, other = (
+                table[(table["defence"] == way) & (table["setting"] == at)].sort_values("image")[column].to_numpy()
+                for way, at in ((NONE, ""), (defence, setting))
             )
+            both = np.isfinite(one) & np.isfinite(other)
+            found = robustness.paired_difference(one[both], other[both])
+            row |= {column: found.mean, f"{column} low": found.low, f"{column} high": found.high}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("defence")
+
+
+def answer(compared: pd.DataFrame) -> str:
+    """Say which defences are paid for with faithfulness, and how the posterior stands, from :func:`differences`."""
+    lists: dict[str, list[str]] = {"paid": [], "free": [], "nothing": []}
+    for defence, row in compared.iterrows():
+        costs = any(row[f"{column} high"] < 0 for column in FAITHFULNESS)
+        kind = "nothing" if row["similarity low"] <= 0 else "paid" if costs else "free"
+        lists[kind].append(f"{defence} ({row['setting']})")
+    listed = {kind: report.join(names) if names else "none" for kind, names in lists.items()}
     told = [
-        f"Steadier, at a loss of faithfulness by one measure or both: {report.join(paid) if paid else 'none'}.",
-        f"Steadier without such a loss: {report.join(free) if free else 'none'}.",
+        f"Steadier under attack than the map without a defence, at a loss of faithfulness by deletion, infidelity or both: "
+        f"{listed['paid']}. Steadier without such a loss: {listed['free']}. Not steadier: {listed['nothing']}."
     ]
-    return " ".join([*told, bayes]).strip()
+    if BAYES in compared.index:
+        row = compared.loc[[BAYES]].iloc[-1]
+        parts = []
+        for column, called in zip(FAITHFULNESS, ("deletion", "infidelity"), strict=True):
+            low, high = row[f"{column} low"], row[f"{column} high"]
+            words = "more" if low > 0 else "less" if high < 0 else "not distinguishably more or less"
+            parts.append(f"by {called} {words} ({report.interval(robustness.Interval(row[column], low, high))})")
+        told.append(
+            f"Is the expected map of {row['setting']} more faithful to its posterior than the network's to the network? "
+            f"{report.join(parts)[0].upper()}{report.join(parts)[1:]}."
+        )
+    return " ".join(told)
 
 
-def _difference(rows: pd.DataFrame, column: str, defence: str, setting: str) -> robustness.PairedDifference:
-    first = rows[rows["defence"] == NONE].sort_values("image")[column].to_numpy()
-    second = rows[(rows["defence"] == defence) & (rows["setting"] == setting)].sort_values("image")[column].to_numpy()
-    both = np.isfinite(first) & np.isfinite(second)
-    return robustness.paired_difference(first[both], second[both])
-
-
-def _than(found: robustness.PairedDifference, more: str, less: str, neither: str) -> str:
-    return {1: more, -1: less, 0: neither}[found.direction]
-
-
-def _called(column: str) -> str:
-    return {"deletion gain": "deletion", "explained": "infidelity"}[column]
+def lost(faithful_rows: pd.DataFrame, below: float = 0.05) -> str:
+    """Say which map of which smoothing explains less of the logit's changes than without, by more than ``below``."""
+    means = faithful_rows.groupby(["defence", "setting", "map"], sort=False)["explained"].mean()
+    found = [
+        f"{name} under {defence} ({setting}: {value:.2f} instead of {means[NONE, '', name]:.2f})"
+        for (defence, setting, name), value in means.items()
+        if defence in (BETA, SMOOTH_GRAD) and value < means[NONE, "", name] - below
+    ]
+    listed = report.join(found) if found else "no map"
+    return f"Of the logit's changes, smoothing loses more than {below:.2f} of what is explained for: {listed}."

@@ -1,5 +1,6 @@
 """The figures of the book: the same functions draw every build and every recorded run."""
 
+from relevance.figures.faithfulness import deletion_curves, tradeoff
 from relevance.figures.maps import (
     attack_gallery,
     failed_attack,
@@ -17,6 +18,7 @@ __all__ = [
     "attack_gallery",
     "averaging",
     "chain",
+    "deletion_curves",
     "difference_grid",
     "failed_attack",
     "first_of_each_class",
@@ -30,4 +32,5 @@ __all__ = [
     "side_by_side",
     "survival",
     "top_pixels",
+    "tradeoff",
 ]
