@@ -49,7 +49,12 @@ def test_tables_have_every_defence_and_points_are_their_means(chosen, some_image
     moved = tradeoff.robust(chosen, some_images, "gradient", epsilon=0.3, n_steps=2)
     points = tradeoff.points(found, moved, "gradient", by="explained")
     assert list(points.columns) == drawn.TRADEOFF
-    assert len(points) == len(chosen)
+    assert len(points) == len(chosen) + 1
+    last = points.iloc[-1]
+    assert (last["defence"], last["robustness"]) == ("constant map", 1)
+    assert 0 < last["faithfulness"] < 1
+    gains = tradeoff.points(found, moved, "gradient")
+    assert gains["faithfulness"].iloc[-1] == pytest.approx(0)
     own = found[(found["map"] == "gradient") & (found["setting"] == "5 samples")]
     assert points["faithfulness"][4] == pytest.approx(own["explained"].mean())
     assert (points["faithfulness low"] <= points["faithfulness"]).all()

@@ -55,7 +55,7 @@ class Defence:
         if self.name == BETA:
             return partial(_softly, plain, self.value)
         if self.name == SMOOTH_GRAD:
-            given = {"noise": self.value, "n_noise": n_noise}
+            given: dict[str, Any] = {"noise": self.value, "n_noise": n_noise}
             ways = {"gradient": explanations.smooth_grad, "gradient x input": _smooth_grad_x_input}
             return partial(ways[name], **given) if name in ways else None
         return plain
@@ -252,7 +252,8 @@ def points(
         by: ``"deletion gain"`` or ``"explained"``.
 
     Returns:
-        ``defence``, ``setting``, and of ``robustness`` and ``faithfulness`` the mean, ``low`` and ``high``.
+        ``defence``, ``setting``, and of ``robustness`` and ``faithfulness`` the mean, ``low`` and ``high``; the last row is a
+        constant map's, whose robustness is 1 by definition.
     """
     checks.one_of("by", by, FAITHFULNESS)
     named = faithful_rows[faithful_rows["map"] == name]
@@ -265,6 +266,13 @@ def points(
             found = robustness.paired_difference(np.zeros(len(given)), given)
             row |= {axis: found.mean, f"{axis} low": found.low, f"{axis} high": found.high}
         rows.append(row)
+    # It cannot be moved, whatever the attack; a correlation with it is not defined.
+    constant = faithful_rows.loc[faithful_rows["map"] == CONSTANT, by].dropna().to_numpy()
+    if len(constant):
+        found = robustness.paired_difference(np.zeros(len(constant)), constant)
+        ends = {"faithfulness": found.mean, "faithfulness low": found.low, "faithfulness high": found.high}
+        steady = dict.fromkeys(("robustness", "robustness low", "robustness high"), 1.0)
+        rows.append({"defence": "constant map", "setting": "", **steady, **ends})
     return pd.DataFrame(rows)
 
 
@@ -348,11 +356,12 @@ def answer(compared: pd.DataFrame) -> str:
 
 def lost(faithful_rows: pd.DataFrame, below: float = 0.05) -> str:
     """Say which map of which smoothing explains less of the logit's changes than without, by more than ``below``."""
-    means = faithful_rows.groupby(["defence", "setting", "map"], sort=False)["explained"].mean()
+    means = faithful_rows.groupby(["defence", "setting", "map"], sort=False)["explained"].mean().reset_index()
+    before = means[means["defence"] == NONE].set_index("map")["explained"]
     found = [
-        f"{name} under {defence} ({setting}: {value:.2f} instead of {means[NONE, '', name]:.2f})"
-        for (defence, setting, name), value in means.items()
-        if defence in (BETA, SMOOTH_GRAD) and value < means[NONE, "", name] - below
+        f"{row['map']} under {row['defence']} ({row['setting']}: {row['explained']:.2f} instead of {before[row['map']]:.2f})"
+        for row in means[means["defence"].isin([BETA, SMOOTH_GRAD])].to_dict("records")
+        if row["explained"] < before[row["map"]] - below
     ]
     listed = report.join(found) if found else "no map"
     return f"Of the logit's changes, smoothing loses more than {below:.2f} of what is explained for: {listed}."

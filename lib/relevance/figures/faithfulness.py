@@ -50,7 +50,7 @@ def deletion_curves(
     return figure
 
 
-def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str, columns: int = 2) -> Figure:
+def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Figure:
     """Draw robustness against faithfulness: a mark with two intervals for each defence at each setting.
 
     Settings of a defence are joined in their order; the best place is the upper right corner.
@@ -59,7 +59,6 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str, column
         points: with the columns ``defence``, ``setting``, and of ``robustness`` and ``faithfulness`` the value, ``low``
             and ``high``.
         robustness, faithfulness: labels of the axes.
-        columns: of the legend.
     """
     for name in TRADEOFF:
         checks.one_of("the columns of points", name, [*points.columns])
@@ -89,5 +88,5 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str, column
             for place, setting in zip(zip(x, y, strict=True), rows["setting"], strict=True):
                 axis.annotate(setting, place, xytext=(5, 5), textcoords="offset points", fontsize=7, color=colour)
         axis.set(xlabel=robustness, ylabel=faithfulness)
-        figure.legend(loc="outside lower center", ncols=max(columns, len(groups)))
+        figure.legend(loc="outside lower center", ncols=min(len(groups), 6))
     return figure
