@@ -88,5 +88,5 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Fig
             for place, setting in zip(zip(x, y, strict=True), rows["setting"], strict=True):
                 axis.annotate(setting, place, xytext=(5, 5), textcoords="offset points", fontsize=7, color=colour)
         axis.set(xlabel=robustness, ylabel=faithfulness)
-        figure.legend(loc="outside lower center", ncols=min(len(groups), 6))
+        figure.legend(loc="outside lower center", ncols=min(len(groups), 3))
     return figure
