@@ -1,6 +1,7 @@
 """The figures of the book: the same functions draw every build and every recorded run."""
 
 from relevance.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
+from relevance.figures.faithfulness import deletion_curves, tradeoff
 from relevance.figures.manipulation import manipulations, resistance
 from relevance.figures.maps import (
     attack_gallery,
@@ -20,6 +21,7 @@ __all__ = [
     "averaging",
     "chain",
     "curvature_bounds",
+    "deletion_curves",
     "difference_grid",
     "failed_attack",
     "first_of_each_class",
@@ -37,4 +39,5 @@ __all__ = [
     "smoothing_depth",
     "survival",
     "top_pixels",
+    "tradeoff",
 ]

@@ -5,8 +5,19 @@ from relevance.inference.dropout import mc_dropout
 from relevance.inference.ensemble import deep_ensemble
 from relevance.inference.hamiltonian import hmc
 from relevance.inference.laplace import laplace
+from relevance.inference.low_curvature import low_curvature
 from relevance.inference.sgd import sgd
 from relevance.inference.swag import swag
 from relevance.inference.variational import variational
 
-__all__ = ["adversarial", "deep_ensemble", "hmc", "laplace", "mc_dropout", "sgd", "swag", "variational"]
+__all__ = [
+    "adversarial",
+    "deep_ensemble",
+    "hmc",
+    "laplace",
+    "low_curvature",
+    "mc_dropout",
+    "sgd",
+    "swag",
+    "variational",
+]

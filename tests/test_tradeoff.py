@@ -1,0 +1,114 @@
+"""The trade-off of robustness and faithfulness: what explains, what is attacked, and what is said of it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+import torch
+
+from relevance import attacks, explanations, figures, tradeoff
+from relevance.figures import faithfulness as drawn
+
+
+@pytest.fixture
+def chosen(dense_posterior):
+    return tradeoff.defences(
+        dense_posterior[0], dense_posterior, {1.0: dense_posterior[1]}, betas=[2.0], noises=[0.2], counts=[1, 5]
+    )
+
+
+def test_each_defence_explains_as_it_says(chosen, some_images, some_labels):
+    none, beta, smooth, single, bayes, flat = chosen
+    given = some_images, some_labels
+    plain = none.posterior
+    soft = attacks.softened(plain, 2.0)
+    torch.testing.assert_close(beta.explain("LRP")(plain, *given), explanations.lrp(soft, *given))
+    # An attack on the very same softplus reaches the very same map.
+    torch.testing.assert_close(beta.explain("LRP")(soft, *given), explanations.lrp(soft, *given))
+    noisy = explanations.smooth_grad(plain, *given, noise=0.2, n_noise=7)
+    torch.testing.assert_close(smooth.explain("gradient", 7)(plain, *given), noisy)
+    torch.testing.assert_close(smooth.explain("gradient x input", 7)(plain, *given), noisy * some_images)
+    assert smooth.explain("LRP") is None
+    assert (len(single.posterior), len(bayes.posterior), len(flat.posterior)) == (1, 5, 1)
+
+
+def test_an_attack_of_no_size_changes_nothing_and_one_of_some_size_does(chosen, some_images):
+    for defence in chosen:
+        still = tradeoff.similarity(defence, some_images, "gradient", epsilon=0.0, n_steps=1)
+        assert still.numpy() == pytest.approx(1)
+    moved = tradeoff.similarity(chosen[0], some_images, "gradient x input", epsilon=0.7, n_steps=10)
+    assert moved.mean() < 0.97
+    with pytest.raises(ValueError, match="has no map 'LRP'"):
+        tradeoff.similarity(chosen[2], some_images, "LRP", epsilon=0.1)
+
+
+def test_tables_have_every_defence_and_points_are_their_means(chosen, some_images):
+    found = tradeoff.faithful(chosen, some_images, list(tradeoff.EXPLAINS), baseline="black")
+    # Three maps each, none of SmoothGrad's LRP, and two controls.
+    assert len(found) == (3 * len(chosen) - 1 + 2) * len(some_images)
+    moved = tradeoff.robust(chosen, some_images, "gradient", epsilon=0.3, n_steps=2)
+    points = tradeoff.points(found, moved, "gradient", by="explained")
+    assert list(points.columns) == drawn.TRADEOFF
+    assert len(points) == len(chosen) + 1
+    last = points.iloc[-1]
+    assert (last["defence"], last["robustness"]) == ("constant map", 1)
+    assert 0 < last["faithfulness"] < 1
+    gains = tradeoff.points(found, moved, "gradient")
+    assert gains["faithfulness"].iloc[-1] == pytest.approx(0)
+    own = found[(found["map"] == "gradient") & (found["setting"] == "5 samples")]
+    assert points["faithfulness"][4] == pytest.approx(own["explained"].mean())
+    assert (points["faithfulness low"] <= points["faithfulness"]).all()
+    compared = tradeoff.differences(found, moved, "gradient")
+    assert compared["explained"].iloc[3] == pytest.approx(points["faithfulness"][4] - points["faithfulness"][0])
+    drawing = figures.tradeoff(points, robustness="x", faithfulness="y")
+    (axis,) = drawing.axes
+    assert {text.get_text() for text in axis.texts} == set(points["setting"])
+    with pytest.raises(ValueError, match="robustness low"):
+        figures.tradeoff(points.drop(columns="robustness low"), robustness="x", faithfulness="y")
+
+
+def test_curves_start_together_and_end_where_nothing_is_left(chosen, some_images):
+    found = tradeoff.curves(chosen[4], some_images, ["gradient", "LRP"], "black")
+    assert list(found) == ["gradient", "LRP", tradeoff.ORDER]
+    for values in found.values():
+        torch.testing.assert_close(values[:, 0], found[tradeoff.ORDER][:, 0])
+        torch.testing.assert_close(values[:, -1], found[tradeoff.ORDER][:, -1])
+    drawing = figures.deletion_curves({"one": found}, [step / 16 for step in range(17)])
+    lines = {line.get_label(): line for line in drawing.axes[0].lines}
+    assert lines["LRP"].get_ydata() == pytest.approx(found["LRP"].mean(0).numpy())
+
+
+def compared(**changes):
+    """A table of differences in which nothing differs, but for what is given: defence -> column -> (low, high)."""
+    rows = []
+    for defence in (tradeoff.BETA, tradeoff.BAYES):
+        row = {"defence": defence, "setting": "5"}
+        for column in ("similarity", "deletion gain", "explained"):
+            low, high = changes.get(defence.replace("-", "_"), {}).get(column, (-0.1, 0.1))
+            row |= {column: (low + high) / 2, f"{column} low": low, f"{column} high": high}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("defence")
+
+
+def test_the_answer_follows_the_table():
+    text = tradeoff.answer(compared())
+    assert "Not steadier: beta-smoothing (5) and posterior (5)." in text
+    assert "By deletion not distinguishably" in text
+    paid = {"similarity": (0.1, 0.2), "explained": (-0.3, -0.1)}
+    text = tradeoff.answer(compared(beta_smoothing=paid, posterior={"similarity": (0.1, 0.2), "explained": (0.1, 0.2)}))
+    assert "or both: beta-smoothing (5). Steadier without such a loss: posterior (5). Not steadier: none." in text
+    assert "by infidelity more (+0.150" in text
+
+
+def test_what_is_lost_is_named():
+    rows = pd.DataFrame(
+        [
+            {"defence": tradeoff.NONE, "setting": "", "map": "LRP", "explained": 0.9},
+            {"defence": tradeoff.BETA, "setting": "beta 1", "map": "LRP", "explained": 0.4},
+            {"defence": tradeoff.BETA, "setting": "beta 9", "map": "LRP", "explained": 0.88},
+        ]
+    )
+    text = tradeoff.lost(rows)
+    assert "LRP under beta-smoothing (beta 1: 0.40 instead of 0.90)" in text
+    assert "beta 9" not in text
+    assert tradeoff.lost(rows[rows["setting"] != "beta 1"]).endswith("no map.")
