@@ -69,7 +69,7 @@ def test_a_planted_network_is_manipulated_with_its_output_held():
     # A pixel counts if it is above one half: moving some across it turns the map and hardly the output.
     generator = torch.Generator().manual_seed(0)
     images = 0.5 + 0.1 * (torch.rand(8, 1, 4, 4, generator=generator) - 0.5)
-    how = Manipulation(epsilon=0.5, n_steps=200, output_weight=1.0, beta=(30.0, 30.0))
+    how = Manipulation(epsilon=0.5, n_steps=200, output_weight=1.0, betas=((30.0, 30.0),))
     found = manipulation.case(easy(), images, "gradient", how, images)
     rows = found.table()
     moved = rows[rows["change"] == "manipulated"]
@@ -152,6 +152,16 @@ def test_resistance_follows_the_numbers():
     assert "Under noise of the same size" in resistance.resists(
         resistance.differences(shaken, "deterministic", "Bayesian"), "deterministic", "Bayesian"
     )
+
+
+def test_of_several_surrogates_the_better_counts_for_each_image(dense_posterior, some_images):
+    losses = []
+    for betas in (((1.0, 1.0),), ((30.0, 30.0),), ((1.0, 1.0), (30.0, 30.0))):
+        how = Manipulation(epsilon=1.0, n_steps=15, output_weight=0.0, betas=betas)
+        found = manipulation.case(dense_posterior, some_images, "gradient x input", how, some_images)
+        losses.append((found.reached - found.aims).flatten(1).square().mean(1))
+    assert torch.allclose(losses[2], torch.minimum(losses[0], losses[1]))
+    assert not torch.allclose(losses[0], losses[1])
 
 
 def test_outputs_that_moved_are_no_success():

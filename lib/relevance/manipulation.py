@@ -45,7 +45,8 @@ class Manipulation:
         n_steps: gradient steps.
         output_weight: gamma of the loss: what a squared change of the probabilities weighs beside the mean squared error of the
             maps, whose entries have a mean of 1.
-        beta: sharpness of softplus in place of the activations at the first and at the last step.
+        betas: of softplus in place of the activations, at the first and at the last step; of several such pairs, each is
+            tried, and what came nearest is taken.
         n_quadrature: points of integrated gradients.
         rule: of layer-wise relevance propagation.
         top_percent: share of the pixels that count as relevant, in (0, 100].
@@ -55,7 +56,7 @@ class Manipulation:
     epsilon: float = 4.0
     n_steps: int = 100
     output_weight: float = 1.0
-    beta: tuple[float, float] = (3.0, 100.0)
+    betas: tuple[tuple[float, float], ...] = ((3.0, 100.0),)
     n_quadrature: int = 4
     rule: Rule = EPSILON
     top_percent: float = 20
@@ -130,20 +131,29 @@ def manipulated(
         how: settings.
     """
     size = aims[0].numel() if len(aims) else 1
-    return attacks.target_map(
-        posterior,
-        images,
-        target,
-        how.epsilon,
-        explain=explain,
-        target_maps=aims,
-        # The attack sums squared differences where the loss here has their mean.
-        output_weight=how.output_weight * size,
-        beta=how.beta,
-        norm="l2",
-        n_steps=how.n_steps,
-        progress=False,
-    )
+    best, least = images, torch.full((len(images),), torch.inf, dtype=torch.float64, device=images.device)
+    for beta in how.betas:
+        found = attacks.target_map(
+            posterior,
+            images,
+            target,
+            how.epsilon,
+            explain=explain,
+            target_maps=aims,
+            # The attack sums squared differences where the loss here has their mean.
+            output_weight=how.output_weight * size,
+            beta=beta,
+            norm="l2",
+            n_steps=how.n_steps,
+            progress=False,
+        )
+        with torch.no_grad():
+            change = (posterior.predict(found) - posterior.predict(images)).square().sum(1)
+            error = (explain(posterior, found, target) - aims).flatten(1).square().mean(1)
+        loss = (error + how.output_weight * change).double()
+        best = torch.where(ball.of_images(loss < least, images), found, best)
+        least = torch.minimum(loss, least)
+    return best
 
 
 def noised(images: Tensor, found: Tensor, seed: int) -> Tensor:

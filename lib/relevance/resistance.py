@@ -13,6 +13,7 @@ from relevance.robustness import Interval
 # Outputs that moved no further than this count as held: the largest change of a class's probability.
 TOLERANCE = 0.1
 CASE = ["model", "method"]
+NO_DEFENCE = "none"
 
 
 def succeeded(table: pd.DataFrame) -> pd.Series:
@@ -146,3 +147,61 @@ def resists(rows: pd.DataFrame, first: str, second: str) -> str:
         else ""
     )
     return f"Compared with the {first} network, manipulated maps of {second} stayed like the originals {'; '.join(parts)}.{also}"
+
+
+def smoothed(rows: pd.DataFrame, score: str = "similarity") -> pd.DataFrame:
+    """Return medians of a table of :func:`relevance.smoothing.measured`, with 95 % intervals.
+
+    Args:
+        rows: the table.
+        score: a column, such as ``"similarity"`` or ``"noise"``.
+
+    Returns:
+        A row for each defence, parameter and manipulation: ``median``, ``low``, ``high``.
+    """
+    found = []
+    names = ["defence", "parameter", "manipulation"]
+    for setting, part in rows.groupby(names, sort=False):
+        known = median_interval(part[score])
+        found.append(
+            {**dict(zip(names, setting, strict=True)), "median": known.mean, "low": known.low, "high": known.high}
+        )
+    return pd.DataFrame(found)
+
+
+def defended(rows: pd.DataFrame) -> pd.DataFrame:
+    """Compare each defence with none, image by image, under an attack that knows of the defence and one that does not.
+
+    Args:
+        rows: of :func:`relevance.smoothing.measured`, with rows of no defence.
+
+    Returns:
+        A row for each defence and parameter; for each manipulation the mean difference in similarity from the undefended map,
+        with ``..., low``, ``..., high`` and ``..., direction``.
+    """
+    found: dict[tuple[str, float], dict[str, float]] = {}
+    plain = rows[rows["defence"] == NO_DEFENCE]
+    for (name, parameter, how), part in rows[rows["defence"] != NO_DEFENCE].groupby(
+        ["defence", "parameter", "manipulation"], sort=False
+    ):
+        before = plain[plain["manipulation"] == how].set_index("image")["similarity"]
+        both = pd.concat([before, part.set_index("image")["similarity"]], axis=1).dropna().to_numpy()
+        one = robustness.paired_difference(both[:, 0], both[:, 1])
+        row = found.setdefault((str(name), float(parameter)), {})
+        row |= _spread(str(how), Interval(one.mean, one.low, one.high)) | {f"{how}, direction": one.direction}
+    index = pd.MultiIndex.from_tuples(found, names=["defence", "parameter"])
+    return pd.DataFrame(list(found.values()), index=index)
+
+
+def helps(rows: pd.DataFrame) -> str:
+    """Say, from :func:`defended`, which defences help against whom."""
+    lines = []
+    manipulations = [str(name).removesuffix(", direction") for name in rows if str(name).endswith(", direction")]
+    for how in manipulations:
+        parts = []
+        for way, words in ((1, "steadier than without"), (0, "not distinguishable"), (-1, "less steady")):
+            names = [f"{name} {parameter:g}" for name, parameter in rows.index[rows[f"{how}, direction"] == way]]
+            if names:
+                parts.append(f"{words}: {', '.join(names)}")
+        lines.append(f"- Manipulations *{how}*: {'; '.join(parts)}.")
+    return "\n".join(lines)

@@ -22,6 +22,13 @@ from relevance.posterior import Posterior
 BETA, SMOOTH_GRAD, NOISE_GRAD, POSTERIOR, NONE = "softplus", "SmoothGrad", "NoiseGrad", "posterior", "none"
 # What is written beside the parameter, and whether more of it is smoother.
 PARAMETERS = {BETA: "beta", SMOOTH_GRAD: "noise", NOISE_GRAD: "noise", POSTERIOR: "samples", NONE: ""}
+# What axes call the parameters.
+NAMES = {
+    BETA: "beta",
+    SMOOTH_GRAD: "noise on the image [pixel range]",
+    NOISE_GRAD: "noise on the weights [share]",
+    POSTERIOR: "samples",
+}
 UNAWARE, AWARE = "of the plain map", "of the smoothed map"
 
 
@@ -134,6 +141,18 @@ class Defence:
         return f"{self.name}, {PARAMETERS[self.name]} {self.parameter:g}" if self.name != NONE else "no smoothing"
 
 
+def grid(
+    betas: Sequence[float],
+    image_noise: Sequence[float],
+    weight_noise: Sequence[float],
+    counts: Sequence[int],
+    n_noise: int,
+) -> list[Defence]:
+    """Return no defence, and every defence at every value of its parameter."""
+    values = {BETA: betas, SMOOTH_GRAD: image_noise, NOISE_GRAD: weight_noise, POSTERIOR: counts}
+    return [Defence(NONE), *(Defence(name, value, n_noise) for name, some in values.items() for value in some)]
+
+
 def attacked(network: Posterior, images: Tensor, aims_of: Explain, explain: Explain, how: Manipulation) -> Tensor:
     """Manipulate images of one model: :func:`relevance.manipulation.manipulated` with the maps of other images as targets.
 
@@ -154,7 +173,7 @@ def search(network: Posterior, images: Tensor, plain: Explain, defence: Defence,
     """Manipulate the map that a defence gives, knowing of it."""
     if defence.name == BETA:
         # The network that is explained is soft already: the steps follow it as it is.
-        how = replace(how, beta=(defence.parameter, defence.parameter))
+        how = replace(how, betas=((defence.parameter, defence.parameter),))
     smoothed = defence.explain(plain)
     return attacked(network, images, smoothed, smoothed, how)
 
@@ -254,6 +273,21 @@ def quality(
             rows.append({"beta": beta, "noise": noise, "method": name, "copies": copies, "correlation": alike,
                          "time": taken / once})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def compared(rows: pd.DataFrame) -> str:
+    """Say, from :func:`quality`, whether softplus shows what SmoothGrad does, and how much sooner."""
+    soft, rest = rows[rows["method"] == BETA], rows[rows["method"] == SMOOTH_GRAD]
+    fewest = rest[rest["copies"] == rest["copies"].min()]
+    factor = (fewest["time"].to_numpy() / soft["time"].to_numpy()).mean()
+    worst, best = soft.loc[soft["correlation"].idxmin()], soft.loc[soft["correlation"].idxmax()]
+    nearer = (fewest["correlation"].to_numpy() > soft["correlation"].to_numpy()).sum()
+    return (
+        f"The map under softplus correlates {best['correlation']:.3f} with that of SmoothGrad at beta {best['beta']:g} and "
+        f"{worst['correlation']:.3f} at beta {worst['beta']:g}. It takes {soft['time'].mean():.1f} plain maps, SmoothGrad with "
+        f"{int(fewest['copies'].iloc[0])} copies {factor:.0f} times as long, and its maps are nearer to the reference in "
+        f"{nearer} of {len(soft)} cases."
+    )
 
 
 def _seconds(work: Callable[[], Tensor], repeats: int = 5) -> float:

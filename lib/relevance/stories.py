@@ -10,7 +10,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from relevance import checks, claims, comparisons, figures, geometry, paper, records, report, resistance
+from relevance import checks, claims, comparisons, figures, geometry, paper, records, report, resistance, smoothing
 from relevance.measure import NOISE
 from relevance.studies import ADVERSARIAL, BAYESIAN, DETERMINISTIC, Study
 
@@ -91,6 +91,14 @@ class Recorded:
     def resisting(self, *others: str) -> Any:
         """Return :func:`resisting` of the table."""
         return self._shown(lambda table: resisting(table, *others))
+
+    def smoothing(self) -> Any:
+        """Draw :func:`relevance.figures.smoothing` of a recorded table of :mod:`relevance.smoothing`."""
+        return self._shown(lambda table: figures.smoothing(resistance.smoothed(table), smoothing.NAMES))
+
+    def helps(self) -> Any:
+        """Say which defences help, by a recorded table of :mod:`relevance.smoothing`."""
+        return self._shown(lambda table: report.sentence(resistance.helps(resistance.defended(table))))
 
     def manipulated(self) -> Any:
         """Return :func:`manipulated` of the table."""

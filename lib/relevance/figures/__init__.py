@@ -2,7 +2,7 @@
 
 from relevance.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.figures.faithfulness import deletion_curves, tradeoff
-from relevance.figures.manipulation import manipulations, resistance
+from relevance.figures.manipulation import manipulations, resistance, smoothing
 from relevance.figures.maps import (
     attack_gallery,
     failed_attack,
@@ -35,6 +35,7 @@ __all__ = [
     "resistance",
     "robustness_distributions",
     "side_by_side",
+    "smoothing",
     "smoothing_curve",
     "smoothing_depth",
     "survival",

@@ -65,3 +65,27 @@ def resistance(rows: pd.DataFrame) -> Figure:
         figure.supxlabel("correlation of the manipulated map, median over images", fontsize=9)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
+
+
+def smoothing(rows: pd.DataFrame, names: Mapping[str, str]) -> Figure:
+    """Draw the similarity of manipulated and original map against the smoothing parameter (Dombrowski et al., Fig. 4).
+
+    Args:
+        rows: of :func:`relevance.resistance.smoothed`.
+        names: defence -> what its parameter is; a panel for each, in this order. That without one is the dashed line.
+    """
+    plain = rows[~rows["defence"].isin(names)]
+    with new_figure(1, len(names), (0.8 + 2.3 * len(names), 3.4)) as (figure, axes):
+        for axis, (name, parameter) in zip(axes[0], names.items(), strict=True):
+            for (how, part), colour, mark in zip(
+                rows[rows["defence"] == name].groupby("manipulation", sort=False), (BLUE, ORANGE), "os", strict=False
+            ):
+                spread = [part["median"] - part["low"], part["high"] - part["median"]]
+                axis.errorbar(part["parameter"], part["median"], yerr=spread, color=colour, marker=mark, markersize=4,
+                              linewidth=1, label=f"manipulation {how}")  # fmt: skip
+            axis.axhline(plain["median"].min(), color="0.5", linewidth=1, linestyle="--", label="no smoothing")
+            axis.set(title=name, xlabel=parameter, xscale="log", ylim=(min(0.0, rows["low"].min()), 1.03))
+            axis.tick_params(labelsize=8)
+        axes[0, 0].set_ylabel("correlation with the original map")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+    return figure
