@@ -181,14 +181,15 @@ def defended(rows: pd.DataFrame) -> pd.DataFrame:
     """
     found: dict[tuple[str, float], dict[str, float]] = {}
     plain = rows[rows["defence"] == NO_DEFENCE]
-    for (name, parameter, how), part in rows[rows["defence"] != NO_DEFENCE].groupby(
-        ["defence", "parameter", "manipulation"], sort=False
-    ):
+    setting: tuple[str, float, str]
+    names = ["defence", "parameter", "manipulation"]
+    for setting, part in rows[rows["defence"] != NO_DEFENCE].groupby(names, sort=False):  # type: ignore[assignment]
+        name, parameter, how = setting
         before = plain[plain["manipulation"] == how].set_index("image")["similarity"]
         both = pd.concat([before, part.set_index("image")["similarity"]], axis=1).dropna().to_numpy()
         one = robustness.paired_difference(both[:, 0], both[:, 1])
-        row = found.setdefault((str(name), float(parameter)), {})
-        row |= _spread(str(how), Interval(one.mean, one.low, one.high)) | {f"{how}, direction": one.direction}
+        row = found.setdefault((name, parameter), {})
+        row |= _spread(how, Interval(one.mean, one.low, one.high)) | {f"{how}, direction": one.direction}
     index = pd.MultiIndex.from_tuples(found, names=["defence", "parameter"])
     return pd.DataFrame(list(found.values()), index=index)
 

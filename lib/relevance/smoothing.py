@@ -280,7 +280,7 @@ def compared(rows: pd.DataFrame) -> str:
     soft, rest = rows[rows["method"] == BETA], rows[rows["method"] == SMOOTH_GRAD]
     fewest = rest[rest["copies"] == rest["copies"].min()]
     factor = (fewest["time"].to_numpy() / soft["time"].to_numpy()).mean()
-    worst, best = soft.loc[soft["correlation"].idxmin()], soft.loc[soft["correlation"].idxmax()]
+    worst, best = (soft.iloc[int(place)] for place in (soft["correlation"].argmin(), soft["correlation"].argmax()))
     nearer = (fewest["correlation"].to_numpy() > soft["correlation"].to_numpy()).sum()
     return (
         f"The map under softplus correlates {best['correlation']:.3f} with that of SmoothGrad at beta {best['beta']:g} and "

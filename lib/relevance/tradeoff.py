@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,11 +12,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from relevance import attacks, checks, explanations, faithfulness, report, robustness
+from relevance import attacks, checks, explanations, faithfulness, report, robustness, smoothing
 from relevance.inference.low_curvature import curvature
+from relevance.manipulation import Explain
 from relevance.posterior import Posterior
-
-Explain = Callable[[Posterior, Tensor, Tensor], Tensor]
 
 # Maps of the trade-off -> what explains.
 EXPLAINS: dict[str, Explain] = {
@@ -53,17 +52,12 @@ class Defence:
         """Return what explains under this defence, as :data:`EXPLAINS` has the map; None if SmoothGrad has no such map."""
         plain = EXPLAINS[checks.one_of("map", name, EXPLAINS)]
         if self.name == BETA:
-            return partial(_softly, plain, self.value)
+            return smoothing.softplus(plain, self.value)
         if self.name == SMOOTH_GRAD:
             given: dict[str, Any] = {"noise": self.value, "n_noise": n_noise}
             ways = {"gradient": explanations.smooth_grad, "gradient x input": _smooth_grad_x_input}
             return partial(ways[name], **given) if name in ways else None
         return plain
-
-
-def _softly(plain: Explain, beta: float, posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
-    # A network that an attack has softened already, by the same beta, stays as it is.
-    return plain(attacks.softened(posterior, beta), images, target)
 
 
 def _smooth_grad_x_input(posterior: Posterior, images: Tensor, target: Tensor, **settings: Any) -> Tensor:
