@@ -113,7 +113,7 @@ def test_what_helps_follows_the_numbers():
     table = made_up({("none", 0, UNAWARE): 0, ("none", 0, AWARE): 0, ("softplus", 3, UNAWARE): 0.2, ("softplus", 3, AWARE): -0.1,
                      ("softplus", 9, UNAWARE): 0.0, ("softplus", 9, AWARE): 0.1})  # fmt: skip
     rows = resistance.defended(table)
-    assert rows.loc[("softplus", 3), UNAWARE] == pytest.approx(0.2)
+    assert rows.loc[("softplus", "3"), UNAWARE] == pytest.approx(0.2)
     told = resistance.helps(rows)
     assert f"*{UNAWARE}*: steadier than without: softplus 3; not distinguishable: softplus 9." in told
     assert f"*{AWARE}*: steadier than without: softplus 9; less steady: softplus 3." in told

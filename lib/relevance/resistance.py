@@ -146,7 +146,7 @@ def resists(rows: pd.DataFrame, first: str, second: str) -> str:
         if len(noise)
         else ""
     )
-    return f"Compared with the {first} network, manipulated maps of {second} stayed like the originals {'; '.join(parts)}.{also}"
+    return f"Manipulated maps of {second}, compared with {first}, stayed like the originals {'; '.join(parts)}.{also}"
 
 
 def smoothed(rows: pd.DataFrame, score: str = "similarity") -> pd.DataFrame:
@@ -179,7 +179,7 @@ def defended(rows: pd.DataFrame) -> pd.DataFrame:
         A row for each defence and parameter; for each manipulation the mean difference in similarity from the undefended map,
         with ``..., low``, ``..., high`` and ``..., direction``.
     """
-    found: dict[tuple[str, float], dict[str, float]] = {}
+    found: dict[tuple[str, str], dict[str, float]] = {}
     plain = rows[rows["defence"] == NO_DEFENCE]
     setting: tuple[str, float, str]
     names = ["defence", "parameter", "manipulation"]
@@ -188,7 +188,7 @@ def defended(rows: pd.DataFrame) -> pd.DataFrame:
         before = plain[plain["manipulation"] == how].set_index("image")["similarity"]
         both = pd.concat([before, part.set_index("image")["similarity"]], axis=1).dropna().to_numpy()
         one = robustness.paired_difference(both[:, 0], both[:, 1])
-        row = found.setdefault((name, parameter), {})
+        row = found.setdefault((name, f"{parameter:g}"), {})
         row |= _spread(how, Interval(one.mean, one.low, one.high)) | {f"{how}, direction": one.direction}
     index = pd.MultiIndex.from_tuples(found, names=["defence", "parameter"])
     return pd.DataFrame(list(found.values()), index=index)
@@ -201,7 +201,7 @@ def helps(rows: pd.DataFrame) -> str:
     for how in manipulations:
         parts = []
         for way, words in ((1, "steadier than without"), (0, "not distinguishable"), (-1, "less steady")):
-            names = [f"{name} {parameter:g}" for name, parameter in rows.index[rows[f"{how}, direction"] == way]]
+            names = [f"{name} {parameter}" for name, parameter in rows.index[rows[f"{how}, direction"] == way]]
             if names:
                 parts.append(f"{words}: {', '.join(names)}")
         lines.append(f"- Manipulations *{how}*: {'; '.join(parts)}.")

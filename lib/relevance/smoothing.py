@@ -35,7 +35,7 @@ UNAWARE, AWARE = "of the plain map", "of the smoothed map"
 def softplus(explain: Explain, beta: float) -> Explain:
     """Return the method on the network with softplus of sharpness ``beta`` for its kinks (Dombrowski et al., Sec. 3.2).
 
-    A network that is soft already stays as it is.
+    A network that is soft already, such as one whose kinks an attack has replaced, stays as it is.
     """
     checks.number("beta", beta, above=0)
     ready: dict[int, tuple[Posterior, Posterior]] = {}
@@ -172,8 +172,8 @@ def attacked(network: Posterior, images: Tensor, aims_of: Explain, explain: Expl
 def search(network: Posterior, images: Tensor, plain: Explain, defence: Defence, how: Manipulation) -> Tensor:
     """Manipulate the map that a defence gives, knowing of it."""
     if defence.name == BETA:
-        # The network that is explained is soft already: the steps follow it as it is.
-        how = replace(how, betas=((defence.parameter, defence.parameter),))
+        # What is explained is soft already, so that the steps may follow just that as well.
+        how = replace(how, betas=(*how.betas, (defence.parameter, defence.parameter)))
     smoothed = defence.explain(plain)
     return attacked(network, images, smoothed, smoothed, how)
 

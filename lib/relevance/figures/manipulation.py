@@ -59,10 +59,10 @@ def resistance(rows: pd.DataFrame) -> Figure:
             axis.scatter(
                 part["under noise"], part.index, marker="|", s=90, color=BLUE, linewidths=1, label="origin, noise"
             )
-            axis.set(title=model, xlim=(-0.2, 1.05))
+            axis.set(title=model, xlim=(-0.2, 1.05), xticks=[0, 0.5, 1])
             axis.set_yticks(part.index, methods if model == models[0] else [""] * len(methods), fontsize=8)
             axis.invert_yaxis()
-        figure.supxlabel("correlation of the manipulated map, median over images", fontsize=9)
+        axes[0, len(models) // 2].set_xlabel("correlation of the manipulated map, median over images", fontsize=9)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 
@@ -84,7 +84,11 @@ def smoothing(rows: pd.DataFrame, names: Mapping[str, str]) -> Figure:
                 axis.errorbar(part["parameter"], part["median"], yerr=spread, color=colour, marker=mark, markersize=4,
                               linewidth=1, label=f"manipulation {how}")  # fmt: skip
             axis.axhline(plain["median"].min(), color="0.5", linewidth=1, linestyle="--", label="no smoothing")
-            axis.set(title=name, xlabel=parameter, xscale="log", ylim=(min(0.0, rows["low"].min()), 1.03))
+            axis.set(title=name, xscale="log", ylim=(min(0.0, rows["low"].min()), 1.03))
+            values = rows.loc[rows["defence"] == name, "parameter"].unique()
+            axis.set_xticks(values, [f"{value:g}" for value in values])
+            axis.minorticks_off()
+            axis.set_xlabel(parameter, fontsize=8)
             axis.tick_params(labelsize=8)
         axes[0, 0].set_ylabel("correlation with the original map")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
