@@ -216,7 +216,8 @@ def summary() -> pd.DataFrame:
 
 def linked(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with links to their chapters, for a page in the folder ``appendix``."""
-    folder = {"lrp-robustness": "../method", "geometry": "../method", "architectures": "."}
+    folder = {"lrp-robustness": "../method", "geometry": "../method", "architectures": ".", "manipulation": "../manipulation",
+              "smoothing": "../manipulation"}  # fmt: skip
     links = [
         f'<a href="{folder.get(chapter, "../experiments")}/{chapter}.html">{chapter}</a>' for chapter in rows["chapter"]
     ]

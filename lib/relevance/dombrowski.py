@@ -1,0 +1,112 @@
+"""The claims of the second source (Dombrowski et al. 2019), and the question that joins it to the first, by recorded runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pandas as pd
+
+from relevance import records, resistance, smoothing
+from relevance.claims import most_samples
+from relevance.comparisons import FAILS, HOLDS, MIXED, OPEN, Verdict
+from relevance.report import signed
+from relevance.studies import DETERMINISTIC
+
+RUNS = ("mnist-manipulation-dense", "mnist-manipulation-residual")
+
+
+def all_methods(table: pd.DataFrame) -> Verdict:
+    """Explanations of all six methods can be manipulated while the outputs are held."""
+    rows = resistance.summary(table[table["model"] == DETERMINISTIC]).set_index("method")
+    most, few = rows["manipulated, low"] > 0.5, rows["manipulated, high"] < 0.5
+    told = ", ".join(f"{name} {share:.0%}" for name, share in rows["manipulated"].items())
+    verdict = HOLDS if most.all() else FAILS if few.all() else f"{MIXED} on the method"
+    if verdict.startswith(MIXED) and most.any():
+        verdict += f": holds for {', '.join(rows.index[most])}"
+    return Verdict(
+        verdict if most.any() or few.any() else OPEN, f"Images manipulated, of {rows['images'].iloc[0]}: {told}."
+    )
+
+
+def posterior_resists(table: pd.DataFrame) -> Verdict:
+    """A posterior's expected map is harder to manipulate than a single network's."""
+    rows = resistance.differences(table, DETERMINISTIC, most_samples(table.assign(n_samples=_n_samples(table))))
+    told = ", ".join(f"{name} {signed(row['mean'])}" for name, row in rows.iterrows())
+    return Verdict(_by("method", rows["direction"]), f"Difference in correlation with the original map: {told}.")
+
+
+def _n_samples(table: pd.DataFrame) -> pd.Series:
+    """Return the number of samples in the name of each model; 1 where it has none."""
+    return table["model"].str.extract(r", (\d+)$")[0].fillna(1).astype(int)
+
+
+def smoothing_helps(manipulation: str) -> Callable[[pd.DataFrame], Verdict]:
+    """Return the judge of: softplus makes maps steadier, under manipulations of the plain or of the smoothed map."""
+
+    def judge(table: pd.DataFrame) -> Verdict:
+        rows = resistance.defended(table).loc[smoothing.BETA]
+        told = ", ".join(f"beta {beta} {signed(mean)}" for beta, mean in rows[manipulation].items())
+        return Verdict(
+            _by("beta", rows[f"{manipulation}, direction"]),
+            f"Difference in correlation, manipulations {manipulation}: {told}.",
+        )
+
+    return judge
+
+
+def posterior_beats_smoothing(table: pd.DataFrame) -> Verdict:
+    """The posterior's map resists better than that of any smoothing, against who knows of the defence."""
+    rows = resistance.smoothed(table[table["manipulation"] == smoothing.AWARE]).set_index("defence")
+    best = {name: rows.loc[[name]].sort_values("median").iloc[-1] for name in smoothing.NAMES}
+    told = ", ".join(f"{name} {row['median']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for name, row in best.items())
+    mine, others = best[smoothing.POSTERIOR], [row for name, row in best.items() if name != smoothing.POSTERIOR]
+    above = all(mine["low"] > other["high"] for other in others)
+    below = any(mine["high"] < other["low"] for other in others)
+    return Verdict(
+        HOLDS if above else FAILS if below else OPEN, f"Correlation with the original map, at the best setting: {told}."
+    )
+
+
+def _by(what: str, directions: pd.Series) -> str:
+    if (directions == 1).all():
+        return HOLDS
+    if not (directions == 1).any():
+        return FAILS if (directions == -1).any() else OPEN
+    return f"{MIXED} on the {what}: holds for {', '.join(map(str, directions.index[directions == 1]))}"
+
+
+class Claim(NamedTuple):
+    """A claim, where it is from, the recorded table and the chapter that tell of it, and its judge."""
+
+    text: str
+    where: str
+    experiment: str
+    judge: Callable[[pd.DataFrame], Verdict]
+
+
+CLAIMS = (
+    Claim("maps of all six methods can be made to look like another image's, with class and outputs held", "experiments",
+          "manipulation", all_methods),
+    Claim("softplus in the explanation makes maps steadier, against who does not know of it", "Fig. 4", "smoothing",
+          smoothing_helps(smoothing.UNAWARE)),
+    Claim("the same, against who knows of it", "not asked there", "smoothing", smoothing_helps(smoothing.AWARE)),
+    Claim("a posterior's map is harder to manipulate than a single network's", "this book's question", "manipulation",
+          posterior_resists),
+    Claim("and harder than a smoothed one", "this book's question", "smoothing", posterior_beats_smoothing),
+)  # fmt: skip
+
+
+def claimed() -> pd.DataFrame:
+    """Return a row for each claim and recorded run that has its table: ``source``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
+    rows = []
+    for claim in CLAIMS:
+        for run in RUNS:
+            if run not in records.runs(claim.experiment):
+                continue
+            found = claim.judge(records.read_run(run, claim.experiment))
+            rows.append(
+                {"item": claim.text, "source": claim.where, "run": run, **found._asdict(), "chapter": claim.experiment}
+            )
+    columns = ["item", "source", "run", "verdict", "evidence", "chapter"]
+    return pd.DataFrame(rows, columns=columns).set_index("item")
