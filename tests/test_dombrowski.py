@@ -44,10 +44,11 @@ def test_the_posterior_is_compared_method_by_method():
 
 def smoothed(values):
     noise = np.random.default_rng(0).uniform(0, 0.01, N)
-    return pd.concat([
-        pd.DataFrame({"defence": name, "parameter": parameter, "manipulation": how, "image": range(N), "similarity": value + noise})
-        for (name, parameter, how), value in values.items()
-    ], ignore_index=True)  # fmt: skip
+    parts = []
+    for (name, parameter, how), value in values.items():
+        setting = {"defence": name, "parameter": parameter, "manipulation": how}
+        parts.append(pd.DataFrame({**setting, "image": range(N), "similarity": value + noise}))
+    return pd.concat(parts, ignore_index=True)
 
 
 def test_smoothing_is_judged_for_each_attacker():
