@@ -65,7 +65,7 @@ def test_a_defence_is_of_the_method_or_of_the_model(dense_posterior, some_images
     assert Defence("softplus", 3.0).model(single, dense_posterior) is single
     assert Defence("none").explain(explanations.gradient) is explanations.gradient
     assert str(Defence("SmoothGrad", 0.1)) == "SmoothGrad, noise 0.1"
-    names = [str(one) for one in smoothing.grid([1], [0.1], [0.2], [2], 3)]
+    names = [str(one) for one in smoothing.grid([1], {"image": [0.1], "weights": [0.2]}, [2], 3)]
     assert names == [
         "no smoothing",
         "softplus, beta 1",
@@ -80,7 +80,7 @@ def test_a_defence_is_of_the_method_or_of_the_model(dense_posterior, some_images
 def test_every_defence_is_attacked_twice(dense_posterior, some_images):
     how = Manipulation(epsilon=1.0, n_steps=8)
     single = dense_posterior[:1]
-    defences = smoothing.grid([2.0], [0.2], [0.2], [3], 2)
+    defences = smoothing.grid([2.0], {"image": [0.2], "weights": [0.2]}, [3], 2)
     rows = smoothing.measured(single, dense_posterior, some_images, explanations.gradient_x_input, defences, how)
     assert rows.groupby(["defence", "manipulation"]).size().eq(len(some_images)).all()
     assert rows["l2"].max() <= 1 + 1e-5

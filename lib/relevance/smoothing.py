@@ -142,14 +142,17 @@ class Defence:
 
 
 def grid(
-    betas: Sequence[float],
-    image_noise: Sequence[float],
-    weight_noise: Sequence[float],
-    counts: Sequence[int],
-    n_noise: int,
+    betas: Sequence[float], noise: Mapping[str, Sequence[float]], counts: Sequence[int], n_noise: int
 ) -> list[Defence]:
-    """Return no defence, and every defence at every value of its parameter."""
-    values = {BETA: betas, SMOOTH_GRAD: image_noise, NOISE_GRAD: weight_noise, POSTERIOR: counts}
+    """Return no defence, and every defence at every value of its parameter.
+
+    Args:
+        betas: of softplus.
+        noise: ``"image"`` -> standard deviations for SmoothGrad, ``"weights"`` -> for NoiseGrad.
+        counts: samples of the posterior.
+        n_noise: copies, where there is noise.
+    """
+    values = {BETA: betas, SMOOTH_GRAD: noise["image"], NOISE_GRAD: noise["weights"], POSTERIOR: counts}
     return [Defence(NONE), *(Defence(name, value, n_noise) for name, some in values.items() for value in some)]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,8 +52,7 @@ def paired_difference(first: Scores, second: Scores, seed: int = 0) -> PairedDif
     difference = pair[1] - pair[0]
     if not difference.any():
         return PairedDifference(0.0, 0.0, 0.0, 1.0, 0.0, len(difference))
-    generator = np.random.default_rng(seed)
-    resampled = generator.choice(difference, (2000, len(difference))).mean(1)
+    resampled = _resampling(len(difference), seed) @ difference
     low, high = np.quantile(resampled, [0.025, 0.975])
     moved = difference[difference != 0]
     ranks = stats.rankdata(np.abs(moved))
@@ -104,8 +104,6 @@ def scaled_difference(first: Sequence[Scores], second: Sequence[Scores], seed: i
             f"first and second have {len(first)} and {len(second)} parts; each needs score, floor and ceiling."
         )
     parts = [_scores(value, first[0], paired=True)[0] for value in (*first, *second)]
-    count = len(parts[0])
-    chosen = np.random.default_rng(seed).integers(0, count, (2000, count))
 
     def scaled(means: list[Any]) -> Any:
         score, floor, ceiling = means
@@ -116,9 +114,16 @@ def scaled_difference(first: Sequence[Scores], second: Sequence[Scores], seed: i
         return scaled(means[3:]) - scaled(means[:3])
 
     mean = float(difference([part.mean() for part in parts]))
-    resampled = difference([part[chosen].mean(1) for part in parts])
+    resampled = difference(list((_resampling(len(parts[0]), seed) @ np.stack(parts, 1)).T))
     low, high = np.nanquantile(resampled, [0.025, 0.975]) if not math.isnan(mean) else (math.nan, math.nan)
     return Interval(mean, float(low), float(high))
+
+
+@lru_cache(maxsize=4)
+def _resampling(count: int, seed: int, n_resamples: int = 2000) -> np.ndarray:
+    """Return how much each image weighs in each bootstrap sample, [n_resamples, count]: one product resamples many means."""
+    generator = np.random.default_rng(seed)
+    return generator.multinomial(count, np.full(count, 1 / count), n_resamples) / count
 
 
 class MannWhitney(NamedTuple):
