@@ -7,7 +7,7 @@ Euclidean lengths, in units of the pixel range.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
@@ -127,7 +127,7 @@ def distance(
     images: Tensor,
     target: Tensor,
     *,
-    n_radii: int = 10,
+    n_radii: int = 20,
     n_steps: int = 20,
     n_bisections: int = 20,
 ) -> Tensor:
@@ -159,7 +159,13 @@ def distance(
         left = (~outside).nonzero().squeeze(1)
         if not len(left):
             break
-        settings = {"norm": "l2", "objective": "margin", "random_start": False, "keep": "best", "progress": False}
+        settings: dict[str, Any] = {
+            "norm": "l2",
+            "objective": "margin",
+            "random_start": False,
+            "keep": "best",
+            "progress": False,
+        }
         points = attacks.pgd(posterior, images[left], target[left], radius, n_steps=n_steps, **settings)
         through = posterior.predict(points).argmax(1) != target[left]
         found[left[through]], outside[left[through]] = points[through], True

@@ -143,9 +143,7 @@ def trained(
     return checked_posterior(found)
 
 
-def all_trained(
-    chosen: Mapping[str, Setting], network: nn.Module, data: Dataset, **given: Any
-) -> dict[str, Posterior]:
+def all_trained(chosen: Mapping[str, Setting], network: nn.Module, data: Dataset, **given: Any) -> dict[str, Posterior]:
     """Return :func:`trained` of several settings, by name."""
     return {name: trained(setting, network, data, **given) for name, setting in chosen.items()}
 
@@ -178,7 +176,9 @@ def ensemble_of(train: Callable[[int], Posterior], n_members: int, *, seed: int 
         parts.append(buffers | member.samples)
         wanted, given = ({name: tuple(value.shape) for name, value in part.items()} for part in (parts[0], parts[-1]))
         if wanted != given:
-            raise ValueError(f"member {index} has parameters of other shapes than member 0; all must have one architecture.")
+            raise ValueError(
+                f"member {index} has parameters of other shapes than member 0; all must have one architecture."
+            )
     samples = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     records = [member.record for member in members]
     first = records[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from relevance.robustness import Interval
 
 CLEAN, FGSM, LINF, L2 = "clean", "FGSM linf", "PGD linf", "PGD l2"
 MARGIN_LINF, MARGIN_L2 = "margin linf", "margin l2"
-NORM, ZERO = "gradient norm", "zero gradients"
+NORM, MEDIAN, ZERO = "mean gradient", "median gradient", "zero gradients"
+# Columns of the bound that are drawn, and what they are called.
+QUANTITIES = {"alignment": "alignment", "rho": "distance to the boundary"}
 # What a margin attack has to undo of an accuracy for a verdict, and what an attack of another norm must leave in addition.
 CLEARLY = 0.05
 
@@ -43,8 +45,9 @@ def compare(
 
     Returns:
         A row for each training: accuracy on clean images, under FGSM and PGD on the cross-entropy, and under PGD on the
-        margin; ``gradient norm``, the mean Euclidean norm of the cross-entropy's gradient (1 / pixel range); ``zero
-        gradients``, the share of images where it is exactly zero.
+        margin; ``mean gradient`` and ``median gradient``, over the images, of the Euclidean norm of the cross-entropy's
+        gradient (1 / pixel range), which differ where a few images have very large ones; ``zero gradients``, the share of
+        images where it is exactly zero.
     """
     rows = {}
     given: dict[str, Any] = {"n_steps": n_steps, "random_start": False, "keep": "best", "progress": False}
@@ -57,9 +60,10 @@ def compare(
         sizes = ball.sizes(slopes, "l2")
         rows[name] = {title: posterior.accuracy(attacked, labels) for title, attacked in ways.items()} | {
             NORM: sizes.double().mean().item(),
+            MEDIAN: sizes.median().item(),
             ZERO: (slopes == 0).flatten(1).all(1).double().mean().item(),
         }
-    columns = [CLEAN, FGSM, LINF, MARGIN_LINF, L2, MARGIN_L2, NORM, ZERO]
+    columns = [CLEAN, FGSM, LINF, MARGIN_LINF, L2, MARGIN_L2, NORM, MEDIAN, ZERO]
     return pd.DataFrame.from_dict(rows, orient="index")[columns].rename_axis("training")
 
 
@@ -86,10 +90,14 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """
     told = {}
     for name, part in rows.groupby("training", sort=False):
-        means = {column: float(_usable(part[column]).mean()) for column in ("alignment", "rho", "first order", "bias", "xi")}
+        means = {
+            column: float(_usable(part[column]).mean()) for column in ("alignment", "rho", "first order", "bias", "xi")
+        }
         both = part[np.isfinite(part["alignment"]) & np.isfinite(part["rho"])]
         enough = len(both) >= 4
-        correlation = robustness.spearman(both["alignment"].to_numpy(), both["rho"].to_numpy()).rho if enough else np.nan
+        correlation = (
+            robustness.spearman(both["alignment"].to_numpy(), both["rho"].to_numpy()).rho if enough else np.nan
+        )
         told[name] = means | {"needed": float((part["xi"] > 0).mean()), "rank correlation": correlation}
     return pd.DataFrame.from_dict(told, orient="index").rename_axis("training")
 
@@ -104,62 +112,89 @@ def by_epsilon(rows: pd.DataFrame, chosen: Mapping[str, Setting], sizes: Mapping
 
     Returns:
         ``norm``, ``epsilon``, ``quantity`` (``"alignment"`` or ``"rho"``), ``mean``, and ``low`` and ``high`` of a 95 %
-        bootstrap interval over images.
+        bootstrap interval over images; ``gain``, ``gain low`` and ``gain high``, of the difference from standard training,
+        paired by image.
     """
     norms = list(dict.fromkeys(setting.norm for setting in chosen.values() if setting.method == PGD))
     if not norms:
         raise ValueError(f"chosen has the trainings {', '.join(chosen)}; at least one must be PGD's.")
+    values = {
+        name: part.set_index("image")[list(QUANTITIES)].replace(np.inf, np.nan)
+        for name, part in rows.groupby("training", sort=False)
+    }
     found = []
     for norm in norms:
         for name, setting in chosen.items():
             if setting.method != STANDARD and setting.norm != norm:
                 continue
-            own = rows[rows["training"] == name]
             epsilon = 0.0 if setting.method == STANDARD else sizes[name]
-            for quantity in ("alignment", "rho"):
-                mean, low, high = _interval(own[quantity])
-                found.append({"norm": norm, "epsilon": epsilon, "quantity": quantity, "mean": mean, "low": low, "high": high})
+            for quantity in QUANTITIES:
+                # Only images at which both are defined can be compared.
+                both = pd.concat([values[STANDARD][quantity], values[name][quantity]], axis=1).dropna().to_numpy()
+                level = robustness.paired_difference(np.zeros(len(both)), both[:, 1])
+                gain = robustness.paired_difference(both[:, 0], both[:, 1])
+                row = {"norm": norm, "epsilon": epsilon, "quantity": quantity}
+                row |= {"mean": level.mean, "low": level.low, "high": level.high}
+                found.append(row | {"gain": gain.mean, "gain low": gain.low, "gain high": gain.high})
     return pd.DataFrame(found).sort_values(["norm", "quantity", "epsilon"], ignore_index=True)
 
 
 def told_gradients(rows: pd.DataFrame) -> str:
     """Say what each defence does to gradients, and what the margin attack leaves of it, from :func:`compare`."""
-    standard = rows.loc[STANDARD]
+    table = _plain(rows)
+    standard = table[STANDARD]
     told = []
-    if JACOBIAN in rows.index:
-        ratio = rows.loc[JACOBIAN, NORM] / standard[NORM]
+    if JACOBIAN in table:
+        ratio = table[JACOBIAN][NORM] / standard[NORM]
         told.append(
             f"Jacobian regularisation multiplies the mean norm of the loss's gradient by {ratio:.3g}, so it "
             + ("lowers it." if ratio < 1 else "does **not** lower it.")
         )
-    if DISTILLATION in rows.index:
-        row = rows.loc[DISTILLATION]
+    if DISTILLATION in table:
+        row = table[DISTILLATION]
         told.append(
-            f"Distillation multiplies it by {row[NORM] / standard[NORM]:.3g}; it is exactly zero on {row[ZERO]:.0%} of the "
-            f"images (standard: {standard[ZERO]:.0%})."
+            f"Distillation brings the *median* norm from {standard[MEDIAN]:.3g} to {row[MEDIAN]:.3g}, the *mean* from "
+            f"{standard[NORM]:.3g} to {row[NORM]:.3g}; the gradient is exactly zero on {row[ZERO]:.0%} of the images "
+            f"(standard: {standard[ZERO]:.0%})."
         )
+        if row[MEDIAN] < standard[MEDIAN] and row[NORM] > standard[NORM]:
+            told.append(
+                "So it shrinks for most images and **grows** for the rest: with logits so large, the loss is flat where the "
+                "network is right and steep where it is wrong."
+            )
         for norm, entropy, margin in (("maximum", LINF, MARGIN_LINF), ("Euclidean", L2, MARGIN_L2)):
-            seeming, real = row[entropy] - standard[entropy], row[margin] - standard[margin]
-            undone = seeming > CLEARLY and real <= max(CLEARLY, seeming / 2)
             told.append(
                 f"In the {norm} norm PGD on the cross-entropy leaves it an accuracy of {row[entropy]:.0%} "
                 f"(standard: {standard[entropy]:.0%}), PGD on the margin {row[margin]:.0%} ({standard[margin]:.0%}): "
-                + ("the gain is **undone** by an attack that does not saturate." if undone else "")
-                + ("" if undone or seeming > CLEARLY else "there was no gain to undo.")
-                + ("the gain is **not** undone." if not undone and seeming > CLEARLY else "")
+                + _undone(row[entropy] - standard[entropy], row[margin] - standard[margin])
             )
     return " ".join(told)
 
 
+def _plain(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Return a table as its rows by name."""
+    return {str(name): row for name, row in rows.to_dict("index").items()}
+
+
+def _undone(seeming: float, real: float) -> str:
+    """Say what is left of a gain in accuracy under an attack that does not saturate."""
+    if seeming <= CLEARLY:
+        return "there was no gain to undo."
+    if real <= max(CLEARLY, seeming / 4):
+        return "the gain is **undone** by an attack that does not saturate."
+    return "the gain is **not** undone, or not wholly, by an attack that does not saturate."
+
+
 def told_transfer(rows: pd.DataFrame, chosen: Mapping[str, Setting]) -> str:
     """Say whether PGD training helps against attacks of the norm that was not trained on, from :func:`compare`."""
-    standard = rows.loc[STANDARD]
-    helped, failed = [], []
+    table = _plain(rows)
+    helped: list[str] = []
+    failed: list[str] = []
     for name, setting in chosen.items():
         if setting.method != PGD:
             continue
         column = MARGIN_L2 if setting.norm == "linf" else MARGIN_LINF
-        before, after = standard[column], rows.loc[name, column]
+        before, after = table[STANDARD][column], table[name][column]
         (helped if after > before + CLEARLY else failed).append(f"{name} (from {before:.0%} to {after:.0%})")
     text = f"Accuracy under the margin attack of the *other* norm rises by more than {CLEARLY:.0%} for " + (
         report.join(helped) if helped else "**no** training"
@@ -171,44 +206,47 @@ def told_alignment(curve: pd.DataFrame) -> str:
     """Say whether alignment and distance grow with epsilon, norm by norm, from :func:`by_epsilon`."""
     told = []
     for norm, part in curve.groupby("norm", sort=False):
-        for quantity, called in (("alignment", "the alignment"), ("rho", "the distance to the boundary")):
+        for quantity, called in QUANTITIES.items():
             line = part[part["quantity"] == quantity].sort_values("epsilon")
-            first, last = line.iloc[0], line.iloc[-1]
+            first, last = line.iloc[0].to_dict(), line.iloc[-1].to_dict()
             steady = bool((line["mean"].diff().dropna() > 0).all())
-            apart = last["low"] > first["high"]
+            gain = Interval(last["gain"], last["gain low"], last["gain high"])
+            verdict = (
+                "it grows" + (" from each size to the next." if steady else ", but not from each size to the next.")
+                if gain.direction > 0
+                else "it **falls**."
+                if gain.direction < 0
+                else "**not decided** by these images."
+            )
             told.append(
-                f"In training with PGD-{norm}, {called} goes from {first['mean']:.2f} ({first['low']:.2f} to "
-                f"{first['high']:.2f}) at epsilon {first['epsilon']:.3g} to {last['mean']:.2f} ({last['low']:.2f} to "
-                f"{last['high']:.2f}) at {last['epsilon']:.3g}: "
-                + (
-                    "it grows" + (" at every step." if steady else ", but not at every step.")
-                    if apart
-                    else "**not** more than the intervals allow."
-                    if last["mean"] > first["mean"]
-                    else "it does **not** grow."
-                )
+                f"From standard training to PGD-{norm} with epsilon {last['epsilon']:.3g}, the {called} goes from "
+                f"{first['mean']:.2f} to {last['mean']:.2f}, a difference of {report.interval(gain)}: {verdict}"
             )
     return " ".join(told)
 
 
 def told_bound(told: pd.DataFrame) -> str:
-    """Say how much of the bound is the error term, from :func:`summary`."""
-    most, least = told["needed"].idxmax(), told["needed"].idxmin()
-    aligned, reach = told["alignment"], told["rho"]
-    order = robustness.spearman(aligned.to_numpy(), reach.to_numpy()) if len(told) >= 4 else None
-    ranks = (
-        f" Over the {len(told)} trainings the rank correlation of mean alignment and mean distance is "
-        f"{report.interval(Interval(order.rho, order.low, order.high))}."
-        if order
-        else ""
-    )
-    return (
-        f"Without an error term the bound fails, as far as rho is its upper bound, on {told['needed'][least]:.0%} ({least}) to "
-        f"{told['needed'][most]:.0%} ({most}) of the images. Inside a training, over images, the rank correlation of alignment "
-        f"and distance lies between {report.signed(told['rank correlation'].min())} "
-        f"({told['rank correlation'].idxmin()}) and {report.signed(told['rank correlation'].max())} "
-        f"({told['rank correlation'].idxmax()}).{ranks}"
-    )
+    """Say how much of the bound is the error term, and how much of it is an identity, from :func:`summary`."""
+    needed = told["needed"]
+    share = told["bias"] / told["alignment"]
+    inside = told["rank correlation"]
+    parts = [
+        f"If rho is as large as its upper bound, the bound needs its error term on {needed.min():.0%} ({needed.idxmin()}) to "
+        f"{needed.max():.0%} ({needed.idxmax()}) of the images; its mean is {told['xi'].min():.2f} to {told['xi'].max():.2f}.",
+        f"The biases make a difference between alignment and first-order distance of at most {share.max():.1%} of the "
+        f"alignment ({share.idxmax()}), in the mean over images.",
+        f"From image to image, the rank correlation of alignment and rho is {report.signed(inside.min())} "
+        f"({inside.idxmin()}) to {report.signed(inside.max())} ({inside.idxmax()}).",
+    ]
+    if len(told) >= 4:
+        order = robustness.spearman(told["alignment"].to_numpy(), told["rho"].to_numpy())
+        said = (
+            "both put them in the same order."
+            if order.rho == 1
+            else f"their rank correlation is {report.interval(Interval(order.rho, order.low, order.high))}."
+        )
+        parts.append(f"Over the means of the {len(told)} trainings, {said}")
+    return " ".join(parts)
 
 
 def shown(labels: Tensor, n_shown: int) -> Tensor:
@@ -219,11 +257,3 @@ def shown(labels: Tensor, n_shown: int) -> Tensor:
 def _usable(values: pd.Series) -> np.ndarray:
     given: np.ndarray = values.to_numpy(float)
     return given[np.isfinite(given)]
-
-
-def _interval(values: Sequence[float] | pd.Series) -> tuple[float, float, float]:
-    given = _usable(pd.Series(values))
-    if len(given) < 2:
-        return (np.nan, np.nan, np.nan)
-    found = robustness.paired_difference(np.zeros(len(given)), given)
-    return found.mean, found.low, found.high

@@ -32,7 +32,7 @@ def saliency_by_training(images: Tensor, maps: Mapping[str, Tensor]) -> Figure:
         for axis, image in zip(axes[0], images, strict=True):
             picture(axis, image)
         drawn = None
-        for row, (name, found) in zip(axes[1:], maps.items(), strict=True):
+        for row, found in zip(axes[1:], maps.values(), strict=True):
             for axis, relevance in zip(row, found, strict=True):
                 largest = np.quantile(relevance.detach().cpu().sum(0).abs().numpy(), 0.99)
                 drawn = heatmap(axis, relevance, float(largest) or 1.0)
