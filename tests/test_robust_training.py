@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from relevance import alignment, datasets, inference, networks, trainings
+from relevance import alignment, datasets, figures, inference, networks, trainings
 from relevance import robust_training as robust
 from relevance.inference.jacobian import penalty
 from relevance.posterior import Posterior
@@ -308,6 +308,8 @@ def test_the_distance_is_that_of_an_exhaustive_search():
     with torch.no_grad():
         for values in network.parameters():
             values.mul_(3)
+        # So that the classes meet in the middle.
+        network[-1].bias -= network(torch.full((1, 1, 1, 2), 0.5, dtype=torch.float64))[0]
     posterior = Posterior.of(network)
     line = torch.linspace(0, 1, 201, dtype=torch.float64)
     everywhere = torch.cartesian_prod(line, line).reshape(-1, 1, 1, 2)
@@ -337,16 +339,27 @@ def test_alignment_by_epsilon_is_paired_with_standard_training(digits, trained):
     chosen, posteriors = trained
     images, _ = digits.balanced_test(40, 0)
     rows = trainings.bounds(posteriors, images, n_radii=6, n_steps=8)
-    sizes = {name: robust.scaled_epsilon(one.epsilon, "l2", digits.image_shape) for name, one in chosen.items()}
-    curve = trainings.by_epsilon(rows, chosen, sizes)
+    curve = trainings.by_epsilon(rows, chosen, digits.image_shape)
+    sizes = robust.sizes(chosen, digits.image_shape)
+    assert list(sizes.index) == ["PGD-l2 2.5", "PGD-linf 16/255"]
     part = curve[(curve["norm"] == "l2") & (curve["quantity"] == "rho")]
     means = [rows.loc[rows["training"] == name, "rho"].mean() for name in ("standard", "PGD-l2 2.5")]
     assert part["mean"].tolist() == pytest.approx(means)
     assert part["gain"].tolist() == pytest.approx([0, means[1] - means[0]])
+    assert part["epsilon"].tolist() == [0, sizes.loc["PGD-l2 2.5", "here"]]
     assert np.all(curve["low"] <= curve["mean"])
     # Training moves the boundary away.
     assert part["gain low"].iloc[1] > 0
     assert "it grows" in trainings.told_alignment(curve)
+    for picture in (
+        figures.alignment_by_epsilon(curve),
+        figures.saliency_by_training(images[:2], {name: images[:2] - 0.5 for name in chosen}),
+    ):
+        assert len(picture.axes) > 1
+    with pytest.raises(ValueError, match="standard training among the rows is 'standard'"):
+        trainings.by_epsilon(rows[rows["training"] != "standard"], chosen, digits.image_shape)
+    with pytest.raises(ValueError, match="at least one must be PGD's"):
+        trainings.by_epsilon(rows, {"standard": chosen["standard"]}, digits.image_shape)
     assert "error term" in trainings.told_bound(trainings.summary(rows))
 
 

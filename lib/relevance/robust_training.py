@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pandas as pd
 import torch
 from torch import nn
 
@@ -99,6 +100,22 @@ def scaled_epsilon(epsilon: float, norm: str, image_shape: Sequence[int]) -> flo
         return float(epsilon)
     size = checks.count("the number of values in an image", math.prod(image_shape))
     return float(epsilon) * math.sqrt(size / SOURCE_SIZE)
+
+
+def sizes(chosen: Mapping[str, Setting], image_shape: Sequence[int]) -> pd.DataFrame:
+    """Return epsilon of each training by PGD, ``in the source`` and ``here``, on images of this shape.
+
+    Args:
+        chosen: name -> setting; those of other methods are left out.
+        image_shape: (C, H, W) of one image.
+    """
+    rows = {
+        name: {"in the source": one.epsilon, "here": scaled_epsilon(one.epsilon, one.norm, image_shape)}
+        for name, one in chosen.items()
+        if one.method == PGD
+    }
+    columns = ["in the source", "here"]
+    return pd.DataFrame.from_dict(rows, orient="index")[columns].rename_axis("epsilon of")
 
 
 def trained(

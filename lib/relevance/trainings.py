@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from relevance import alignment, attacks, report, robustness
+from relevance import alignment, attacks, checks, report, robustness
 from relevance.attacks import ball
 from relevance.posterior import Posterior
-from relevance.robust_training import DISTILLATION, JACOBIAN, PGD, STANDARD, Setting
+from relevance.robust_training import DISTILLATION, JACOBIAN, PGD, STANDARD, Setting, scaled_epsilon
 from relevance.robustness import Interval
 
 CLEAN, FGSM, LINF, L2 = "clean", "FGSM linf", "PGD linf", "PGD l2"
@@ -102,13 +102,13 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame.from_dict(told, orient="index").rename_axis("training")
 
 
-def by_epsilon(rows: pd.DataFrame, chosen: Mapping[str, Setting], sizes: Mapping[str, float]) -> pd.DataFrame:
+def by_epsilon(rows: pd.DataFrame, chosen: Mapping[str, Setting], image_shape: Sequence[int]) -> pd.DataFrame:
     """Return alignment and distance to the boundary against the size of the attack that was trained on.
 
     Args:
         rows: from :func:`bounds`.
         chosen: training -> its setting; those of PGD are taken, and standard training as epsilon 0 of both norms.
-        sizes: training -> epsilon on these images, as :func:`relevance.robust_training.scaled_epsilon` gives it.
+        image_shape: (C, H, W) of the images, to which epsilon is scaled.
 
     Returns:
         ``norm``, ``epsilon``, ``quantity`` (``"alignment"`` or ``"rho"``), ``mean``, and ``low`` and ``high`` of a 95 %
@@ -118,6 +118,7 @@ def by_epsilon(rows: pd.DataFrame, chosen: Mapping[str, Setting], sizes: Mapping
     norms = list(dict.fromkeys(setting.norm for setting in chosen.values() if setting.method == PGD))
     if not norms:
         raise ValueError(f"chosen has the trainings {', '.join(chosen)}; at least one must be PGD's.")
+    checks.one_of("standard training among the rows", STANDARD, rows["training"].unique())
     values = {
         name: part.set_index("image")[list(QUANTITIES)].replace(np.inf, np.nan)
         for name, part in rows.groupby("training", sort=False)
@@ -127,7 +128,7 @@ def by_epsilon(rows: pd.DataFrame, chosen: Mapping[str, Setting], sizes: Mapping
         for name, setting in chosen.items():
             if setting.method != STANDARD and setting.norm != norm:
                 continue
-            epsilon = 0.0 if setting.method == STANDARD else sizes[name]
+            epsilon = scaled_epsilon(setting.epsilon, norm, image_shape)
             for quantity in QUANTITIES:
                 # Only images at which both are defined can be compared.
                 both = pd.concat([values[STANDARD][quantity], values[name][quantity]], axis=1).dropna().to_numpy()
@@ -173,7 +174,10 @@ def told_gradients(rows: pd.DataFrame) -> str:
 
 def _plain(rows: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Return a table as its rows by name."""
-    return {str(name): row for name, row in rows.to_dict("index").items()}
+    return {
+        str(name): {str(column): float(value) for column, value in row.items()}
+        for name, row in rows.to_dict("index").items()
+    }
 
 
 def _undone(seeming: float, real: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from relevance.figures.style import BLUE, VERMILION, heatmap, new_figure, picture
@@ -65,6 +66,7 @@ def alignment_by_epsilon(curve: pd.DataFrame) -> Figure:
                 axis.plot(sizes, sizes, color="0.5", linestyle="--", label="distance = epsilon")
             axis.set(title=f"PGD-{norm}", xlabel="epsilon of the training (pixel range)")
             axis.set_ylim(bottom=0)
+            axis.xaxis.set_major_locator(MaxNLocator(5))
         axes[0, 0].set_ylabel("length (pixel range)")
         handles = {
             label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
