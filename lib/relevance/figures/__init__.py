@@ -14,8 +14,10 @@ from relevance.figures.maps import (
 )
 from relevance.figures.models import attack_curves, averaging, chain, known_posterior, reliability, survival
 from relevance.figures.scores import difference_grid, lrp_against_softmax, paired_differences, robustness_distributions
+from relevance.figures.training import alignment_by_epsilon, saliency_by_training
 
 __all__ = [
+    "alignment_by_epsilon",
     "attack_curves",
     "attack_gallery",
     "averaging",
@@ -34,6 +36,7 @@ __all__ = [
     "reliability",
     "resistance",
     "robustness_distributions",
+    "saliency_by_training",
     "side_by_side",
     "smoothing",
     "smoothing_curve",

@@ -1,9 +1,11 @@
 """From a network and a data set to a posterior: one algorithm a file, each one function that gives a ``Posterior``."""
 
 from relevance.inference.adversarial import adversarial
+from relevance.inference.distillation import distillation
 from relevance.inference.dropout import mc_dropout
 from relevance.inference.ensemble import deep_ensemble
 from relevance.inference.hamiltonian import hmc
+from relevance.inference.jacobian import jacobian
 from relevance.inference.laplace import laplace
 from relevance.inference.low_curvature import low_curvature
 from relevance.inference.sgd import sgd
@@ -13,7 +15,9 @@ from relevance.inference.variational import variational
 __all__ = [
     "adversarial",
     "deep_ensemble",
+    "distillation",
     "hmc",
+    "jacobian",
     "laplace",
     "low_curvature",
     "mc_dropout",
