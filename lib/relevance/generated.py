@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,8 @@ DECODED, ALONE = "decoder on features", "generator alone"
 GENERATED = (DECODED, ALONE)
 MEAN, OF_CLASS, OTHER = "mean map", "mean map of the class", "another image's map"
 RANDOM = "random order"
+# Softplus that is as good as a rectifier.
+NEARLY_SHARP = (1000.0, 1000.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +84,8 @@ class Setting:
         }
 
 
-def alignment_with(maps: Mapping[str, Tensor], wanted: Tensor) -> pd.DataFrame:
-    """Return how alike maps are to others: a row for each name and image, ``map``, ``image``, ``cosine``, ``correlation``, ``rank``.
+def alignment_with(maps: Mapping[str, Tensor], wanted: Tensor, expected: Tensor | None = None) -> pd.DataFrame:
+    """Return how alike maps are to others.
 
     The cosine of two maps without negative values is never below 0 and rarely near it; the correlations (Pearson's and
     Spearman's) take the mean of each map away.
@@ -91,6 +93,11 @@ def alignment_with(maps: Mapping[str, Tensor], wanted: Tensor) -> pd.DataFrame:
     Args:
         maps: name -> [N, 1, H, W].
         wanted: what they are compared with, [N, 1, H, W].
+        expected: what the class alone tells of them, [N, 1, H, W].
+
+    Returns:
+        A row for each name and image: ``map``, ``image``, ``cosine``, ``correlation``, ``rank``; and, with ``expected``,
+        ``beyond the class``, the correlation of what is left when it is taken from both, all at length 1; NaN if nothing is.
     """
     parts = []
     for name, values in maps.items():
@@ -101,8 +108,16 @@ def alignment_with(maps: Mapping[str, Tensor], wanted: Tensor) -> pd.DataFrame:
             "correlation": robustness.linear_similarity(wanted, values),
             "rank": robustness.rank_similarity(wanted, values),
         }
+        if expected is not None:
+            left, right = (_unit(some) - _unit(expected) for some in (wanted, values))
+            empty = right.norm(dim=1) < 1e-6
+            columns["beyond the class"] = robustness.linear_similarity(left, right).where(~empty.cpu(), torch.nan)
         parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True)
+
+
+def _unit(maps: Tensor) -> Tensor:
+    return functional.normalize(maps.double().flatten(1), dim=1)
 
 
 def means(rows: pd.DataFrame, by: str = "map") -> pd.DataFrame:
@@ -115,14 +130,21 @@ def aligned(rows: pd.DataFrame, measure: str = "correlation") -> str:
     wide = rows.pivot(index="image", columns="map", values=measure)
     told = []
     for name in GENERATED:
-        found = robustness.paired_difference(wide[name].to_numpy(), wide[OF_CLASS].to_numpy())
+        found = robustness.paired_difference(wide[OF_CLASS].to_numpy(), wide[name].to_numpy())
         word = {1: "more", 0: "neither more nor less, as far as these images tell,", -1: "less"}[found.direction]
         told.append(f"the {name} knows {word} than the {OF_CLASS}, by {report.interval(found)}")
     average = wide.mean()
-    return (
+    text = (
         f"By {measure} with the robust network's saliency, {report.join(told)}. One map for all images reaches "
         f"{average[MEAN]:.3f}, the {STANDARD} {average[STANDARD]:.3f}, another image's robust map {average[OTHER]:.3f}."
     )
+    if "beyond the class" in rows:
+        rest = means(rows)["beyond the class"]
+        text += (
+            " Of what is particular to an image, beyond its class, the correlations are "
+            f"{report.join([f'{rest[name]:.3f} ({name})' for name in (*GENERATED, STANDARD)])}."
+        )
+    return text
 
 
 def deletion_curves(setting: Setting, images: Tensor, seed: int = 0) -> dict[str, dict[str, Tensor]]:
@@ -201,6 +223,8 @@ def steadiness(
         A row for each map and image: ``map``, ``image``; ``noise`` (as large, in l2, as the step of FGSM), ``FGSM``,
         ``manipulated``, ``unrelated`` (the map of another image): overlaps in [0, 1].
     """
+    # Generators have a gradient without softening, which would only lead the steps astray; the better of both counts.
+    how = replace(how, betas=(*how.betas, NEARLY_SHARP))
     parts = []
     for name, (posterior, explain) in setting.explains().items():
         target = posterior.predict(images).argmax(1)
@@ -283,7 +307,10 @@ def sane(rows: pd.DataFrame) -> str:
     unmoved = [str(name) for name in rows.columns if first[name] > 1 - 1e-6]
     text = f"With every layer of the classifier random, rank correlations with the map before are: {', '.join(rest)}."
     if blind:
-        text += f" The map of the {report.join(blind)} is **exactly the same**: it fails the check, since it never asks the classifier."
+        text += (
+            f" The map of the {report.join(blind)} is **exactly the same**: it fails the check, since it never asks the "
+            "classifier."
+        )
     if half := [name for name in unmoved if name not in blind]:
         text += f" The map of the {report.join(half)} does not notice a random output layer, which it does not read."
     return text

@@ -62,25 +62,51 @@ class Up(nn.Module):
         return maps
 
 
+class EncoderDecoder(nn.Module):
+    """Convolutions of stride 2 and back up, each step up also reading what the step down had at its size, the image included.
+
+    Args: as for :func:`encoder_decoder`.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...], hidden: int) -> None:
+        super().__init__()
+        channels, height, width = self.image_shape = _shape(image_shape)
+        n_halvings = len(_sides(height, width, 2)) - 1
+        widths = [channels, checks.count("hidden", hidden), *[2 * hidden] * (n_halvings - 1)]
+        self.down = nn.ModuleList(nn.Conv2d(*pair, 3, stride=2, padding=1) for pair in pairwise(widths))
+        self.middle = nn.Conv2d(widths[-1], 2 * hidden, 3, padding=1)
+        below = [2 * hidden] + [hidden] * (n_halvings - 1)
+        self.up = nn.ModuleList(
+            nn.Conv2d(lower + skip, hidden, 3, padding=1) for lower, skip in zip(below, widths[-2::-1], strict=True)
+        )
+        self.last = nn.Conv2d(hidden, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps [N, 1, H, W] in (0, 1)."""
+        seen = [x]
+        for layer in self.down:
+            seen.append(functional.silu(layer(seen[-1])))
+        maps = functional.silu(self.middle(seen.pop()))
+        for layer in self.up:
+            skip = seen.pop()
+            larger = functional.interpolate(maps, skip.shape[-2:])
+            maps = functional.silu(layer(torch.cat([larger, skip], dim=1)))
+        return torch.sigmoid(self.last(maps))
+
+
 def encoder_decoder(image_shape: tuple[int, ...], hidden: int = 16) -> nn.Module:
     """Return a generator that reads images [N, C, H, W] and gives maps [N, 1, H, W] in (0, 1).
 
-    Convolutions of stride 2 down to at most 4 x 4 places, one more there, and back up, with SiLU (smooth, so that the map can be
-    attacked along an exact gradient).
+    Down to at most 2 x 2 places, so that every place of the map can depend on the whole image, and back up with skip
+    connections (a small U-Net, as masking models have it), so that it can be as fine as the image. Its activations (SiLU) are
+    smooth, so that the map can be attacked along an exact gradient.
 
     Args:
         image_shape: (C, H, W), at least 4 pixels wide and high.
-        hidden: channels after the first convolution; twice as many after it.
+        hidden: channels at half the image's size; twice as many below.
     """
-    channels, height, width = _shape(image_shape)
-    sides = _sides(height, width, 4)
-    widths = [channels, checks.count("hidden", hidden), *[2 * hidden] * (len(sides) - 2)]
     with common.seeded(0, torch.device("cpu")):  # so that the store knows the same network again
-        down: list[nn.Module] = []
-        for before, after in pairwise(widths):
-            down += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU()]
-        middle = [nn.Conv2d(widths[-1], 2 * hidden, 3, padding=1), nn.SiLU()]
-        return nn.Sequential(*down, *middle, Up(2 * hidden, sides[-2::-1], hidden))
+        return EncoderDecoder(image_shape, hidden)
 
 
 def decoder(classifier: Posterior, image_shape: tuple[int, ...], hidden: int = 16) -> nn.Module:
@@ -162,6 +188,7 @@ class Generated:
 
             maps = over_all(posterior, decoded, images, target)
         else:
+            checks.image_batch("images", images, getattr(network, "image_shape", None))
             maps = self.generator.logits(images).mean(0)
         _check_fit(maps, images)
         return maps.expand_as(images) / images.shape[1]
