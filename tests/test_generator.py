@@ -237,6 +237,7 @@ def test_alignment_is_measured_as_said():
     assert row[1]["beyond the class"] == pytest.approx(1)
 
 
+@pytest.mark.filterwarnings("ignore:the attack on explanations moved no image")  # of a network that is not trained
 def test_curves_and_overlaps_have_a_row_for_each_map(alone, decoded, classifier, data):
     setting = generated.Setting(classifier, classifier, {DECODED: decoded, ALONE: Generated(alone)}, data)
     images = data.test_images[:4]
@@ -251,7 +252,16 @@ def test_curves_and_overlaps_have_a_row_for_each_map(alone, decoded, classifier,
     times = generated.speed(setting, images, repeats=1)
     assert times.loc[STANDARD, "time"] == 1
     assert times.loc[ALONE, "parameters"] == sum(value.numel() for value in alone.samples.values())
+    assert f"{times.loc[ALONE, 'time']:.2f} times ({ALONE}) as long as a gradient of the one" in generated.faster(
+        {"one": times}
+    )
     assert "steadiest first" in generated.steady(still)
+    told = generated.deleted(curves)
+    assert told.count(f"Difference from the {OF_CLASS}") == 2
+    areas = {
+        name: (values[:, 1:] + values[:, :-1]).mean().item() / 2 for name, values in curves["robust network"].items()
+    }
+    assert f"{min(areas, key=areas.get)} {min(areas.values()):.3f}" in told.split("robust network: ")[1][:40]
     assert ROBUST in rows.index
 
 

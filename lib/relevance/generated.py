@@ -172,6 +172,21 @@ def deletion_curves(setting: Setting, images: Tensor, seed: int = 0) -> dict[str
     }
 
 
+def deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """Say, from :func:`deletion_curves`, whether generators order the pixels better than their class's mean map does."""
+    told = []
+    for title, panel in curves.items():
+        areas = {name: faithfulness.deletion_area(values) for name, values in panel.items()}
+        order = sorted(areas, key=lambda name: areas[name].mean().item())
+        parts = [
+            f"{name} {report.interval(robustness.paired_difference(areas[OF_CLASS], areas[name]))}"
+            for name in GENERATED
+        ]
+        ranked = ", ".join(f"{name} {areas[name].mean():.3f}" for name in order)
+        told.append(f"Judged by the {title}: {ranked}. Difference from the {OF_CLASS}: {report.join(parts)}.")
+    return f"Areas under the curves, the lowest (the most telling) first. {' '.join(told)}"
+
+
 def speed(setting: Setting, images: Tensor, repeats: int = 7) -> pd.DataFrame:
     """Return the run time of each map in units of the standard network's gradient, measured in turn in one run.
 
@@ -200,10 +215,13 @@ def _size(posterior: Posterior) -> int:
     return sum(value[0].numel() for value in posterior.samples.values())
 
 
-def faster(rows: pd.DataFrame) -> str:
-    """Say, from :func:`speed`, what a generated map costs."""
-    told = [f"a map of the {name} takes {rows.loc[name, 'time']:.1f} times as long" for name in GENERATED]
-    return f"In units of one gradient of the standard network, {report.join(told)}."
+def faster(found: Mapping[str, pd.DataFrame]) -> str:
+    """Say, from :func:`speed` beside some classifiers, what a generated map costs: name of the classifier -> table."""
+    told = []
+    for classifier, rows in found.items():
+        times = [f"{rows.loc[name, 'time']:.2f} times ({name})" for name in GENERATED if name in rows.index]
+        told.append(f"{report.join(times)} as long as a gradient of the {classifier}")
+    return f"A generated map takes {'; '.join(told)}."
 
 
 def steadiness(
@@ -223,8 +241,8 @@ def steadiness(
         A row for each map and image: ``map``, ``image``; ``noise`` (as large, in l2, as the step of FGSM), ``FGSM``,
         ``manipulated``, ``unrelated`` (the map of another image): overlaps in [0, 1].
     """
-    # Generators have a gradient without softening, which would only lead the steps astray; the better of both counts.
-    how = replace(how, betas=(*how.betas, NEARLY_SHARP))
+    # Generators have a gradient without softening, which may lead the steps astray; the better of both counts.
+    sharper = replace(how, betas=(*how.betas, NEARLY_SHARP))
     parts = []
     for name, (posterior, explain) in setting.explains().items():
         target = posterior.predict(images).argmax(1)
@@ -232,7 +250,9 @@ def steadiness(
         changed = {
             "noise": noised(images, attacked, how.seed),
             "FGSM": attacked,
-            "manipulated": smoothing.attacked(posterior, images, explain, explain, how),
+            "manipulated": smoothing.attacked(
+                posterior, images, explain, explain, sharper if name in setting.generators else how
+            ),
         }
         shown = shares(explain)
         with torch.no_grad():
@@ -251,7 +271,7 @@ def steady(rows: pd.DataFrame) -> str:
     for change in ("noise", "FGSM", "manipulated"):
         order = averages[change].sort_values(ascending=False)
         told.append(f"{change}: {', '.join(f'{name} {value:.2f}' for name, value in order.items())}")
-    unlike = ", ".join(f"{name} {value:.2f}" for name, value in averages["unrelated"].items())
+    unlike = ", ".join(f"{name!s} {value:.2f}" for name, value in averages["unrelated"].items())
     return f"Overlap of the top pixels, the steadiest first. {'; '.join(told)}. Maps of different images overlap by: {unlike}."
 
 

@@ -146,7 +146,8 @@ def _body(network: nn.Module) -> nn.Sequential:
             "that ends in an nn.Linear after hidden layers."
         )
     end = linear[-1]
-    return nn.Sequential(*network[: end - 1 if isinstance(network[end - 1], nn.Flatten) else end])
+    layers = list(network.children())
+    return nn.Sequential(*layers[: end - 1 if isinstance(layers[end - 1], nn.Flatten) else end])
 
 
 def _run(body: nn.Sequential, sample: Sample, x: Tensor) -> Tensor:
