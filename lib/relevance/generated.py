@@ -219,7 +219,7 @@ def faster(found: Mapping[str, pd.DataFrame]) -> str:
     """Say, from :func:`speed` beside some classifiers, what a generated map costs: name of the classifier -> table."""
     told = []
     for classifier, rows in found.items():
-        times = [f"{rows.loc[name, 'time']:.2f} times ({name})" for name in GENERATED if name in rows.index]
+        times = [f"{float(rows['time'][name]):.2f} times ({name})" for name in GENERATED if name in rows.index]
         told.append(f"{report.join(times)} as long as a gradient of the {classifier}")
     return f"A generated map takes {'; '.join(told)}."
 
