@@ -2,6 +2,7 @@
 
 from relevance.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.figures.faithfulness import deletion_curves, tradeoff
+from relevance.figures.generator import generated_maps
 from relevance.figures.manipulation import manipulations, resistance, smoothing
 from relevance.figures.maps import (
     attack_gallery,
@@ -27,6 +28,7 @@ __all__ = [
     "difference_grid",
     "failed_attack",
     "first_of_each_class",
+    "generated_maps",
     "heatmaps",
     "known_posterior",
     "layer_heatmaps",

@@ -1,0 +1,336 @@
+"""What a generator's maps are worth: how well they align, how they fare under attack, and whether they look at the classifier.
+
+Next to each number stand those of the controls: a map that is the same for every image, and one for each class.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from relevance import attacks, checks, explanations, faithfulness, report, robustness, smoothing
+from relevance.datasets import Dataset
+from relevance.generator import Generated, saliency
+from relevance.inference import common
+from relevance.manipulation import Explain, Manipulation, noised, shares
+from relevance.posterior import Posterior
+
+STANDARD, ROBUST = "standard gradient", "robust gradient"
+DECODED, ALONE = "decoder on features", "generator alone"
+GENERATED = (DECODED, ALONE)
+MEAN, OF_CLASS, OTHER = "mean map", "mean map of the class", "another image's map"
+RANDOM = "random order"
+# Softplus that is as good as a rectifier.
+NEARLY_SHARP = (1000.0, 1000.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Two networks and the generators that were trained with them.
+
+    Attributes:
+        standard: the classifier in use, whose predictions are explained.
+        robust: the network whose saliency was aligned with.
+        generators: name -> generator.
+        data: whose training images the networks saw.
+    """
+
+    standard: Posterior
+    robust: Posterior
+    generators: Mapping[str, Generated]
+    data: Dataset
+
+    def explains(self) -> dict[str, tuple[Posterior, Explain]]:
+        """Return name -> the network that is asked, and how it is explained."""
+        plain = {STANDARD: (self.standard, explanations.gradient), ROBUST: (self.robust, explanations.gradient)}
+        return plain | {name: (self.standard, explain) for name, explain in self.generators.items()}
+
+    def maps(self, images: Tensor) -> dict[str, Tensor]:
+        """Return the maps of the standard network's predicted classes: name -> [N, 1, H, W], at least 0."""
+        target = self.standard.predict(images).argmax(1)
+        with torch.no_grad():
+            return {
+                name: explain(posterior, images, target).abs().sum(1, keepdim=True).detach()
+                for name, (posterior, explain) in self.explains().items()
+            }
+
+    def controls(self, images: Tensor) -> dict[str, Tensor]:
+        """Return maps that know less than a generator: name -> [N, 1, H, W].
+
+        The mean of the robust network's saliency of the training images, for all and for those of the predicted class; and
+        its saliency of the image before.
+        """
+        target = self.standard.predict(images).argmax(1)
+        labels = self.data.train_labels
+        with torch.no_grad():
+            seen = functional.normalize(saliency(self.robust, self.data.train_images, labels).flatten(1), dim=1)
+            own = saliency(self.robust, images, target)
+        overall = seen.mean(0)
+        means = torch.stack(
+            [seen[labels == one].mean(0) if (labels == one).any() else overall for one in range(len(self.data.classes))]
+        )
+        return {
+            OF_CLASS: means[target].reshape(own.shape),
+            MEAN: overall.expand(len(images), -1).reshape(own.shape),
+            OTHER: own.roll(1, 0),
+        }
+
+
+def alignment_with(maps: Mapping[str, Tensor], wanted: Tensor, expected: Tensor | None = None) -> pd.DataFrame:
+    """Return how alike maps are to others.
+
+    The cosine of two maps without negative values is never below 0 and rarely near it; the correlations (Pearson's and
+    Spearman's) take the mean of each map away.
+
+    Args:
+        maps: name -> [N, 1, H, W].
+        wanted: what they are compared with, [N, 1, H, W].
+        expected: what the class alone tells of them, [N, 1, H, W].
+
+    Returns:
+        A row for each name and image: ``map``, ``image``, ``cosine``, ``correlation``, ``rank``; and, with ``expected``,
+        ``beyond the class``, the correlation of what is left when it is taken from both, all at length 1; NaN if nothing is.
+    """
+    parts = []
+    for name, values in maps.items():
+        columns = {
+            "map": name,
+            "image": np.arange(len(values)),
+            "cosine": functional.cosine_similarity(values.double().flatten(1), wanted.double().flatten(1)).cpu(),
+            "correlation": robustness.linear_similarity(wanted, values),
+            "rank": robustness.rank_similarity(wanted, values),
+        }
+        if expected is not None:
+            left, right = (_unit(some) - _unit(expected) for some in (wanted, values))
+            empty = right.norm(dim=1) < 1e-6
+            columns["beyond the class"] = robustness.linear_similarity(left, right).where(~empty.cpu(), torch.nan)
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)
+
+
+def _unit(maps: Tensor) -> Tensor:
+    return functional.normalize(maps.double().flatten(1), dim=1)
+
+
+def means(rows: pd.DataFrame, by: str = "map") -> pd.DataFrame:
+    """Return the means over the images."""
+    return rows.drop(columns="image").groupby(by, sort=False).mean(numeric_only=True)
+
+
+def aligned(rows: pd.DataFrame, measure: str = "correlation") -> str:
+    """Say, from :func:`alignment_with`, whether generators know more than the mean map of a class, image by image."""
+    wide = rows.pivot(index="image", columns="map", values=measure)
+    told = []
+    for name in GENERATED:
+        found = robustness.paired_difference(wide[OF_CLASS].to_numpy(), wide[name].to_numpy())
+        word = {1: "more", 0: "neither more nor less, as far as these images tell,", -1: "less"}[found.direction]
+        told.append(f"the {name} knows {word} than the {OF_CLASS}, by {report.interval(found)}")
+    average = wide.mean()
+    text = (
+        f"By {measure} with the robust network's saliency, {report.join(told)}. One map for all images reaches "
+        f"{average[MEAN]:.3f}, the {STANDARD} {average[STANDARD]:.3f}, another image's robust map {average[OTHER]:.3f}."
+    )
+    if "beyond the class" in rows:
+        rest = means(rows)["beyond the class"]
+        text += (
+            " Of what is particular to an image, beyond its class, the correlations are "
+            f"{report.join([f'{rest[name]:.3f} ({name})' for name in (*GENERATED, STANDARD)])}."
+        )
+    return text
+
+
+def deletion_curves(setting: Setting, images: Tensor, seed: int = 0) -> dict[str, dict[str, Tensor]]:
+    """Return deletion curves to the mean image, judged by either network: title -> name -> [N, shares]."""
+    maps = setting.maps(images)
+    target = setting.standard.predict(images).argmax(1)
+    orders = {**maps, OF_CLASS: setting.controls(images)[OF_CLASS], RANDOM: torch.zeros_like(images[:, :1])}
+    mean = setting.data.train_images.mean(0)
+    judges = {"standard network": setting.standard, "robust network": setting.robust}
+    return {
+        title: {
+            name: faithfulness.deletion(
+                judge,
+                images,
+                target,
+                values.expand_as(images),
+                baseline=mean,
+                measure="magnitude",
+                n_orders=3,
+                seed=seed,
+            )
+            for name, values in orders.items()
+        }
+        for title, judge in judges.items()
+    }
+
+
+def deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
+    """Say, from :func:`deletion_curves`, whether generators order the pixels better than their class's mean map does."""
+    told = []
+    for title, panel in curves.items():
+        areas = {name: faithfulness.deletion_area(values) for name, values in panel.items()}
+        order = sorted(areas, key=lambda name: areas[name].mean().item())
+        parts = [
+            f"{name} {report.interval(robustness.paired_difference(areas[OF_CLASS], areas[name]))}"
+            for name in GENERATED
+        ]
+        ranked = ", ".join(f"{name} {areas[name].mean():.3f}" for name in order)
+        told.append(f"Judged by the {title}: {ranked}. Difference from the {OF_CLASS}: {report.join(parts)}.")
+    return f"Areas under the curves, the lowest (the most telling) first. {' '.join(told)}"
+
+
+def speed(setting: Setting, images: Tensor, repeats: int = 7) -> pd.DataFrame:
+    """Return the run time of each map in units of the standard network's gradient, measured in turn in one run.
+
+    Returns:
+        A row for each map: ``time``, a ratio of the shortest of several runs; and ``parameters`` of what makes the map.
+    """
+    target = setting.standard.predict(images).argmax(1)
+    times: dict[str, list[float]] = {name: [] for name in setting.explains()}
+    for _ in range(repeats):
+        for name, (posterior, explain) in setting.explains().items():
+            start = time.perf_counter()
+            with torch.no_grad():
+                explain(posterior, images, target)
+            times[name].append(time.perf_counter() - start)
+    sizes = {name: _size(posterior) for name, (posterior, _) in setting.explains().items()}
+    sizes |= {
+        name: _size(one.generator) + (_size(setting.standard) if one.reads_features else 0)
+        for name, one in setting.generators.items()
+    }
+    best = {name: min(found) for name, found in times.items()}
+    rows = {name: {"time": best[name] / best[STANDARD], "parameters": sizes[name]} for name in best}
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("map").astype({"parameters": int})
+
+
+def _size(posterior: Posterior) -> int:
+    return sum(value[0].numel() for value in posterior.samples.values())
+
+
+def faster(found: Mapping[str, pd.DataFrame]) -> str:
+    """Say, from :func:`speed` beside some classifiers, what a generated map costs: name of the classifier -> table."""
+    told = []
+    for classifier, rows in found.items():
+        times = [f"{float(rows['time'][name]):.2f} times ({name})" for name in GENERATED if name in rows.index]
+        told.append(f"{report.join(times)} as long as a gradient of the {classifier}")
+    return f"A generated map takes {'; '.join(told)}."
+
+
+def steadiness(
+    setting: Setting, images: Tensor, *, fgsm: float, how: Manipulation, top_percent: float = 20
+) -> pd.DataFrame:
+    """Return how much of each map stays: the overlap of its top pixels, under three changes of the image.
+
+    Args:
+        setting: networks and generators.
+        images: [N, C, H, W].
+        fgsm: epsilon of FGSM, in the maximum norm, on the network that is asked.
+        how: manipulation of the map itself, towards another image's, with the prediction held: it follows each map's own
+            gradient.
+        top_percent: share of the pixels that count as relevant.
+
+    Returns:
+        A row for each map and image: ``map``, ``image``; ``noise`` (as large, in l2, as the step of FGSM), ``FGSM``,
+        ``manipulated``, ``unrelated`` (the map of another image): overlaps in [0, 1].
+    """
+    # Generators have a gradient without softening, which may lead the steps astray; the better of both counts.
+    sharper = replace(how, betas=(*how.betas, NEARLY_SHARP))
+    parts = []
+    for name, (posterior, explain) in setting.explains().items():
+        target = posterior.predict(images).argmax(1)
+        attacked = attacks.fgsm(posterior, images, target, fgsm)
+        changed = {
+            "noise": noised(images, attacked, how.seed),
+            "FGSM": attacked,
+            "manipulated": smoothing.attacked(
+                posterior, images, explain, explain, sharper if name in setting.generators else how
+            ),
+        }
+        shown = shares(explain)
+        with torch.no_grad():
+            before = shown(posterior, images, target)
+            after = {change: shown(posterior, some, target) for change, some in changed.items()}
+        after["unrelated"] = before.roll(1, 0)
+        scores = {change: robustness.lrp_robustness(before, maps, top_percent).cpu() for change, maps in after.items()}
+        parts.append(pd.DataFrame({"map": name, "image": np.arange(len(images)), **scores}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def steady(rows: pd.DataFrame) -> str:
+    """Say, from :func:`steadiness`, which map stays best under each change."""
+    averages = means(rows)
+    told = []
+    for change in ("noise", "FGSM", "manipulated"):
+        order = averages[change].sort_values(ascending=False)
+        told.append(f"{change}: {', '.join(f'{name} {value:.2f}' for name, value in order.items())}")
+    unlike = ", ".join(f"{name!s} {value:.2f}" for name, value in averages["unrelated"].items())
+    return f"Overlap of the top pixels, the steadiest first. {'; '.join(told)}. Maps of different images overlap by: {unlike}."
+
+
+def randomised(posterior: Posterior, n_layers: int, seed: int = 0) -> Posterior:
+    """Return a posterior whose last ``n_layers`` learnable layers have fresh weights, as before training.
+
+    The cascading randomisation of Adebayo et al. 2018 (arXiv:1810.03292, Sec. 3): from the output down.
+    """
+    network = copy.deepcopy(posterior.network).cpu()
+    layers = [(name, layer) for name, layer in network.named_modules() if isinstance(layer, (nn.Linear, nn.Conv2d))]
+    checks.count("n_layers", n_layers, at_least=0, at_most=len(layers))
+    samples = {name: value.clone() for name, value in posterior.samples.items()}
+    with common.seeded(seed, torch.device("cpu")):
+        for index in range(len(posterior)):
+            for prefix, layer in layers[len(layers) - n_layers :]:
+                layer.reset_parameters()
+                for name, value in layer.named_parameters():
+                    samples[f"{prefix}.{name}" if prefix else name][index] = value.to(posterior.device)
+    return Posterior(posterior.network, samples, posterior.record)
+
+
+def sanity(setting: Setting, images: Tensor, seeds: Sequence[int] = (0, 1, 2)) -> pd.DataFrame:
+    """Return what of each map is left when the classifier forgets what it learned, layer by layer from the output.
+
+    Returns:
+        A row for each number of random layers, a column for each map: the mean rank correlation with the map before, over
+        images and seeds. The class is that of the intact network. What explains a network must change with it.
+    """
+    n_layers = sum(isinstance(layer, (nn.Linear, nn.Conv2d)) for layer in setting.standard.network.modules())
+    target = setting.standard.predict(images).argmax(1)
+    asked: dict[str, Callable[[Posterior], Tensor]] = {
+        name: lambda posterior, explain=explain: explain(posterior, images, target).abs().sum(1).detach()  # type: ignore[misc]
+        for name, explain in {STANDARD: explanations.gradient, **setting.generators}.items()
+    }
+    rows = []
+    for count in range(n_layers + 1):
+        row: dict[str, float] = {"random layers": count}
+        for name, maps in asked.items():
+            before = maps(setting.standard)
+            found = [
+                robustness.rank_similarity(before, maps(randomised(setting.standard, count, seed))) for seed in seeds
+            ]
+            row[name] = torch.stack(found).nanmean().item()
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("random layers")
+
+
+def sane(rows: pd.DataFrame) -> str:
+    """Say, from :func:`sanity`, which maps notice that the classifier has forgotten everything."""
+    last, first = rows.iloc[-1], rows.iloc[1]
+    blind = [str(name) for name in rows.columns if last[name] > 1 - 1e-6]
+    rest = [f"{name} {report.signed(last[name])}" for name in rows.columns if name not in blind]
+    unmoved = [str(name) for name in rows.columns if first[name] > 1 - 1e-6]
+    text = f"With every layer of the classifier random, rank correlations with the map before are: {', '.join(rest)}."
+    if blind:
+        text += (
+            f" The map of the {report.join(blind)} is **exactly the same**: it fails the check, since it never asks the "
+            "classifier."
+        )
+    if half := [name for name in unmoved if name not in blind]:
+        text += f" The map of the {report.join(half)} does not notice a random output layer, which it does not read."
+    return text

@@ -1,0 +1,336 @@
+"""A generator of attribution maps: one pass gives the map, trained to align with the saliency of a robust network.
+
+After Zeng et al. 2021 ("Generating Deep Networks Explanations with Robust Attribution Alignment"). Their supplement says that
+a network trained by PGD in l2 gives the maps, and that generated maps are aligned with them; their abstract, that maps are
+"up-sampled from the last convolutional layer of the network" which is explained. The rest had to be decided here:
+
+- *two inputs*: :func:`decoder` reads the last hidden features of the classifier, as the abstract has it, with the classifier as
+  it is (whether the source trains both together is not said); :func:`encoder_decoder` reads the image and stands alone;
+- *what is aligned*: the magnitude of the gradient of a class's logit, summed over the channels, at every pixel;
+- *the distance*: 1 minus the cosine of both maps, so that the size of gradients, which is no part of a map's look, is free;
+- *the class*: the label; a generator has one map for an image, whatever class it is asked about;
+- *other terms*: none by default. Those of masking models (Dabkowski and Gal 2017, arXiv:1705.07857, Eq. 3) can be weighed in.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional
+
+from relevance import checks, explanations
+from relevance.chunks import Sample
+from relevance.datasets import Dataset
+from relevance.explanations.common import checked, over_all
+from relevance.inference import common
+from relevance.inference.sgd import Settings as TrainingSettings
+from relevance.posterior import Posterior
+from relevance.progress import bar
+
+EXPLAINED = ("label", "prediction")
+TERMS = ("keep", "lose", "area", "variation")
+
+
+class Up(nn.Module):
+    """From feature maps of any size to one map: doubled and convolved, until it is as large as the image.
+
+    Args:
+        channels: of what comes in.
+        sides: (height, width) after each step, the smallest first, the image's last.
+        hidden: channels on the way.
+    """
+
+    def __init__(self, channels: int, sides: Sequence[tuple[int, int]], hidden: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for side in sides:
+            layers += [nn.Upsample(side), nn.Conv2d(channels, hidden, 3, padding=1), nn.SiLU()]
+            channels = hidden
+        self.layers = nn.Sequential(*layers, nn.Conv2d(channels, 1, 3, padding=1), nn.Sigmoid())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps [N, 1, H, W] in (0, 1)."""
+        maps: Tensor = self.layers(x)
+        return maps
+
+
+class EncoderDecoder(nn.Module):
+    """Convolutions of stride 2 and back up, each step up also reading what the step down had at its size, the image included.
+
+    Args: as for :func:`encoder_decoder`.
+    """
+
+    def __init__(self, image_shape: tuple[int, ...], hidden: int) -> None:
+        super().__init__()
+        channels, height, width = self.image_shape = _shape(image_shape)
+        n_halvings = len(_sides(height, width, 2)) - 1
+        widths = [channels, checks.count("hidden", hidden), *[2 * hidden] * (n_halvings - 1)]
+        self.down = nn.ModuleList(nn.Conv2d(*pair, 3, stride=2, padding=1) for pair in pairwise(widths))
+        self.middle = nn.Conv2d(widths[-1], 2 * hidden, 3, padding=1)
+        below = [2 * hidden] + [hidden] * (n_halvings - 1)
+        self.up = nn.ModuleList(
+            nn.Conv2d(lower + skip, hidden, 3, padding=1) for lower, skip in zip(below, widths[-2::-1], strict=True)
+        )
+        self.last = nn.Conv2d(hidden, 1, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return maps [N, 1, H, W] in (0, 1)."""
+        seen = [x]
+        for layer in self.down:
+            seen.append(functional.silu(layer(seen[-1])))
+        maps = functional.silu(self.middle(seen.pop()))
+        for layer in self.up:
+            skip = seen.pop()
+            larger = functional.interpolate(maps, skip.shape[-2:])
+            maps = functional.silu(layer(torch.cat([larger, skip], dim=1)))
+        return torch.sigmoid(self.last(maps))
+
+
+def encoder_decoder(image_shape: tuple[int, ...], hidden: int = 16) -> nn.Module:
+    """Return a generator that reads images [N, C, H, W] and gives maps [N, 1, H, W] in (0, 1).
+
+    Down to at most 2 x 2 places, so that every place of the map can depend on the whole image, and back up with skip
+    connections (a small U-Net, as masking models have it), so that it can be as fine as the image. Its activations (SiLU) are
+    smooth, so that the map can be attacked along an exact gradient.
+
+    Args:
+        image_shape: (C, H, W), at least 4 pixels wide and high.
+        hidden: channels at half the image's size; twice as many below.
+    """
+    with common.seeded(0, torch.device("cpu")):  # so that the store knows the same network again
+        return EncoderDecoder(image_shape, hidden)
+
+
+def decoder(classifier: Posterior, image_shape: tuple[int, ...], hidden: int = 16) -> nn.Module:
+    """Return a generator that reads :func:`features` of a classifier and gives maps [N, 1, H, W] in (0, 1).
+
+    Args:
+        classifier: whose features it reads.
+        image_shape: (C, H, W).
+        hidden: channels on the way up.
+    """
+    channels, height, width = _shape(image_shape)
+    checks.count("hidden", hidden)
+    found = features(classifier, torch.zeros((1, channels, height, width)).to(next(iter(classifier.samples.values()))))
+    sides = _sides(height, width, 7)
+    with common.seeded(0, torch.device("cpu")):
+        if found.ndim == 4:
+            larger = [side for side in sides[-2::-1] if side[0] > found.shape[-2]] or [(height, width)]
+            return Up(found.shape[1], larger, hidden)
+        small = sides[-1]
+        spread = nn.Linear(found.shape[1], hidden * math.prod(small))
+        return nn.Sequential(spread, nn.SiLU(), nn.Unflatten(1, (hidden, *small)), Up(hidden, sides[-2::-1], hidden))
+
+
+def features(classifier: Posterior, images: Tensor) -> Tensor:
+    """Return what the last hidden layer of a classifier gives, [N, F] or [N, F, h, w]; the mean over its samples."""
+    body = _body(classifier.network)
+    any_class = torch.zeros(len(images), dtype=torch.long, device=images.device)
+    return over_all(classifier, lambda sample, x, _: _run(body, sample, x), images, any_class)
+
+
+def _body(network: nn.Module) -> nn.Sequential:
+    """Return the layers up to the last hidden one, without a flattening after it."""
+    linear = [place for place, layer in enumerate(network.children()) if isinstance(layer, nn.Linear)]
+    if not isinstance(network, nn.Sequential) or not linear or linear[-1] < 2:
+        raise ValueError(
+            f"the classifier is a {type(network).__name__} without a last hidden layer to read; it must be an nn.Sequential "
+            "that ends in an nn.Linear after hidden layers."
+        )
+    end = linear[-1]
+    layers = list(network.children())
+    return nn.Sequential(*layers[: end - 1 if isinstance(layers[end - 1], nn.Flatten) else end])
+
+
+def _run(body: nn.Sequential, sample: Sample, x: Tensor) -> Tensor:
+    own = {name: sample[name] for name, _ in body.named_parameters()}
+    outputs: Tensor = functional_call(body, own, (x,))
+    return outputs
+
+
+@dataclass(frozen=True, eq=False)
+class Generated:
+    """A trained generator as a method of explanation: call it with a posterior, images and the class to explain.
+
+    It goes wherever an ``Explain`` does. The class is checked and changes nothing.
+
+    Attributes:
+        generator: of :func:`train_generator`.
+        reads_features: it decodes features of the posterior that it is called with; if not, it looks at the image alone, and
+            **whose** prediction it is to explain makes no difference to its map.
+    """
+
+    generator: Posterior
+    reads_features: bool = False
+
+    def __call__(self, posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
+        """Return maps [N, C, H, W], at least 0: each channel has an equal share, and their sum is in (0, 1).
+
+        Raises:
+            ValueError: an image or a target is not what it may be, or the generator is for other images.
+        """
+        target = checked(posterior, images, target)
+        network = self.generator.network
+        if self.reads_features:
+            body, own = _body(posterior.network), self.generator[0].samples
+
+            def decoded(sample: Sample, x: Tensor, _: Tensor) -> Tensor:
+                weights = {name: value[0] for name, value in own.items()}
+                read: Tensor = functional_call(network, weights, (_run(body, sample, x),))
+                return read
+
+            maps = over_all(posterior, decoded, images, target)
+        else:
+            checks.image_batch("images", images, getattr(network, "image_shape", None))
+            maps = self.generator.logits(images).mean(0)
+        _check_fit(maps, images)
+        return maps.expand_as(images) / images.shape[1]
+
+
+@dataclass(frozen=True)
+class Settings(TrainingSettings):
+    """How a generator is trained.
+
+    Attributes:
+        epochs, learning_rate, batch_size, seed: as for :func:`relevance.inference.sgd`.
+        alignment: what 1 minus the cosine with the robust saliency weighs; at least 0, as all weights are.
+        keep: weight of -log p(class) where the map keeps the image and the rest is the mean training image.
+        lose: weight of p(class) where the map takes the image away.
+        area: weight of the map's mean.
+        variation: weight of the mean squared difference of neighbours.
+        explained: ``"label"``, or ``"prediction"`` of the robust network, whose saliency is aligned with.
+    """
+
+    alignment: float = 1.0
+    keep: float = 0.0
+    lose: float = 0.0
+    area: float = 0.0
+    variation: float = 0.0
+    explained: str = "label"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("alignment", *TERMS):
+            checks.number(name, getattr(self, name), at_least=0)
+        checks.one_of("explained", self.explained, EXPLAINED)
+
+
+def saliency(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
+    """Return the magnitude of the gradient of the target's logit, summed over the channels: [N, 1, H, W]."""
+    return explanations.gradient(posterior, images, target).abs().sum(1, keepdim=True)
+
+
+def train_generator(
+    network: nn.Module,
+    robust: Posterior,
+    data: Dataset,
+    *,
+    reads: Posterior | None = None,
+    progress: bool = True,
+    **settings: Any,
+) -> Posterior:
+    """Train a generator to align with :func:`saliency` of a robust network on the training images.
+
+    The same arguments give the same generator on the same machine; ``network`` is left as it is.
+
+    Args:
+        network: of :func:`encoder_decoder`, or of :func:`decoder`.
+        robust: such as :func:`relevance.inference.adversarial` with ``norm="l2"`` gives; also asked by the masking terms.
+        data: its training images and labels are used.
+        reads: the classifier whose features :func:`decoder` reads; None if the generator reads images.
+        progress: show a progress bar.
+        settings: fields of :class:`Settings`.
+
+    Returns:
+        The generator as a posterior of one sample, for :class:`Generated`; ``record["history"]`` has ``loss`` and ``cosine`` of
+        every epoch.
+
+    Raises:
+        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    """
+    chosen = checks.settings(Settings, settings)
+    started = time.perf_counter()
+    images, labels = data.train_images, data.train_labels
+    with torch.no_grad():
+        target = labels if chosen.explained == "label" else robust.predict(images).argmax(1)
+        wanted = saliency(robust, images, target).detach()
+        read = images if reads is None else features(reads, images)
+    model = _initialised(network, read, chosen.seed)
+    with torch.no_grad():
+        _check_fit(model(read[:2]), images[:2])
+    mean = images.mean(0)
+    optimiser = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
+    generator = torch.Generator().manual_seed(chosen.seed)
+    history: dict[str, list[float]] = {"loss": [], "cosine": []}
+    with bar(chosen.epochs, "generator", "epoch", show=progress) as shown:
+        for epoch in range(chosen.epochs):
+            sums = torch.zeros(2, dtype=torch.float64, device=images.device)
+            for rows in torch.randperm(len(images), generator=generator).to(images.device).split(chosen.batch_size):
+                maps = model(read[rows])
+                alike = functional.cosine_similarity(maps.flatten(1), wanted[rows].flatten(1)).mean()
+                loss = chosen.alignment * (1 - alike)
+                if any(getattr(chosen, name) for name in TERMS):
+                    loss = loss + _masking(maps, robust, images[rows], target[rows], mean, chosen)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                sums += torch.stack([loss.detach(), alike.detach()]).double() * len(rows)
+            means = (sums / len(images)).tolist()
+            history["loss"].append(common.finite(means[0], epoch, chosen))
+            history["cosine"].append(means[1])
+            shown.update()
+    return Posterior.of(model, common.record("generator", data, asdict(chosen), started, history=history))
+
+
+def _masking(
+    maps: Tensor, robust: Posterior, images: Tensor, target: Tensor, mean: Tensor, weights: Settings
+) -> Tensor:
+    """Return the terms of a masking model (Dabkowski and Gal 2017, Eq. 3, with a linear last term), weighed."""
+    total = weights.area * maps.mean()
+    total = total + weights.variation * sum(maps.diff(dim=axis).square().mean() for axis in (2, 3))
+    for mask, term in ((maps, "keep"), (1 - maps, "lose")):
+        if weight := getattr(weights, term):
+            logs = robust.log_predictive(mask * images + (1 - mask) * mean).gather(1, target[:, None])
+            total = total + weight * (-logs if term == "keep" else logs.exp()).mean()
+    return total
+
+
+def _initialised(network: nn.Module, read: Tensor, seed: int) -> nn.Module:
+    """Return a copy of the generator with parameters drawn anew, on the device and in the precision of what it reads."""
+    model = Posterior.of(network).network.cpu().requires_grad_()
+    with common.seeded(seed, torch.device("cpu")):
+        for module in model.modules():
+            if isinstance(module, (nn.Conv2d, nn.Linear)):
+                module.reset_parameters()
+    return model.to(read)
+
+
+def _shape(image_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    if len(image_shape) != 3 or min(image_shape[1:]) < 4:
+        raise ValueError(f"image_shape is {tuple(image_shape)}; it must be (C, H, W), at least 4 pixels wide and high.")
+    channels, height, width = image_shape
+    return checks.count("image_shape", channels), height, width
+
+
+def _sides(height: int, width: int, at_most: int) -> list[tuple[int, int]]:
+    """Return the image's height and width, and their halves, rounded up, at least once, until both are small."""
+    sides = [(height, width)]
+    while max(sides[-1]) > at_most or len(sides) < 2:
+        sides.append(((sides[-1][0] + 1) // 2, (sides[-1][1] + 1) // 2))
+    return sides
+
+
+def _check_fit(maps: Tensor, images: Tensor) -> None:
+    wanted = (len(images), 1, *images.shape[-2:])
+    if maps.shape != wanted:
+        raise ValueError(
+            f"the generator gives maps of shape {list(maps.shape)}; for these images they must be {list(wanted)}."
+        )
