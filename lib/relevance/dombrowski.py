@@ -30,15 +30,13 @@ def all_methods(table: pd.DataFrame) -> Verdict:
 
 def posterior_resists(table: pd.DataFrame) -> Verdict:
     """A posterior's expected map is harder to manipulate than a single network's."""
-    rows = resistance.differences(table, DETERMINISTIC, _largest(table))
+    names = [str(name) for name in table["model"].unique() if str(name).startswith(BAYESIAN)]
+    if not names:
+        return Verdict("not recorded", "This run has no Bayesian network.")
+    largest = max(names, key=lambda name: int(name.rsplit(", ", 1)[1]))
+    rows = resistance.differences(table, DETERMINISTIC, largest)
     told = ", ".join(f"{name} {signed(row['mean'])}" for name, row in rows.iterrows())
     return Verdict(_by("method", rows["direction"]), f"Difference in correlation with the original map: {told}.")
-
-
-def _largest(table: pd.DataFrame) -> str:
-    """Return the Bayesian model of a table that has the most samples, by its name."""
-    names = [str(name) for name in table["model"].unique() if str(name).startswith(BAYESIAN)]
-    return max(names, key=lambda name: int(name.rsplit(", ", 1)[1]))
 
 
 def smoothing_helps(manipulation: str) -> Callable[[pd.DataFrame], Verdict]:
