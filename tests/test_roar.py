@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch import nn
 
-from relevance import figures, inference, networks, removal, retraining, robustness, roar, workers, zeng
+from relevance import figures, inference, networks, removal, retraining, roar, robustness, workers, zeng
 from relevance.datasets import Dataset
 from relevance.explanations import gradient
 from relevance.posterior import Posterior

@@ -129,6 +129,16 @@ def told(table: pd.DataFrame, baselines: Sequence[str] = (RANDOM, SOBEL)) -> str
     return " ".join(parts)
 
 
+def told_by_pair(table: pd.DataFrame, first: str, second: str) -> str:
+    """Say whether the accuracy of one attribution falls sooner than that of another, by the paired interval of the areas."""
+    found = areas(table)
+    for name in (first, second):
+        checks.one_of("attribution", name, found.index)
+    paired = t_interval(found.loc[first] - found.loc[second])
+    verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "cannot be told apart from"}[paired.direction]
+    return f"The curve of *{first}* {verb} that of *{second}*: the difference of their areas is {interval(paired)}."
+
+
 def told_by_masks(masks: pd.DataFrame, n_classes: int) -> str:
     """Say how well a network reads the class from the mask alone, at the share where it does so best.
 

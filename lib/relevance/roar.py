@@ -25,11 +25,24 @@ from relevance.posterior import Posterior
 from relevance.retraining import SEES, Train, channel_mean, checked_share, removed, retrained
 from relevance.workers import Call, kept_all
 
-__all__ = ["BASELINES", "SHARES", "Attribution", "channel_mean", "rankings", "removed", "roar", "sobel"]
+__all__ = [
+    "BASELINES",
+    "SHARES",
+    "Attribution",
+    "blurred",
+    "channel_mean",
+    "gradients",
+    "rankings",
+    "removed",
+    "roar",
+    "sobel",
+]
 
 MEASURES = ("absolute", "squared", "signed")
 PER = ("pixel", "channel")
 TARGETS = ("prediction", "label")
+# (posterior, images, target) -> maps [N, C, H, W].
+Explain = Callable[[Any, Tensor, Tensor], Tensor]
 # Zeng et al., Table 1.
 SHARES = (0.2, 0.4, 0.6, 0.8)
 
@@ -76,6 +89,26 @@ def sobel(posterior: Posterior | None, images: Tensor, target: Tensor) -> Tensor
     return torch.from_numpy(edges).to(images)
 
 
+def blurred(
+    posterior: Posterior | None,
+    images: Tensor,
+    target: Tensor,
+    *,
+    explain: Explain = explanations.gradient,
+    width: float = 1.0,
+) -> Tensor:
+    """Return the absolute map of ``explain``, each channel under a Gaussian: it knows nothing that the map does not know.
+
+    Args:
+        posterior, images, target: as for ``explain``.
+        explain: what is blurred.
+        width: the Gaussian's standard deviation in pixels.
+    """
+    checks.number("width", width, above=0)
+    maps = explain(posterior, images, target).detach().abs().cpu().numpy()
+    return torch.from_numpy(ndimage.gaussian_filter(maps, sigma=(0, 0, width, width))).to(images)
+
+
 def constant(posterior: Posterior | None, images: Tensor, target: Tensor) -> Tensor:
     """Return a map that is the same everywhere, which :func:`rankings` orders at random."""
     return torch.zeros_like(images)
@@ -94,7 +127,7 @@ class Attribution:
         measure, per: as for :func:`rankings`.
     """
 
-    explain: Callable[[Any, Tensor, Tensor], Tensor]
+    explain: Explain
     posterior: Posterior | None = None
     target: str = "prediction"
     measure: str = "absolute"
