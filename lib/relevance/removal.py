@@ -139,21 +139,34 @@ def told_by_pair(table: pd.DataFrame, first: str, second: str) -> str:
     return f"The curve of *{first}* {verb} that of *{second}*: the difference of their areas is {interval(paired)}."
 
 
-def told_by_masks(masks: pd.DataFrame, n_classes: int) -> str:
+def told_by_masks(masks: pd.DataFrame, table: pd.DataFrame, n_classes: int) -> str:
     """Say how well a network reads the class from the mask alone, at the share where it does so best.
 
     Args:
         masks: of :func:`relevance.roar.roar` with ``sees="mask"``.
+        table: the same of images; what is reached on whole images is taken from it.
         n_classes: of the data, whose inverse is chance.
     """
     found = accuracies(masks)
-    parts = []
+    whole = float(table.loc[table["share"] == 0, "accuracy"].mean())
+    chance = 1 / n_classes
+    parts, telling, better = [], [], []
     for name, part in found.groupby("attribution", sort=False):
         best = part.iloc[int(part["mean"].argmax())]
         parts.append(f"{best['mean']:.3f} for {name} (at {best['share']:.0%})")
+        telling += [str(name)] if best["low"] > chance else []
+        better += [str(name)] if best["low"] > whole else []
+    said = (
+        f"Given nothing but the mask, a network reaches a test accuracy of {join(parts)}; chance is {chance:.3f}, and on whole "
+        f"images it reaches {whole:.3f}. "
+    )
+    if better:
+        said += f"From the mask of {join(better)} it reads the class **better than from the image**. "
+    if not telling:
+        return f"{said}No mask tells the class by more than chance, so the curves above show what the images lost."
     return (
-        f"Given nothing but the mask, a network reaches a test accuracy of {join(parts)}; chance is {1 / n_classes:.3f}. What "
-        "the mask tells, the images with holes tell too: to that extent a curve of ROAR is no upper bound on what was removed."
+        f"{said}Where the mask tells the class by more than chance ({join(telling)}), an image with holes tells it too, and a "
+        "curve that stays up does not show that the map had found little."
     )
 
 

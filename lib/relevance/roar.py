@@ -29,9 +29,10 @@ __all__ = [
     "BASELINES",
     "SHARES",
     "Attribution",
+    "any_class",
     "blurred",
     "channel_mean",
-    "gradients",
+    "explained",
     "rankings",
     "removed",
     "roar",
@@ -109,6 +110,20 @@ def blurred(
     return torch.from_numpy(ndimage.gaussian_filter(maps, sigma=(0, 0, width, width))).to(images)
 
 
+def any_class(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
+    """Return how strongly each pixel moves the logits, whichever: the root of the sum of the squared gradients.
+
+    The length of the Jacobian's column for the pixel. The target is not used: no class is singled out, so that the map,
+    and a mask that is made of it, depends on the image's class no more than the network's slopes do.
+    """
+    with torch.no_grad():
+        n_classes = posterior[0].logits(images[:1]).shape[-1]
+    total = torch.zeros_like(images)
+    for label in range(n_classes):
+        total += explanations.gradient(posterior, images, torch.full_like(target, label)).square()
+    return total.sqrt()
+
+
 def constant(posterior: Posterior | None, images: Tensor, target: Tensor) -> Tensor:
     """Return a map that is the same everywhere, which :func:`rankings` orders at random."""
     return torch.zeros_like(images)
@@ -151,9 +166,11 @@ class Attribution:
 BASELINES = {"random": Attribution(constant), "Sobel": Attribution(sobel)}
 
 
-def gradients(posteriors: Mapping[str, Posterior], **settings: Any) -> dict[str, Attribution]:
-    """Return the gradient of each posterior as an attribution; ``settings`` are fields of :class:`Attribution`."""
-    return {name: Attribution(explanations.gradient, posterior, **settings) for name, posterior in posteriors.items()}
+def explained(
+    posteriors: Mapping[str, Posterior], explain: Explain = explanations.gradient, **settings: Any
+) -> dict[str, Attribution]:
+    """Return one explanation of several posteriors as attributions; ``settings`` are fields of :class:`Attribution`."""
+    return {name: Attribution(explain, posterior, **settings) for name, posterior in posteriors.items()}
 
 
 def roar(
