@@ -210,8 +210,8 @@ def deletion(
         n_orders = 1
     with torch.no_grad():
         for _ in range(n_orders):
-            places = _places(strength, generator).reshape(len(images), 1, *images.shape[-2:])
-            changed = torch.cat([torch.where(places < count, reference, images) for count in counts])
+            order = places(strength, generator).reshape(len(images), 1, *images.shape[-2:])
+            changed = torch.cat([torch.where(order < count, reference, images) for count in counts])
             found = posterior.predict(changed).gather(1, target.repeat(len(counts))[:, None])
             total += found.reshape(len(counts), len(images)).mT
     return total / n_orders
@@ -288,8 +288,8 @@ def table(
     return pd.concat(parts, ignore_index=True)
 
 
-def _places(strength: Tensor, generator: torch.Generator) -> Tensor:
-    """Return the place of each pixel [N, P] in the order of falling strength, from 0; ties are ordered at random."""
+def places(strength: Tensor, generator: torch.Generator) -> Tensor:
+    """Return the place of each entry [N, P] in the order of falling strength, from 0; ties are ordered at random."""
     shuffled = torch.rand(strength.shape, generator=generator).argsort(1).to(strength.device)
     order = shuffled.gather(1, strength.gather(1, shuffled).argsort(dim=1, descending=True, stable=True))
     return order.argsort(1)

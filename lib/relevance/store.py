@@ -96,6 +96,10 @@ class Store:
                 warnings.warn(f"the result is not kept: {error}", RuntimeWarning, stacklevel=2)
                 return result
 
+    def holds(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> bool:
+        """Return whether the result of this call is on the disk, so that it will not be computed."""
+        return (self.folder / f"{_name_of(function)}-{self.key(function, *arguments, **settings)}").exists()
+
     def key(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
         """Return the digest of all that the result depends on."""
         counted = {name: settings[name] for name in sorted(settings) if name not in IGNORED}

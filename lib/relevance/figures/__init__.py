@@ -14,6 +14,7 @@ from relevance.figures.maps import (
     top_pixels,
 )
 from relevance.figures.models import attack_curves, averaging, chain, known_posterior, reliability, survival
+from relevance.figures.roar import removal_curves, removals
 from relevance.figures.scores import difference_grid, lrp_against_softmax, paired_differences, robustness_distributions
 from relevance.figures.training import alignment_by_epsilon, saliency_by_training
 
@@ -36,6 +37,8 @@ __all__ = [
     "manipulations",
     "paired_differences",
     "reliability",
+    "removal_curves",
+    "removals",
     "resistance",
     "robustness_distributions",
     "saliency_by_training",
