@@ -10,7 +10,20 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from relevance import checks, claims, comparisons, figures, geometry, paper, records, report, resistance, smoothing
+from relevance import (
+    checks,
+    claims,
+    comparisons,
+    figures,
+    geometry,
+    joint,
+    paper,
+    records,
+    removal,
+    report,
+    resistance,
+    smoothing,
+)
 from relevance.measure import NOISE
 from relevance.studies import ADVERSARIAL, BAYESIAN, DETERMINISTIC, Study
 
@@ -107,6 +120,36 @@ class Recorded:
     def survival(self, parts: Sequence[str]) -> Any:
         """Draw :func:`relevance.figures.survival` of a recorded sweep of :mod:`relevance.geometry`."""
         return self._shown(lambda table: figures.survival(table, parts))
+
+    def joint(self) -> Any:
+        """Return :func:`relevance.joint.shown` of a recorded table."""
+        return self._shown(lambda table: report.table(joint.shown(table.set_index("model"))))
+
+    def joint_told(self) -> Any:
+        """Say what a recorded joint table shows, and what it stands on."""
+
+        def told(table: pd.DataFrame) -> Markdown:
+            rows, story = table.set_index("model"), records.provenance(self.run, self.experiment)
+            sizes = ", ".join(f"{name} {value}" for name, value in story["settings"].items())
+            return report.sentence(
+                f"{joint.faithful(rows)} {joint.told(rows)}\n\n*Recorded* ({self.run}): {sizes}. {_made(story)}"
+            )
+
+        return self._shown(told)
+
+    def removal(self) -> Any:
+        """Return :func:`relevance.removal.beside` of a recorded table of ROAR, under the source's ranges."""
+        return self._shown(lambda table: report.table(removal.beside(table)))
+
+    def removal_told(self) -> Any:
+        """Say which maps of a recorded table of ROAR know more than a random order or edges, and what it stands on."""
+
+        def told(table: pd.DataFrame) -> Markdown:
+            story = records.provenance(self.run, self.experiment)
+            sizes = ", ".join(f"{name} {value}" for name, value in story["settings"].items())
+            return report.sentence(f"{removal.told(table)}\n\n*Recorded* ({self.run}): {sizes}. {_made(story)}")
+
+        return self._shown(told)
 
     def theorem(self) -> Markdown:
         """Say what a recorded sweep of :mod:`relevance.geometry` shows of Theorem IV.1, and what it stands on."""

@@ -1,0 +1,222 @@
+"""Training for robustness beside averaging over a posterior: one table of robustness, alignment and faithfulness.
+
+Every model is a posterior, attacked through its own gradients by the same attacks, and scored by the same scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from torch import nn
+
+from relevance import attacks, inference, measure, paper, removal, report, roar, robust_training, robustness
+from relevance.alignment import alignment
+from relevance.datasets import Dataset
+from relevance.explanations.graph import RelevanceGraph
+from relevance.measure import Attack
+from relevance.posterior import Posterior
+from relevance.resistance import median_interval
+from relevance.robust_training import Setting
+from relevance.store import kept
+
+# What is measured of every model, in the order of the columns; all but the first two have an interval.
+SCORES = (
+    "accuracy",
+    "accuracy under attack",
+    "LRP under FGSM",
+    "LRP under PGD",
+    "LRP under top-k",
+    "alignment",
+    "ROAR",
+)
+SPREAD = SCORES[2:]
+# In a rank correlation a lower ROAR accuracy is the more faithful map.
+BETTER_LOW = ("ROAR",)
+
+
+def models(
+    network: nn.Module,
+    data: Dataset,
+    settings: Mapping[str, Setting],
+    *,
+    epochs: int,
+    sampler: Mapping[str, Any],
+    n_draws: int,
+    n_samples: int,
+    n_members: int,
+    prior_scale: float,
+    ensemble_of: str,
+    seed: int = 0,
+) -> dict[str, Posterior]:
+    """Return all models of the table, found in the store or trained.
+
+    Args:
+        network: the architecture.
+        data: training images.
+        settings: single networks, by name (:func:`relevance.robust_training.settings`).
+        epochs: of every training but HMC.
+        sampler: further settings of HMC.
+        n_draws: of HMC and variational inference; ``n_samples`` of them, evenly thinned, are the model.
+        n_samples: see above.
+        n_members: of the two ensembles.
+        prior_scale: of variational inference.
+        ensemble_of: the name of the setting of which there is an ensemble too, beside that of plain networks.
+        seed: of everything.
+    """
+    given = {"epochs": epochs, "seed": seed}
+    found = robust_training.all_trained(settings, network, data, **given)
+    drawn = {"n_samples": n_draws, "seed": seed}
+    found["variational"] = kept(
+        inference.variational, network, data, epochs=epochs, prior_scale=prior_scale, **drawn
+    ).thinned(n_samples)
+    found["HMC"] = kept(inference.hmc, network, data, **drawn, **sampler).thinned(n_samples)
+    for name, setting in (
+        ("ensemble", Setting(robust_training.STANDARD)),
+        (f"ensemble of {ensemble_of}", settings[ensemble_of]),
+    ):
+
+        def train(seed: int, setting: Setting = setting) -> Posterior:
+            return robust_training.trained(setting, network, data, epochs=epochs, seed=seed)
+
+        found[name] = robust_training.ensemble_of(train, n_members, seed=seed)
+    return found
+
+
+def measured(
+    found: Mapping[str, Posterior],
+    data: Dataset,
+    *,
+    n_images: int,
+    epsilon: float,
+    n_steps: int,
+    retrained: nn.Module,
+    retraining: Mapping[str, Any],
+    shares: Sequence[float],
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Measure every model: accuracy, robustness of its LRP maps, alignment, and ROAR of its gradient.
+
+    Args:
+        found: name -> model.
+        data: test images for the scores; training and test images for ROAR.
+        n_images: test images, balanced over the classes.
+        epsilon: of FGSM, PGD on the margin and the top-k attack, in the maximum norm.
+        n_steps: of PGD and the top-k attack.
+        retrained: the network that ROAR trains anew.
+        retraining: settings of :func:`relevance.roar.roar`, such as ``seeds`` and ``epochs``; ``data``: a smaller data set.
+        shares: of the pixels that ROAR removes.
+        seed: of the images.
+
+    Returns:
+        A row for each model: :data:`SCORES`; those of :data:`SPREAD` with ``..., low`` and ``..., high``, 95 % intervals over
+        images, and over seeds for ROAR: the area under the curve of accuracy against the share of removed pixels, ranked by the
+        slopes of all logits, since the gradient of one class's writes the prediction into the mask.
+    """
+    images, labels = data.balanced_test(n_images, seed)
+    settings = {name: value for name, value in retraining.items() if name != "data"}
+    attributions = roar.explained(found, roar.any_class)
+    curves = roar.roar(retrained, retraining.get("data", data), attributions, shares, progress=False, **settings)
+    areas = removal.areas(curves[curves["share"] > 0])
+    rows = []
+    for name, posterior in found.items():
+        target = posterior.predict(images).argmax(1)
+        attacked = attacks.pgd(posterior, images, labels, epsilon, objective="margin", n_steps=n_steps, progress=False)
+        row: dict[str, Any] = {
+            "model": name,
+            "accuracy": posterior.accuracy(images, labels),
+            "accuracy under attack": posterior.accuracy(attacked, labels),
+        }
+        for score, attack in _attacks(epsilon, n_steps).items():
+            rules = {"epsilon": paper.RULES["epsilon"]}
+            scores = measure.measured(
+                posterior, images, labels, attack=attack, rules=rules, layers=[_last(posterior)], keep=kept
+            )
+            row |= _spread(score, scores["lrp_robustness"])
+            row[f"{score}, unrelated"] = scores["unrelated_lrp_robustness"].mean()
+        row |= _spread("alignment", pd.Series(alignment(posterior, images, target).cpu().numpy()))
+        area = removal.t_interval(areas.loc[name].to_numpy())
+        row |= {"ROAR": area.mean, "ROAR, low": area.low, "ROAR, high": area.high}
+        rows.append(row)
+    return pd.DataFrame(rows).set_index("model")
+
+
+def _attacks(epsilon: float, n_steps: int) -> dict[str, Attack]:
+    return {
+        "LRP under FGSM": Attack("FGSM", epsilon),
+        "LRP under PGD": Attack("PGD", epsilon, "margin", n_steps=n_steps),
+        "LRP under top-k": Attack("top-k", epsilon, n_steps=n_steps),
+    }
+
+
+def _last(posterior: Posterior) -> str:
+    """Return the name of the last affine layer, which explains the class."""
+    return RelevanceGraph(posterior.network).affine_layers[-1]
+
+
+def _spread(name: str, values: pd.Series) -> dict[str, float]:
+    found = median_interval(values)
+    return {name: found.mean, f"{name}, low": found.low, f"{name}, high": found.high}
+
+
+def shown(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the table to be read: a column for each score, those with an interval as text."""
+    found = rows[list(SCORES[:2])].copy()
+    for name in SPREAD:
+        parts = zip(rows[name], rows[f"{name}, low"], rows[f"{name}, high"], strict=True)
+        found[name] = [f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in parts]
+    return found
+
+
+def together(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rank correlation of every pair of scores over the models, with its interval.
+
+    Returns:
+        A row for each pair: ``first``, ``second``, ``rho``, ``low``, ``high``, ``models``; ROAR with its sign turned, so that a
+        positive rho is of two scores that are better together.
+    """
+    found = []
+    names = list(SCORES)
+    for index, first in enumerate(names):
+        for second in names[index + 1 :]:
+            pair = [rows[name] * (-1 if name in BETTER_LOW else 1) for name in (first, second)]
+            one = robustness.spearman(pair[0].to_numpy(), pair[1].to_numpy())
+            found.append({"first": first, "second": second, "rho": one.rho, "low": one.low, "high": one.high,
+                          "models": one.n_images})  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def told(rows: pd.DataFrame) -> str:
+    """Say which scores move together over the models, and which model leads in each score."""
+    pairs = together(rows)
+    up, down = (pairs[pairs["low"] > 0], pairs[pairs["high"] < 0])
+    names = {1: "rise together", -1: "move against each other"}
+    parts = []
+    for way, part in ((1, up), (-1, down)):
+        if len(part):
+            listed = "; ".join(
+                f"{row['first']} and {row['second']} (rho {report.signed(row['rho'])})"
+                for row in part.to_dict("records")
+            )
+            parts.append(f"Over these {len(rows)} models {names[way]}: {listed}.")
+    open_ = len(pairs) - len(up) - len(down)
+    parts.append(f"Of {len(pairs)} pairs of scores, {open_} are not distinguishable from no correlation.")
+    leaders = "; ".join(
+        f"{name}: {(rows[name].idxmin() if name in BETTER_LOW else rows[name].idxmax())}" for name in SCORES
+    )
+    return f"{' '.join(parts)} Best in each: {leaders}."
+
+
+def faithful(rows: pd.DataFrame) -> str:
+    """Answer whether training for robustness, or averaging, gives maps that ROAR calls more faithful than the standard ones."""
+    plain = rows.loc[robust_training.STANDARD]
+    better = rows.index[rows["ROAR, high"] < plain["ROAR, low"]]
+    worse = rows.index[rows["ROAR, low"] > plain["ROAR, high"]]
+    rest = [name for name in rows.index if name not in {*better, *worse, robust_training.STANDARD}]
+    parts = []
+    for words, names in (("falls sooner than", better), ("falls later than", worse), ("cannot be told from", rest)):
+        if len(names):
+            parts.append(f"{words} that of the standard network for {report.join([str(name) for name in names])}")
+    listed = "; it ".join(parts)
+    return f"After removal and retraining, accuracy {listed}. (A difference is one of intervals over seeds that do not overlap.)"
