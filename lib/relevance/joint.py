@@ -32,6 +32,9 @@ SCORES = (
     "ROAR",
 )
 SPREAD = SCORES[2:]
+FGSM, BLIND = "LRP under FGSM", "nothing to follow"
+# A model with a larger share of images on which the loss has no gradient is not said to lead where that gradient is followed.
+TOLERATED = 0.05
 # In a rank correlation a lower ROAR accuracy is the more faithful map.
 BETTER_LOW = ("ROAR",)
 
@@ -110,7 +113,7 @@ def measured(
         seed: of the images.
 
     Returns:
-        A row for each model: :data:`SCORES`; those of :data:`SPREAD` with ``..., low`` and ``..., high``, 95 % intervals over
+        A row for each model: :data:`SCORES`; ``nothing to follow``, the share of images whose loss has no gradient; those of :data:`SPREAD` with ``..., low`` and ``..., high``, 95 % intervals over
         images, and over seeds for ROAR: the area under the curve of accuracy against the share of removed pixels, ranked by the
         slopes of all logits, since the gradient of one class's writes the prediction into the mask.
     """
@@ -135,6 +138,8 @@ def measured(
             )
             row |= _spread(score, scores["lrp_robustness"])
             row[f"{score}, unrelated"] = scores["unrelated_lrp_robustness"].mean()
+            if score == FGSM:
+                row[BLIND] = scores["gradient_is_zero"].mean()
         row |= _spread("alignment", pd.Series(alignment(posterior, images, target).cpu().numpy()))
         area = removal.t_interval(areas.loc[name].to_numpy())
         row |= {"ROAR": area.mean, "ROAR, low": area.low, "ROAR, high": area.high}
@@ -162,7 +167,7 @@ def _spread(name: str, values: pd.Series) -> dict[str, float]:
 
 def shown(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the table to be read: a column for each score, those with an interval as text."""
-    found = rows[list(SCORES[:2])].copy()
+    found = rows[[*SCORES[:2], BLIND]].copy()
     for name in SPREAD:
         parts = zip(rows[name], rows[f"{name}, low"], rows[f"{name}, high"], strict=True)
         found[name] = [f"{value:.2f} [{low:.2f}, {high:.2f}]" for value, low, high in parts]
@@ -202,10 +207,16 @@ def told(rows: pd.DataFrame) -> str:
             parts.append(f"Over these {len(rows)} models {names[way]}: {listed}.")
     open_ = len(pairs) - len(up) - len(down)
     parts.append(f"Of {len(pairs)} pairs of scores, {open_} are not distinguishable from no correlation.")
-    leaders = "; ".join(
-        f"{name}: {(rows[name].idxmin() if name in BETTER_LOW else rows[name].idxmax())}" for name in SCORES
-    )
-    return f"{' '.join(parts)} Best in each: {leaders}."
+    best = []
+    for name in SCORES:
+        counted = rows[rows[BLIND] <= TOLERATED] if name == FGSM else rows
+        best.append(f"{name}: {counted[name].idxmin() if name in BETTER_LOW else counted[name].idxmax()}")
+    blind = rows.index[rows[BLIND] > TOLERATED]
+    apart = ""
+    if len(blind):
+        names = report.join([str(name) for name in blind])
+        apart = f" FGSM has nothing to follow on many images of {names}: maps that stay there are not robust but unattacked."
+    return f"{' '.join(parts)} Best in each: {'; '.join(best)}.{apart}"
 
 
 def faithful(rows: pd.DataFrame) -> str:

@@ -1,0 +1,74 @@
+"""The joint table: every model measured by the library's own scores, and sentences that follow from planted numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from relevance import attacks, datasets, inference, joint, networks, paper, robust_training, robustness
+from relevance.alignment import alignment
+from relevance.explanations import lrp
+
+
+def test_the_scores_are_those_of_the_library():
+    data = datasets.load("digits").smaller(200, 0)
+    network = networks.fully_connected(data.image_shape, 8, 10)
+    posterior = inference.sgd(network, data, epochs=10, seed=0, progress=False)
+    retraining = {"epochs": 1, "seeds": [0, 1], "jobs": 1}
+    rows = joint.measured({"standard": posterior}, data, n_images=20, epsilon=0.1, n_steps=3, retrained=network,
+                          retraining=retraining, shares=[0.5])  # fmt: skip
+    row = rows.loc["standard"]
+    images, labels = data.balanced_test(20, 0)
+    target = posterior.predict(images).argmax(1)
+    attacked = attacks.fgsm(posterior, images, labels, 0.1)
+    before, after = (lrp(posterior, some, target, rule=paper.RULES["epsilon"]) for some in (images, attacked))
+    assert row["LRP under FGSM"] == pytest.approx(robustness.lrp_robustness(before, after, 20).numpy().mean(), abs=0.1)
+    assert row["LRP under FGSM, low"] <= row["LRP under FGSM"] <= row["LRP under FGSM, high"]
+    assert row["accuracy"] == posterior.accuracy(images, labels)
+    assert row["alignment"] == pytest.approx(
+        float(alignment(posterior, images, target).double().quantile(0.5)), rel=0.2
+    )
+    assert row["nothing to follow"] == 0
+    assert 0 < row["ROAR"] < 1
+    assert list(joint.shown(rows).columns[:3]) == ["accuracy", "accuracy under attack", "nothing to follow"]
+
+
+def planted():
+    names = [robust_training.STANDARD, "a", "b", "c", "d", "e"]
+    rows = pd.DataFrame({"model": names}).set_index("model")
+    for score in joint.SCORES:
+        rows[score] = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    rows["accuracy under attack"] = rows["accuracy under attack"].to_numpy()[::-1]
+    rows["ROAR"] = [0.5, 0.9, 0.5, 0.5, 0.1, 0.4]
+    for name in joint.SPREAD:
+        rows[f"{name}, low"], rows[f"{name}, high"] = rows[name] - 0.05, rows[name] + 0.05
+    rows["nothing to follow"] = [0, 0, 0, 0, 0, 0.8]
+    return rows
+
+
+def test_what_is_said_follows_from_the_table():
+    rows = planted()
+    told = joint.told(rows)
+    assert "accuracy and alignment (rho +1.000)" in told.split("move against")[0]
+    assert "accuracy and accuracy under attack (rho \N{MINUS SIGN}1.000)" in told.split("move against")[1]
+    assert "LRP under FGSM: d" in told
+    assert "LRP under PGD: e" in told
+    assert "ROAR: d" in told
+    assert "nothing to follow on many images of e" in told
+    faithful = joint.faithful(rows)
+    assert "falls sooner than that of the standard network for d" in faithful
+    assert "falls later than that of the standard network for a" in faithful
+    assert "cannot be told from that of the standard network for b, c and e" in faithful
+
+
+def test_an_ensemble_of_hardened_networks_has_members_of_its_own():
+    data = datasets.load("digits").smaller(100, 0)
+    network = networks.fully_connected(data.image_shape, 6, 10)
+    chosen = robust_training.settings(["standard", "PGD-l2 1"], 1)
+    found = joint.models(network, data, chosen, epochs=1, sampler={"warmup": 2, "n_steps": 2}, n_draws=4, n_samples=2,
+                         n_members=2, prior_scale=0.2, ensemble_of="PGD-l2 1")  # fmt: skip
+    assert list(found) == ["standard", "PGD-l2 1", "variational", "HMC", "ensemble", "ensemble of PGD-l2 1"]
+    assert [len(one) for one in found.values()] == [1, 1, 2, 2, 2, 2]
+    first = found["ensemble of PGD-l2 1"].samples["1.weight"]
+    assert (first[0] == found["PGD-l2 1"].samples["1.weight"][0]).all()
+    assert not (first[0] == first[1]).all()
