@@ -113,9 +113,10 @@ def measured(
         seed: of the images.
 
     Returns:
-        A row for each model: :data:`SCORES`; ``nothing to follow``, the share of images whose loss has no gradient; those of :data:`SPREAD` with ``..., low`` and ``..., high``, 95 % intervals over
-        images, and over seeds for ROAR: the area under the curve of accuracy against the share of removed pixels, ranked by the
-        slopes of all logits, since the gradient of one class's writes the prediction into the mask.
+        A row for each model: :data:`SCORES`; ``nothing to follow``, the share of images whose loss has no gradient; those of
+        :data:`SPREAD` with ``..., low`` and ``..., high``, 95 % intervals over images, and over seeds for ROAR: the area
+        under the curve of accuracy against the share of removed pixels, ranked by the slopes of all logits, since the
+        gradient of one class's writes the prediction into the mask.
     """
     images, labels = data.balanced_test(n_images, seed)
     settings = {name: value for name, value in retraining.items() if name != "data"}
@@ -214,8 +215,8 @@ def told(rows: pd.DataFrame) -> str:
     blind = rows.index[rows[BLIND] > TOLERATED]
     apart = ""
     if len(blind):
-        names = report.join([str(name) for name in blind])
-        apart = f" FGSM has nothing to follow on many images of {names}: maps that stay there are not robust but unattacked."
+        unattacked = report.join([str(name) for name in blind])
+        apart = f" FGSM has nothing to follow on many images of {unattacked}: maps that stay there are not robust but unattacked."
     return f"{' '.join(parts)} Best in each: {'; '.join(best)}.{apart}"
 
 
