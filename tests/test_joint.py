@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from relevance import attacks, datasets, inference, joint, networks, paper, robust_training, robustness
+from relevance import attacks, datasets, inference, joint, networks, paper, removal, robust_training, robustness
 from relevance.alignment import alignment
 from relevance.explanations import lrp
 
@@ -72,3 +72,20 @@ def test_an_ensemble_of_hardened_networks_has_members_of_its_own():
     first = found["ensemble of PGD-l2 1"].samples["1.weight"]
     assert (first[0] == found["PGD-l2 1"].samples["1.weight"][0]).all()
     assert not (first[0] == first[1]).all()
+
+
+def test_table_1_has_the_source_beside_ours():
+    rows = [
+        {"attribution": name, "share": share, "seed": seed, "accuracy": 0.5 + 0.01 * seed}
+        for name in ("PGD-l2 1.5, 40 steps", "PGD-l2 1.5, 3 steps", "random")
+        for share in (0.0, 0.2, 0.8)
+        for seed in (0, 1, 2)
+    ]
+    found = removal.table_1(pd.DataFrame(rows))
+    assert found.loc["PGD-l2 1.5, 40 steps", "20% removed, source"] == "0.874"
+    assert found.loc["PGD-l2 1.5, 40 steps", "80% removed, source"] == "0.651"
+    assert found.loc["PGD-l2 1.5, 3 steps", "20% removed, source"] == ""
+    assert found.loc["random", "80% removed, here"].startswith("0.510 ± 0.02")
+    chosen = robust_training.by_steps(["PGD-l2 1.5"], [20, 40])
+    assert [one.n_steps for one in chosen.values()] == [20, 40]
+    assert list(chosen) == ["PGD-l2 1.5, 20 steps", "PGD-l2 1.5, 40 steps"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -182,3 +183,29 @@ def beside(table: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(f"table has none of the source's shares, {', '.join(map(str, source.columns))}.")
     own = by_share(table[table["share"].isin(both)])
     return pd.concat([_in_percent(source[both]), own])
+
+
+def table_1(table: pd.DataFrame) -> pd.DataFrame:
+    """Return ROAR by PGD setting and share with the source's value of the same setting beside ours, where it has one.
+
+    Args:
+        table: of :func:`relevance.roar.roar`; trainings named as by :func:`relevance.robust_training.by_steps`.
+
+    Returns:
+        A row for each attribution: for each share ``... here`` (mean and half the t-interval over seeds) and ``... source``
+        (CIFAR-10, ResNet-18; empty where the source has none).
+    """
+    own = by_share(table)
+    values = {(norm, epsilon, steps): row for (norm, epsilon, steps), row in zeng.TABLE_1.items()}
+    columns: dict[str, list[str]] = {}
+    for share in sorted(set(table["share"]) - {0.0}):
+        name = f"{share:.0%} removed"
+        columns[f"{name}, here"] = list(own[name])
+        source = []
+        for attribution in own.index:
+            parts = re.fullmatch(r"PGD-(l2|linf) (\S+), (\d+) steps", str(attribution))
+            row = values.get((parts[1], parts[2], int(parts[3]))) if parts else None
+            known = row is not None and share in zeng.TABLE_1_SHARES
+            source.append(f"{row[zeng.TABLE_1_SHARES.index(share)] / 100:.3f}" if row is not None and known else "")
+        columns[f"{name}, source"] = source
+    return pd.DataFrame(columns, index=own.index)

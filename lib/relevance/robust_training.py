@@ -81,6 +81,11 @@ def settings(names: Sequence[str] | None = None, n_steps: int = 20) -> dict[str,
     return {checks.one_of("names", name, known): known[name] for name in (known if names is None else names)}
 
 
+def by_steps(names: Sequence[str], steps: Sequence[int]) -> dict[str, Setting]:
+    """Return trainings by PGD at several numbers of steps, as in the source's Table 1: ``"PGD-l2 1, 20 steps"`` -> setting."""
+    return {f"{name}, {count} steps": setting for count in steps for name, setting in settings(names, count).items()}
+
+
 def scaled_epsilon(epsilon: float, norm: str, image_shape: Sequence[int]) -> float:
     """Return the size that an attack on images of CIFAR-10 has on images of another size.
 

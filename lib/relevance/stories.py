@@ -138,8 +138,8 @@ class Recorded:
         return self._shown(told)
 
     def removal(self) -> Any:
-        """Return :func:`relevance.removal.beside` of a recorded table of ROAR, under the source's ranges."""
-        return self._shown(lambda table: report.table(removal.beside(table)))
+        """Return :func:`relevance.removal.table_1` of a recorded table of ROAR."""
+        return self._shown(lambda table: report.table(removal.table_1(table)))
 
     def removal_told(self) -> Any:
         """Say which maps of a recorded table of ROAR know more than a random order or edges, and what it stands on."""
