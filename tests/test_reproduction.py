@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from relevance import claims, comparisons, datasets, paper, records, released, reproduction
+from relevance import claims, comparisons, datasets, dombrowski, paper, records, released, reproduction, resistance
 from relevance.chapters import Chapter, read_chapters
 
 ROOT = datasets.project_root()
@@ -44,7 +44,10 @@ def recorded():
     return [(run, path.name.split(".")[0]) for run in records.runs() for path in (records.folder() / run).glob("*.xz")]
 
 
-@pytest.mark.parametrize(("run", "experiment"), [one for one in recorded() if one[1] != "geometry"])
+OF_STUDIES = ("layers", "rules", "saliency")
+
+
+@pytest.mark.parametrize(("run", "experiment"), [one for one in recorded() if one[1] in OF_STUDIES])
 def test_what_is_said_of_a_recorded_table_follows_from_its_rows(run, experiment):
     # Anew, from the file: means of differences by image, without the library's own way to them.
     table = records.read_run(run, experiment)
@@ -69,7 +72,8 @@ def test_what_is_said_of_a_recorded_table_follows_from_its_rows(run, experiment)
 def test_recorded_tables_have_their_story_and_no_gap(run, experiment):
     table, story = records.read_run(run, experiment), records.provenance(run, experiment)
     assert {"settings", "seconds", "date", "hardware", "versions", "commit"} <= story.keys()
-    if experiment == "geometry":
+    if experiment not in OF_STUDIES:
+        assert len(table)
         return
     assert not table.isna().to_numpy().any()
     by_setting = table.groupby(["model", "attack", "rule", "layer"])["image"].nunique()
@@ -77,6 +81,32 @@ def test_recorded_tables_have_their_story_and_no_gap(run, experiment):
     assert by_setting.iloc[0] == story["settings"]["n_images"]
     assert table["lrp_robustness"].between(0, 1).all()
     assert (table["attack_linf"] <= story["settings"]["epsilon"] + 1e-3).all()
+
+
+@pytest.mark.parametrize("run", records.runs("manipulation"))
+def test_what_is_said_of_recorded_manipulations_follows_from_their_rows(run):
+    table, story = records.read_run(run, "manipulation"), records.provenance(run, "manipulation")
+    found = resistance.summary(table)
+    for row in found.to_dict("records"):
+        part = table[(table["model"] == row["model"]) & (table["method"] == row["method"])]
+        part = part[part["change"] == "manipulated"]
+        assert len(part) == story["settings"]["n_images"] == row["images"]
+        closer = part["correlation_target"] > part["correlation_origin"]
+        held = (part["label_kept"].astype(int) == 1) & (part["output_change"] <= 0.1)
+        assert row["manipulated"] == pytest.approx((closer & held).mean())
+        assert row["to target"] == pytest.approx(part["correlation_target"].median())
+        assert row["manipulated, low"] <= row["manipulated"] <= row["manipulated, high"]
+        assert part["l2"].max() <= 4.001
+    told = resistance.claim(table, "deterministic")
+    for row in found[found["model"] == "deterministic"].to_dict("records"):
+        assert f"{row['method']} ({row['manipulated']:.0%})" in told
+
+
+def test_every_claim_on_the_second_source_has_a_verdict():
+    rows = dombrowski.claimed()
+    assert (rows["verdict"].str.len() > 0).all()
+    assert (rows["evidence"].str.len() > 20).all()
+    assert set(rows.index) == {claim.text for claim in dombrowski.CLAIMS}
 
 
 def test_recorded_tables_are_a_few_megabytes():
