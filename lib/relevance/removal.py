@@ -135,7 +135,7 @@ def told_by_pair(table: pd.DataFrame, first: str, second: str) -> str:
     found = areas(table)
     for name in (first, second):
         checks.one_of("attribution", name, found.index)
-    paired = t_interval(found.loc[first].to_numpy() - found.loc[second].to_numpy())
+    paired = t_interval(found.loc[first].to_numpy(float) - found.loc[second].to_numpy(float))
     verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "cannot be told apart from"}[paired.direction]
     return f"The curve of *{first}* {verb} that of *{second}*: the difference of their areas is {interval(paired)}."
 
