@@ -141,6 +141,14 @@ class Recorded:
         """Return :func:`relevance.removal.table_1` of a recorded table of ROAR."""
         return self._shown(lambda table: report.table(removal.table_1(table)))
 
+    def removal_curves(self, names: Sequence[str], chance: float = 0.1) -> Any:
+        """Draw :func:`relevance.figures.removal_curves` of some attributions of a recorded table of ROAR."""
+
+        def drawn(table: pd.DataFrame) -> Figure:
+            return figures.removal_curves(removal.accuracies(table[table["attribution"].isin(names)]), chance)
+
+        return self._shown(drawn)
+
     def removal_told(self) -> Any:
         """Say which maps of a recorded table of ROAR know more than a random order or edges, and what it stands on."""
 
