@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from relevance import attacks, checks, explanations, pretrained, report
 from relevance.attacks.explanation import Explain
+from relevance.device import default_device, device_name
 from relevance.explanations import Epsilon
 from relevance.posterior import Posterior
 
@@ -100,7 +102,7 @@ def compare(
 
 
 def said(rows: pd.DataFrame) -> str:
-    """Say what the rows of :func:`compare` show, and where published weights would be looked for if any is missing."""
+    """Say what the rows of :func:`compare` stand on and show, and where published weights would be looked for if any is missing."""
     nearer = list(rows.index[rows[LOSS] < 1])
     if not nearer:
         text = "One step brought no network's map nearer to its target."
@@ -115,7 +117,8 @@ def said(rows: pd.DataFrame) -> str:
             f"looked for in {report.join([f'`{place}`' for place in _places()])}, and `pretrained.load` downloads them where "
             "there is a network. What such a network says of an image means nothing; that the same calls go through does."
         )
-    return text
+    today = datetime.now(UTC).date().isoformat()
+    return f"*This build.* {today}, {device_name(default_device())}, torch {torch.__version__}. {text}"
 
 
 def _places() -> list[str]:
