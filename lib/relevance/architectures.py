@@ -102,7 +102,7 @@ def compare(
 
 
 def said(rows: pd.DataFrame) -> str:
-    """Say what the rows of :func:`compare` stand on and show, and where published weights would be looked for if any is missing."""
+    """Say what rows of :func:`compare` stand on and show, and where published weights would be looked for if one is missing."""
     nearer = list(rows.index[rows[LOSS] < 1])
     if not nearer:
         text = "One step brought no network's map nearer to its target."
