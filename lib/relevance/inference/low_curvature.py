@@ -19,9 +19,9 @@ from torch.nn import functional
 from relevance import checks
 from relevance.datasets import Dataset
 from relevance.inference import common
+from relevance.inference.objective import fit
 from relevance.inference.sgd import Settings as TrainingSettings
 from relevance.posterior import Posterior
-from relevance.progress import bar
 
 # Images [n, C, H, W] -> logits [n, K].
 Logits = Callable[[Tensor], Tensor]
@@ -86,32 +86,19 @@ def low_curvature(network: nn.Module, data: Dataset, *, progress: bool = True, *
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
-    model = common.initialised(network, data, chosen.seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=chosen.learning_rate)
     # The order of the images is that of inference.sgd; directions have a generator of their own.
-    generator, of_directions = (torch.Generator().manual_seed(chosen.seed) for _ in range(2))
-    history: dict[str, list[float]] = {"loss": [], "accuracy": [], "curvature": []}
-    device, total = data.train_images.device, len(data.train_labels)
-    with common.seeded(chosen.seed, device), bar(chosen.epochs, "low curvature", "epoch", show=progress) as shown:
-        for epoch in range(chosen.epochs):
-            sums = torch.zeros(3, dtype=torch.float64, device=device)
-            for images, labels in common.batches(data, chosen.batch_size, generator):
-                logits = model(images)
-                loss = functional.cross_entropy(logits, labels)
-                model.eval()  # so that batch norm does not make one image's gradient depend on another
-                along = directions(images, of_directions) if chosen.along == "random" else None
-                turned = turning(model, images, labels, along, chosen.step, chosen.normalised).mean()
-                model.train()
-                optimiser.zero_grad(set_to_none=True)
-                (loss + chosen.strength * turned).backward()
-                optimiser.step()
-                right = (logits.argmax(-1) == labels).double().mean()
-                sums += torch.stack([loss.detach().double(), right, turned.detach().double()]) * len(labels)
-            means = (sums / total).tolist()
-            common.finite(means[0] + chosen.strength * means[2], epoch, chosen)
-            for name, value in zip(history, means, strict=True):
-                history[name].append(value)
-            shown.update()
+    of_directions = torch.Generator().manual_seed(chosen.seed)
+
+    def terms(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = model(images)
+        model.eval()  # so that batch norm does not make one image's gradient depend on another
+        along = directions(images, of_directions) if chosen.along == "random" else None
+        turned = turning(model, images, labels, along, chosen.step, chosen.normalised).mean()
+        model.train()
+        return logits, functional.cross_entropy(logits, labels), turned
+
+    model, history = fit(network, data, chosen, "low curvature", terms, strength=chosen.strength, show=progress)
+    history["curvature"] = history.pop("penalty")
     return Posterior.of(model, common.record("low_curvature", data, asdict(chosen), started, history=history))
 
 
