@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from browsing import Complaints, browsing
 from relevance import networks
 from relevance.datasets import Dataset
 from relevance.posterior import Posterior
@@ -53,3 +54,26 @@ def tiny_data():
     images = (0.2 + 0.6 * means[labels] + 0.1 * torch.randn((120, 16), generator=generator)).clamp(0, 1)
     images = images.reshape(120, 1, 4, 4)
     return Dataset("tiny", images[:90], labels[:90], images[90:], labels[90:], ("a", "b", "c"), "tiny: made up")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, for the tests of one module; they are skipped where it is not installed."""
+    with browsing() as running:
+        yield running
+
+
+@pytest.fixture
+def complaints():
+    """What the page of this test did that no page may do; the test fails if there is anything."""
+    found = Complaints()
+    yield found
+    assert found == []
+
+
+@pytest.fixture
+def page(browser, complaints):
+    """A new page 1400 pixels wide, light, that may ask no other host."""
+    context = browser.new_context(viewport={"width": 1400, "height": 900}, color_scheme="light")
+    yield complaints.watch(context.new_page())
+    context.close()

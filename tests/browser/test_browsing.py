@@ -1,0 +1,30 @@
+"""The browser of the other tests tells a page that behaves from one that does not."""
+
+from __future__ import annotations
+
+from browsing import Complaints
+
+
+def test_a_page_of_its_own_is_left_in_peace(page, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(
+        "<title>t</title><img alt='' src='data:image/gif;base64,R0lGODlhAQABAAAAACw='><script>console.log(1)</script>"
+    )
+    page.goto(file.as_uri())
+    assert page.title() == "t"
+
+
+def test_requests_and_errors_are_seen(browser, tmp_path):
+    seen = Complaints()
+    page = seen.watch(browser.new_page())
+    file = tmp_path / "page.html"
+    file.write_text(
+        "<script>console.error('wrong')</script><script>throw Error('thrown')</script><img src='http://example.org/a'>"
+    )
+    page.goto(file.as_uri())
+    page.wait_for_load_state()
+    text = "\n".join(seen)
+    assert "console: wrong" in text
+    assert "error: thrown" in text
+    assert "asked http://example.org/a" in text
+    page.close()
