@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from relevance import attacks, checks, manipulation, robustness
+from relevance import attacks, checks, explanations, manipulation, robustness
 from relevance.manipulation import Explain, Keeper, Manipulation
 from relevance.posterior import Posterior
 
@@ -54,12 +55,16 @@ def smooth_grad(explain: Explain, noise: float, n_noise: int = 10, seed: int = 0
 
     Args:
         explain: any method.
-        noise: standard deviation, in units of the pixel range; at least 0. Copies are cut to [0, 1].
+        noise: standard deviation, in units of the pixel range; at least 0. Copies for the gradient may leave [0, 1], as in
+            :func:`relevance.explanations.smooth_grad`; for other methods, which take no such image, they are cut to it.
         n_noise: copies.
         seed: of the noise, the same for all images.
     """
     checks.number("noise", noise, at_least=0)
     checks.count("n_noise", n_noise)
+    if explain is explanations.gradient:
+        # Noise that is cut is no longer Gaussian, nor of mean zero: Theorem 2 says nothing of it.
+        return partial(explanations.smooth_grad, noise=noise, n_noise=n_noise, seed=seed)
 
     def smoothed(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(seed)

@@ -352,8 +352,8 @@ def against_noise(table: pd.DataFrame) -> Markdown:
     )
 
 
-MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "to target", "to origin",
-               "under noise", "outputs", "labels kept", "l2"]  # fmt: skip
+MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "before", "to target",
+               "to origin", "under noise", "outputs", "labels kept", "l2", "l2 / image", "noise l2"]  # fmt: skip
 
 
 def manipulated(table: pd.DataFrame) -> Styler:
