@@ -180,6 +180,13 @@ def test_a_search_that_found_nothing_is_called_that():
     assert resistance.summary(stuck.assign(relative=0.2))["l2 / image"].item() == 0.2
 
 
+def test_noise_that_is_too_small_is_told():
+    table = made_up({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4})
+    assert resistance.control(table) == ""
+    small = table.assign(l2=table["l2"].where(table["change"] == "manipulated", 0.7))
+    assert "only 70% of the norm" in resistance.control(small)
+
+
 def test_of_several_surrogates_the_better_counts_for_each_image(dense_posterior, some_images):
     losses = []
     for betas in (((1.0, 1.0),), ((30.0, 30.0),), ((1.0, 1.0), (30.0, 30.0))):

@@ -16,6 +16,8 @@ CASE = ["model", "method"]
 NO_DEFENCE = "none"
 # A map whose correlation with its target rose by less than this, in the median, was not led anywhere.
 HARDLY = 0.05
+# Noise counts as being as large as the manipulation from this share of its norm on.
+AS_LARGE = 0.95
 
 
 def succeeded(table: pd.DataFrame) -> pd.Series:
@@ -164,6 +166,21 @@ def resists(rows: pd.DataFrame, first: str, second: str) -> str:
         else ""
     )
     return f"Manipulated maps of {second}, compared with {first}, stayed like the originals {'; '.join(parts)}.{also}"
+
+
+def control(table: pd.DataFrame) -> str:
+    """Say so if the noise of a table is smaller than the manipulations that it is the control of; nothing if it is not.
+
+    Noise was once cut to the pixel range without being drawn out again; tables that were recorded then say so.
+    """
+    sizes = table.groupby("change")["l2"].median()
+    share = sizes[NOISE] / sizes[MANIPULATED] if sizes[MANIPULATED] > 0 else 1.0
+    return (
+        f"The noise of this table has only {share:.0%} of the norm of the manipulations: its columns show less than noise as "
+        "large would do."
+        if share < AS_LARGE
+        else ""
+    )
 
 
 def smoothed(rows: pd.DataFrame, score: str = "similarity") -> pd.DataFrame:

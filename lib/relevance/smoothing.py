@@ -269,14 +269,13 @@ def quality(
     """
     target = network.predict(images).argmax(1)
     rows = []
-    once = _seconds(lambda: plain(network, images, target))
     for beta, noise in pairs.items():
         wanted = manipulation.shares(smooth_grad(plain, noise, n_reference, seed=1))(network, images, target)
         methods = {("softplus", 1): softplus(plain, beta)}
         methods |= {(SMOOTH_GRAD, count): smooth_grad(plain, noise, count) for count in n_noises}
         for (name, copies), explain in methods.items():
             maps = manipulation.shares(explain)(network, images, target)
-            taken = _seconds(lambda explain=explain: explain(network, images, target))  # type: ignore[misc]
+            taken, once = (_seconds(partial(way, network, images, target)) for way in (explain, plain))
             alike = robustness.linear_similarity(wanted, maps).nanmedian().item()
             rows.append({"beta": beta, "noise": noise, "method": name, "copies": copies, "correlation": alike,
                          "time": taken / once})  # fmt: skip

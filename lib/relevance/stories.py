@@ -373,4 +373,6 @@ def resisting(table: pd.DataFrame, *others: str) -> Markdown:
     for other in others or [name for name in models if name != DETERMINISTIC]:
         rows = resistance.differences(table, DETERMINISTIC, other)
         told.append(resistance.resists(rows, DETERMINISTIC, other))
+    if smaller := resistance.control(table):
+        told.append(smaller)
     return report.sentence("\n".join(f"- {line}" for line in told))
