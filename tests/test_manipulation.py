@@ -175,6 +175,10 @@ def test_a_search_that_found_nothing_is_called_that():
     assert "hardly came nearer to the target for LRP (0.10 before, 0.12 after)" in resistance.claim(
         stuck, "deterministic"
     )
+    # Where there was little room, little is enough.
+    assert "hardly came nearer" not in resistance.claim(
+        stuck.assign(before=0.95, correlation_target=0.97), "deterministic"
+    )
     assert resistance.summary(stuck)["noise l2"].item() == 1
     assert resistance.summary(stuck)["l2 / image"].isna().all()
     assert resistance.summary(stuck.assign(relative=0.2))["l2 / image"].item() == 0.2

@@ -14,8 +14,8 @@ from relevance.robustness import Interval
 TOLERANCE = 0.1
 CASE = ["model", "method"]
 NO_DEFENCE = "none"
-# A map whose correlation with its target rose by less than this, in the median, was not led anywhere.
-HARDLY = 0.05
+# Maps that came by less than this share of what was missing to a correlation of 1 with their targets were not led anywhere.
+HARDLY = 0.1
 # Noise counts as being as large as the manipulation from this share of its norm on.
 AS_LARGE = 0.95
 
@@ -108,7 +108,7 @@ def claim(table: pd.DataFrame, model: str) -> str:
         if len(part)
     ]
     # What stayed where it was, says how the search fared, and not what is possible.
-    stuck = rows[rows["to target"] - rows["before"] < HARDLY]
+    stuck = rows[rows["to target"] - rows["before"] < HARDLY * (1 - rows["before"])]
     found = [
         f"{method} ({before:.2f} before, {after:.2f} after)"
         for method, before, after in zip(stuck["method"], stuck["before"], stuck["to target"], strict=True)
