@@ -209,7 +209,7 @@ def told_settings(table: pd.DataFrame) -> str:
         told.append(
             f"from l2 to linf, in the mean over sizes and steps, {_changed(by_norm.loc['linf'] - by_norm.loc['l2'])}"
         )
-    return f"The area under the curve changes {'; '.join(told)}."
+    return f"The area under the curve, from the smallest share that is removed on, changes {'; '.join(told)}."
 
 
 def _changed(values: Any) -> str:
