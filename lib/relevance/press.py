@@ -76,7 +76,7 @@ class Press:
             except ValueError as error:
                 raise BookError(str(error)) from None
         library, lock, recorded = (
-            of_files(LIBRARY, "*.py"),
+            digest(of_files(LIBRARY, "*.py"), of_files(LIBRARY / "static", "*")),
             of_files(self.root / "requirements", "*.txt"),
             of_files(self.root / "data" / "recorded", "*"),
         )
@@ -111,7 +111,9 @@ class Press:
         side_by_side = min(self.jobs + 1, len(waiting)) if self.jobs > 1 else 1
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
         threads = os.environ.get("OMP_NUM_THREADS", str(max(1, self.jobs // side_by_side)))
-        for name, value in (("OMP_NUM_THREADS", threads), ("MKL_NUM_THREADS", threads), ("RELEVANCE_PROGRESS", "0")):
+        # No bars where nobody watches, and no widgets where there will be no kernel.
+        printing = {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1"}
+        for name, value in {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **printing}.items():
             os.environ.setdefault(name, value)
         errors: list[ChapterError] = []
         with kernel_sockets():
