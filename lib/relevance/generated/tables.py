@@ -48,8 +48,8 @@ def curves_of(rows: pd.DataFrame) -> dict[str, dict[str, Tensor]]:
     """Return the table ``deletion`` as :func:`relevance.generated.deletion_curves` gave it."""
     found: dict[str, dict[str, Tensor]] = {}
     for (judge, name), part in rows.groupby([JUDGE, "map"], sort=False):
-        found.setdefault(str(judge), {})[str(name)] = torch.from_numpy(
-            part.drop(columns=[JUDGE, "map"]).to_numpy(float)
+        found.setdefault(str(judge), {})[str(name)] = torch.tensor(
+            part.drop(columns=[JUDGE, "map"]).to_numpy(float, copy=True)
         )
     return found
 
