@@ -232,7 +232,10 @@ def told(rows: pd.DataFrame) -> str:
     apart = ""
     if len(blind):
         unattacked = report.join([str(name) for name in blind])
-        apart = f" FGSM has nothing to follow on many images of {unattacked}: maps that stay there are not robust but unattacked."
+        apart = (
+            f" FGSM has nothing to follow on many images of {unattacked}: maps that stay there are not robust but "
+            "unattacked, and do not count in its correlations."
+        )
     return f"{' '.join(parts)} Best values, of which intervals may overlap with others: {'; '.join(best)}.{apart}"
 
 
