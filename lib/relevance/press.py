@@ -76,7 +76,7 @@ class Press:
             except ValueError as error:
                 raise BookError(str(error)) from None
         library, lock, recorded = (
-            of_files(LIBRARY, "*.py"),
+            digest(of_files(LIBRARY, "*.py"), of_files(LIBRARY / "static", "*")),
             of_files(self.root / "requirements", "*.txt"),
             of_files(self.root / "data" / "recorded", "*"),
         )
