@@ -41,6 +41,7 @@ def turning(
     alt: Callable[..., str],
     reading: Callable[..., str] | None = None,
     start: Mapping[str, Value] | None = None,
+    size: tuple[float, float] | None = None,
     largest: int = LARGEST,
 ) -> HTML:
     """Draw a picture for every choice that a reader may make, and return all of them with the means to choose.
@@ -55,6 +56,8 @@ def turning(
         alt: what there is to see, for those who cannot.
         reading: a sentence with what was computed, read aloud when it changes.
         start: argument -> the value at the beginning; the first one where none is given.
+        size: width and height of all figures in inches, where they are not to keep their own; a width of 5.4 can still be read
+            on a phone.
         largest: characters that the control may have, so that its page stays light.
 
     Raises:
@@ -62,24 +65,24 @@ def turning(
     """
     choices = _combinations(axes)
     first = choices.index(_start(axes, start or {}))
-    frames, size = _frames(draw, choices)
+    frames, dots = _frames(draw, choices, size)
     alts = [alt(**choice) for choice in choices]
     _check_alts(alts, frames)
     readings = [reading(**choice) for choice in choices] if reading else []
     unique = list(dict.fromkeys(frames))
     held = json.dumps(
         {"frames": unique, "order": [unique.index(one) for one in frames], "alts": alts, "readings": readings,
-         "said": [_said(choice) for choice in choices]},
+         "said": [said(choice) for choice in choices]},
         ensure_ascii=False,
     ).replace("<", "\\u003c")  # fmt: skip
     style, script = ((STATIC / name).read_text(encoding="utf-8") for name in ("controls.css", "controls.js"))
-    width, height = (round(side * 96 / DPI) for side in size)
+    width, height = (round(side * 96 / DPI) for side in dots)
     text = (
         f'<figure class="rr-turning"><style>{style}</style>'
         f'<img src="{frames[first]}" alt="{escape(alts[first])}" width="{width}" height="{height}">'
         f'<form autocomplete="off" hidden><fieldset><legend>Turn the picture</legend>{_inputs(axes, choices[first])}'
         "</fieldset></form>"
-        f'<p class="rr-said">Shown: {escape(_said(choices[first]))}.</p>'
+        f'<p class="rr-said">Shown: {escape(said(choices[first]))}.</p>'
         f'<p class="rr-reading" role="status">{escape(readings[first]) if readings else ""}</p>'
         f'<script type="application/json">{held}</script><script>{script}</script>'
         f"<figcaption><p>{escape(caption)}</p></figcaption></figure>"
@@ -114,20 +117,25 @@ def _start(axes: Mapping[str, Sequence[Value]], given: Mapping[str, Value]) -> C
     return {name: given.get(name, values[0]) for name, values in axes.items()}
 
 
-def _frames(draw: Callable[..., Figure], choices: Sequence[Choice]) -> tuple[list[str], tuple[int, int]]:
+def _frames(
+    draw: Callable[..., Figure], choices: Sequence[Choice], inches: tuple[float, float] | None
+) -> tuple[list[str], tuple[int, int]]:
     """Return the frames as addresses that hold them, and the size of each in dots."""
-    frames, sizes = [], []
+    frames: list[str] = []
+    sizes: list[tuple[int, int]] = []
     for choice in choices:
         figure = draw(**choice)
         if not isinstance(figure, Figure):
-            raise ValueError(f"draw gave a {type(figure).__name__} for {_said(choice)}; it must give a figure.")
+            raise ValueError(f"draw gave a {type(figure).__name__} for {said(choice)}; it must give a figure.")
+        if inches is not None:
+            figure.set_size_inches(inches)
         frame, size = _packed(figure)
         plt.close(figure)
         frames.append(frame)
         sizes.append(size)
         if size != sizes[0]:
             raise ValueError(
-                f"the picture of {_said(choice)} has {size[0]} x {size[1]} dots, the first one {sizes[0][0]} x {sizes[0][1]}; "
+                f"the picture of {said(choice)} has {size[0]} x {size[1]} dots, the first one {sizes[0][0]} x {sizes[0][1]}; "
                 "all must have one size, or the page would jump."
             )
     return frames, sizes[0]
@@ -181,7 +189,8 @@ def _buttons(name: str, values: Sequence[Value], start: Value) -> str:
     return f'<fieldset class="rr-buttons"><legend>{escape(_label(name))}</legend>{parts}</fieldset>'
 
 
-def _said(choice: Choice) -> str:
+def said(choice: Mapping[str, Value]) -> str:
+    """Return a choice in words: 'attack size 0.1, rule epsilon'."""
     return ", ".join(f"{_label(name)} {_shown(value)}" for name, value in choice.items())
 
 
