@@ -129,6 +129,13 @@ def test_the_block_is_well_formed_and_says_what_each_input_is():
     assert "://" not in made().replace("data:", "")
 
 
+def test_what_has_one_value_is_not_asked_for():
+    block = Block(made(axes={"attack_size": [0.1], "rule": ["epsilon", "gamma"]}))
+    assert [one["type"] for one in block.all("input")] == ["radio", "radio"]
+    assert block.held["said"] == ["attack size 0.1, rule epsilon", "attack size 0.1, rule gamma"]
+    assert Block(made(axes={"attack_size": [0.1], "rule": ["gamma"]})).all("form") == []
+
+
 def test_the_same_input_gives_the_same_bytes():
     assert made() == made()
 
@@ -147,8 +154,8 @@ def test_no_figure_is_left_open():
     ("changes", "sentence"),
     [
         ({"axes": {}}, "axes is empty; there must be at least one thing to choose."),
-        ({"axes": {"rule": ["a"]}}, "rule has the values ['a']; there must be at least two, and none twice."),
-        ({"axes": {"rule": ["a", "a"]}}, "at least two, and none twice."),
+        ({"axes": {"rule": []}}, "rule has the values []; there must be at least one, and none twice."),
+        ({"axes": {"rule": ["a", "a"]}}, "at least one, and none twice."),
         ({"axes": {"rule": ["a", 1]}}, "rule has the values ['a', 1]; they must be all finite numbers or all names."),
         ({"axes": {"size": [0, float("nan")]}}, "all finite numbers or all names."),
         ({"start": {"rules": "epsilon"}}, "start is 'rules'; it may be one of: attack_size, rule."),

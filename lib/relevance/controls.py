@@ -50,8 +50,9 @@ def turning(
 
     Args:
         draw: gives the figure of a choice; all of one size.
-        axes: argument -> what may be chosen for it, at least two values: numbers for a slider, names for buttons of which one
-            is pressed. Readers see the argument's name with spaces for underscores.
+        axes: argument -> what may be chosen for it: numbers for a slider, names for buttons of which one is pressed; where
+            there is only one value, it is taken and not asked for. Readers see the argument's name with spaces for
+            underscores.
         caption: below the picture; text.
         alt: what there is to see, for those who cannot.
         reading: a sentence with what was computed, read aloud when it changes.
@@ -70,6 +71,8 @@ def turning(
     _check_alts(alts, frames)
     readings = [reading(**choice) for choice in choices] if reading else []
     unique = list(dict.fromkeys(frames))
+    inputs = _inputs(axes, choices[first])
+    form = f'<form autocomplete="off" hidden><fieldset><legend>Turn the picture</legend>{inputs}</fieldset></form>'
     held = json.dumps(
         {"frames": unique, "order": [unique.index(one) for one in frames], "alts": alts, "readings": readings,
          "said": [said(choice) for choice in choices]},
@@ -80,8 +83,7 @@ def turning(
     text = (
         f'<figure class="rr-turning"><style>{style}</style>'
         f'<img src="{frames[first]}" alt="{escape(alts[first])}" width="{width}" height="{height}">'
-        f'<form autocomplete="off" hidden><fieldset><legend>Turn the picture</legend>{_inputs(axes, choices[first])}'
-        "</fieldset></form>"
+        f"{form if inputs else ''}"
         f'<p class="rr-said">Shown: {escape(said(choices[first]))}.</p>'
         f'<p class="rr-reading" role="status">{escape(readings[first]) if readings else ""}</p>'
         f'<script type="application/json">{held}</script><script>{script}</script>'
@@ -103,8 +105,8 @@ def _combinations(axes: Mapping[str, Sequence[Value]]) -> list[Choice]:
         numbers = [isinstance(value, Real) and math.isfinite(value) for value in values]
         if not (all(numbers) or all(isinstance(value, str) and value for value in values)):
             raise ValueError(f"{name} has the values {list(values)}; they must be all finite numbers or all names.")
-        if len(set(values)) < max(2, len(values)):
-            raise ValueError(f"{name} has the values {list(values)}; there must be at least two, and none twice.")
+        if not len(values) or len(set(values)) < len(values):
+            raise ValueError(f"{name} has the values {list(values)}; there must be at least one, and none twice.")
     return [dict(zip(axes, values, strict=True)) for values in product(*axes.values())]
 
 
@@ -167,6 +169,7 @@ def _inputs(axes: Mapping[str, Sequence[Value]], start: Choice) -> str:
     return "".join(
         _buttons(name, values, start[name]) if isinstance(values[0], str) else _slider(name, values, start[name])
         for name, values in axes.items()
+        if len(values) > 1
     )
 
 

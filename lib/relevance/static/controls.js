@@ -7,6 +7,7 @@
     const { frames, order, alts, readings, said } = JSON.parse(held.textContent);
     const picture = control.querySelector("img");
     const form = control.querySelector("form");
+    if (!form) continue; // nothing to choose
     const told = control.querySelector(".rr-said");
     const reading = control.querySelector(".rr-reading");
     const names = [...new Set([...form.querySelectorAll("input")].map((input) => input.name))];

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -28,13 +29,14 @@ class Look:
 
     Attributes:
         models: name -> posterior.
-        images, labels: [N, C, H, W] in [0, 1] and [N]; the first is shown, the others say what unrelated maps score.
+        images, labels: [N, C, H, W] in [0, 1] and [N]; one is shown, the others say what unrelated maps score.
         classes: their names.
         attacks: name -> setting.
         rules: name -> rule.
         layers: affine layers whose R(x, w, l) can be shown.
         top_percent: share of the pixels that count as relevant, in (0, 100].
         keep: as for :func:`relevance.measure.measured`, whose attacks and maps of the same images are found again.
+        index: which image is shown.
     """
 
     models: Mapping[str, Posterior]
@@ -46,11 +48,13 @@ class Look:
     layers: Sequence[str] = paper.LAYERS["fully_connected"][-1:]
     top_percent: float = 20
     keep: Keeper = lambda function, *arguments: function(*arguments)
+    index: int = 0
     _known: dict[tuple[Any, ...], tuple[Outcome, float]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
             raise ValueError(f"there are {len(self.images)} images; there must be 2 or more, to compare maps of.")
+        checks.count("index", self.index, at_least=0, at_most=len(self.images) - 1)
 
     def figure(self, **choice: Any) -> Figure:
         """Draw the choice."""
@@ -100,21 +104,34 @@ class Look:
         probabilities = posterior.predict(self.images)
         target = probabilities.argmax(1)
         clean = self.keep(measure.layer_maps, posterior, self.images, target, shared, list(self.layers))[layer]
-        attacked = found["images"][:1]
-        after = explanations.lrp(posterior, attacked, target[:1], rule=shared, layer=layer)
+        one = slice(self.index, self.index + 1)
+        attacked = found["images"][one]
+        after = explanations.lrp(posterior, attacked, target[one], rule=shared, layer=layer)
         outcome = Outcome(
-            self.images[:1], self.labels[:1], attacked, probabilities[:1], posterior.predict(attacked), clean[:1], after,
-            found["blind"][:1], self.top_percent, len(posterior),
+            self.images[one], self.labels[one], attacked, probabilities[one], posterior.predict(attacked), clean[one], after,
+            found["blind"][one], self.top_percent, len(posterior),
         )  # fmt: skip
-        others = robustness.lrp_robustness(clean[1:], after.expand_as(clean[1:]), self.top_percent)
-        return outcome, others.mean().item()
+        others = torch.cat([clean[: self.index], clean[self.index + 1 :]])
+        return outcome, robustness.lrp_robustness(others, after.expand_as(others), self.top_percent).mean().item()
 
 
 def of_study(
     study: Study, attacks: Sequence[str], rules: Sequence[str] = ("epsilon",), top_percent: float = 20
 ) -> Look:
-    """Return a look at a study's first test image, which finds what :meth:`Study.table` has computed."""
+    """Return a look at a study's test images, which finds what :meth:`Study.table` has computed.
+
+    The first image that every model classifies rightly is shown; if there is none, the first.
+    """
     images, labels = study.data.balanced_test(study.n_images, study.seed)
     named = dict(zip(attacks, study.attacks(attacks), strict=True))
     shown = {name: paper.RULES[checks.one_of("rule", name, paper.RULES)] for name in rules}
-    return Look(study.models, images, labels, study.data.classes, named, shown, study.layers, top_percent, kept)
+    right = torch.stack([model.predict(images).argmax(1) == labels for model in study.models.values()]).all(0)
+    return Look(
+        study.models, images, labels, study.data.classes, named, shown, study.layers, top_percent, kept,
+        int(right.int().argmax()),
+    )  # fmt: skip
+
+
+def sizes(epsilon: float, times: Sequence[float] = (0, 0.25, 0.5, 1, 1.5, 2)) -> list[float]:
+    """Return sizes of an attack around ``epsilon``, which is among them; around a tenth of the pixel range if it is 0."""
+    return sorted({float(epsilon), *((epsilon or 0.1) * factor for factor in times)})
