@@ -50,6 +50,7 @@ class Look:
     keep: Keeper = lambda function, *arguments: function(*arguments)
     index: int = 0
     _known: dict[tuple[Any, ...], tuple[Outcome, float]] = field(default_factory=dict, init=False, repr=False)
+    _predictions: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
@@ -91,6 +92,11 @@ class Look:
             self._known[key] = self._looked(**choice)
         return self._known[key]
 
+    def _predicted(self, posterior: Posterior) -> Tensor:
+        if id(posterior) not in self._predictions:
+            self._predictions[id(posterior)] = posterior.predict(self.images)
+        return self._predictions[id(posterior)]
+
     def _looked(
         self, model: str = "", attack: str = "", attack_size: float | None = None, rule: str = "", layer: str = ""
     ) -> tuple[Outcome, float]:
@@ -101,7 +107,7 @@ class Look:
         layer = checks.one_of("layer", layer or self.layers[-1], self.layers)
         followed = shared if how.needs_rule else None
         found = self.keep(measure.perturbed, posterior, self.images, self.labels, how, followed)
-        probabilities = posterior.predict(self.images)
+        probabilities = self._predicted(posterior)
         target = probabilities.argmax(1)
         clean = self.keep(measure.layer_maps, posterior, self.images, target, shared, list(self.layers))[layer]
         one = slice(self.index, self.index + 1)
