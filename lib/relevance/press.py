@@ -23,9 +23,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nbformat
 from tqdm import tqdm
 
-from relevance import audit, checks, datasets
+from relevance import audit, checks, datasets, launch, status
 from relevance.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.digests import digest, of_files, of_installed, of_parameters
 from relevance.profiles import assignments, resolve
@@ -111,7 +112,9 @@ class Press:
         side_by_side = min(self.jobs + 1, len(waiting)) if self.jobs > 1 else 1
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
         threads = os.environ.get("OMP_NUM_THREADS", str(max(1, self.jobs // side_by_side)))
-        for name, value in (("OMP_NUM_THREADS", threads), ("MKL_NUM_THREADS", threads), ("RELEVANCE_PROGRESS", "0")):
+        # No bars where nobody watches, and no widgets where there will be no kernel.
+        printing = {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1"}
+        for name, value in {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **printing}.items():
             os.environ.setdefault(name, value)
         errors: list[ChapterError] = []
         with kernel_sockets():
@@ -177,10 +180,21 @@ class Press:
         )
         for name in ("_config.yml", "_toc.yml"):
             shutil.copy(self.root / name, stage / name)
+        clone = launch.repository(self.root)
         for job in jobs:
             staged = stage / "book" / f"{job.chapter.name}.ipynb"
-            shutil.copy(job.path, staged)
+            notebook = nbformat.read(job.path, as_version=4)
+            launch.ready(notebook, job.chapter.name, clone)
+            nbformat.write(notebook, staged)
             staged.with_suffix(".md").unlink()
+        told = stage / "book" / "appendix" / "status.md"
+        if told.exists():
+            told.write_text(
+                status.filled(
+                    told.read_text(encoding="utf-8"),
+                    [status.Executed(job.chapter.name, job.parameters, job.path) for job in jobs],
+                )
+            )
         return digest(of_files(stage, "*"), self.installed, of_files(LIBRARY, "*.py"))
 
     def render(self, staged: str) -> None:
