@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import product
 from numbers import Real
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -24,8 +23,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from relevance import checks
+from relevance.web import inlined
 
-STATIC = Path(__file__).parent / "static"
 LARGEST = 600_000  # characters of one control: several fit into a page of 3 MB
 DPI = 144  # one and a half dots for each pixel of a page
 
@@ -78,15 +77,14 @@ def turning(
          "said": [said(choice) for choice in choices]},
         ensure_ascii=False,
     ).replace("<", "\\u003c")  # fmt: skip
-    style, script = ((STATIC / name).read_text(encoding="utf-8") for name in ("controls.css", "controls.js"))
     width, height = (round(side * 96 / DPI) for side in dots)
     text = (
-        f'<figure class="rr-turning"><style>{style}</style>'
+        '<figure class="rr-turning">'
         f'<img src="{frames[first]}" alt="{escape(alts[first])}" width="{width}" height="{height}">'
         f"{form if inputs else ''}"
-        f'<p class="rr-said">Shown: {escape(said(choices[first]))}.</p>'
+        f'<p class="rr-chosen">Shown: {escape(said(choices[first]))}.</p>'
         f'<p class="rr-reading" role="status">{escape(readings[first]) if readings else ""}</p>'
-        f'<script type="application/json">{held}</script><script>{script}</script>'
+        f'<script type="application/json">{held}</script>{inlined("controls")}'
         f"<figcaption><p>{escape(caption)}</p></figcaption></figure>"
     )
     if len(text) > largest:

@@ -8,7 +8,7 @@
     const picture = control.querySelector("img");
     const form = control.querySelector("form");
     if (!form) continue; // nothing to choose
-    const told = control.querySelector(".rr-said");
+    const told = control.querySelector(".rr-chosen");
     const reading = control.querySelector(".rr-reading");
     const names = [...new Set([...form.querySelectorAll("input")].map((input) => input.name))];
 
