@@ -111,8 +111,11 @@ def to_onnx(posterior: Posterior, *, rule: Rule | Composite | None = None, layer
             graph.eval(), example, dynamo=True, input_names=INPUTS, output_names=OUTPUTS, verbose=False, optimize=False
         )
         assert program is not None
-        # Without limits, each of the weights' transposes that is used would be stored beside them.
-        onnxscript.optimizer.optimize_ir(program.model, input_size_limit=FOLDED, output_size_limit=FOLDED)
+        # Constants alone: the exporter's other simplifications take the rules' 1e-14 for zero, and divide by it. And small
+        # ones: of weights, each transpose that is used would be stored beside them.
+        onnxscript.optimizer.inline(program.model)
+        onnxscript.optimizer.fold_constants(program.model, input_size_limit=FOLDED, output_size_limit=FOLDED)
+        onnxscript.optimizer.remove_unused_nodes(program.model)
     return _without_provenance(program.model_proto).SerializeToString()
 
 
