@@ -61,9 +61,7 @@ def attacked_and_explained(
     gradient = attacks.loss_gradient(posterior, image, predicted)
     # FGSM, along a gradient that is known already; the size of the step is an input of the graph, not a number.
     attacked = ball.stepped(image, gradient, epsilon, image, epsilon, "linf")  # type: ignore[arg-type]
-    before, after = (
-        explanations.lrp(posterior, one, predicted, rule=rule, layer=layer) for one in (image, attacked)
-    )
+    before, after = (explanations.lrp(posterior, one, predicted, rule=rule, layer=layer) for one in (image, attacked))
     zero = (gradient == 0).to(gradient.dtype).mean()
     return probabilities, before, attacked, posterior.predict(attacked), after, zero
 

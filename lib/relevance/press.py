@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from relevance import audit, checks, datasets
+from relevance import audit, checks, datasets, web
 from relevance.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.digests import digest, of_files, of_installed, of_parameters
 from relevance.profiles import assignments, resolve
@@ -37,6 +37,7 @@ STAGE = Path("_build/stage")
 RENDERING = Path("_build/rendering")
 HTML = Path("_build/html")
 MARK = ".digest"
+PARTS = Path("book/_static/parts")  # of the stage: what pages run when a reader asks for it
 LIBRARY = Path(__file__).parent
 
 
@@ -76,7 +77,7 @@ class Press:
             except ValueError as error:
                 raise BookError(str(error)) from None
         library, lock, recorded = (
-            of_files(LIBRARY, "*.py"),
+            of_files(LIBRARY, "*"),
             of_files(self.root / "requirements", "*.txt"),
             of_files(self.root / "data" / "recorded", "*"),
         )
@@ -181,7 +182,8 @@ class Press:
             staged = stage / "book" / f"{job.chapter.name}.ipynb"
             shutil.copy(job.path, staged)
             staged.with_suffix(".md").unlink()
-        return digest(of_files(stage, "*"), self.installed, of_files(LIBRARY, "*.py"))
+            web.set_aside(staged, stage / PARTS)
+        return digest(of_files(stage, "*"), self.installed, web.runtime_state(), of_files(LIBRARY, "*"))
 
     def render(self, staged: str) -> None:
         """Render the stage with Jupyter Book, audit the pages, and put the book in its place in one move.
@@ -195,6 +197,7 @@ class Press:
             say("The rendered book is up to date.")
             return
         copy_mathjax(self.root / STAGE / "book" / "_static" / "mathjax")
+        web.copy_runtime(self.root / STAGE / PARTS)
         rendering = self.root / RENDERING
         shutil.rmtree(rendering, ignore_errors=True)
         say("rendering with Jupyter Book ...")
