@@ -166,8 +166,11 @@ def _block(
     """Return the markup, with its style and its script."""
     identity = "drawing-" + hashlib.sha256(json.dumps(config).encode()).hexdigest()[:12]
     files = resources.files("relevance") / "static"
-    style, script, page = ((files / f"drawing.{kind}").read_text("utf-8") for kind in ("css", "js", "html"))
-    row = (files / "drawing-row.html").read_text("utf-8")
+    style, script, pixels, page, row = (
+        (files / name).read_text("utf-8")
+        for name in ("drawing.css", "drawing.js", "pixels.js", "drawing.html", "drawing-row.html")
+    )
+    code = f"{pixels}\n{script.replace('DRAWING', identity)}\nrelevanceDrawing();"
     numbers = {
         "TOP": f"{top_percent:g}",
         "EPSILON": f"{epsilon:g}",
@@ -193,7 +196,7 @@ def _block(
     return (
         f'<div class="relevance-drawing" id="{identity}">\n<style>\n{style}</style>\n{_filled(page, filled)}'
         f'<script type="application/json" class="relevance-config">{settings}</script>\n{parts}</div>\n'
-        f"<script>\n{script.replace('DRAWING', identity)}</script>"
+        f'<script>\n(() => {{\n"use strict";\n{code}\n}})();\n</script>'
     )
 
 
