@@ -1,7 +1,7 @@
 """A pad in the page on which the reader draws a digit; the networks run in the page itself, without a kernel.
 
 The block holds everything but the runtime: the exported networks (:mod:`relevance.portable`), example digits, colours. In
-the printed book, :mod:`relevance.web` puts the networks and the runtime into files beside the page, which are read when the
+the printed book, :mod:`relevance.runtime` puts the networks and the runtime into files beside the page, which are read when the
 reader begins to draw.
 """
 
@@ -13,18 +13,18 @@ import hashlib
 import html
 import json
 from collections.abc import Mapping
-from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance import checks, web
+from relevance import checks, runtime
 from relevance.datasets import Dataset
 from relevance.explanations import Composite, Rule
 from relevance.portable import to_onnx
 from relevance.posterior import Posterior
+from relevance.web import STATIC
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -84,10 +84,12 @@ def canvas(
     }
     embedded = dict(parts.values())
     if embed_runtime:
-        runtime = web.runtime()
-        if runtime is None:
-            raise ValueError(f"embed_runtime is True, and there is no runtime in {web.packages()}; it must be False.")
-        embedded["runtime"] = json.dumps(runtime)
+        packed = runtime.packed()
+        if packed is None:
+            raise ValueError(
+                f"embed_runtime is True, and there is no runtime in {runtime.packages()}; it must be False."
+            )
+        embedded["runtime"] = json.dumps(packed)
     return HTML(_block(config, embedded, top_percent, epsilon, epsilon_max))
 
 
@@ -165,9 +167,8 @@ def _block(
 ) -> str:
     """Return the markup, with its style and its script."""
     identity = "drawing-" + hashlib.sha256(json.dumps(config).encode()).hexdigest()[:12]
-    files = resources.files("relevance") / "static"
     style, script, pixels, page, row = (
-        (files / name).read_text("utf-8")
+        (STATIC / name).read_text("utf-8")
         for name in ("drawing.css", "drawing.js", "pixels.js", "drawing.html", "drawing-row.html")
     )
     code = f"{pixels}\n{script.replace('DRAWING', identity)}\nrelevanceDrawing();"
@@ -191,7 +192,7 @@ def _block(
             for number, model in enumerate(config["models"])
         ),
     }
-    parts = "".join(web.part(name, text) for name, text in embedded.items())
+    parts = "".join(runtime.part(name, text) for name, text in embedded.items())
     settings = json.dumps(config).replace("<", "\\u003c")
     return (
         f'<div class="relevance-drawing" id="{identity}">\n<style>\n{style}</style>\n{_filled(page, filled)}'

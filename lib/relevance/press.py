@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from tqdm import tqdm
 
-from relevance import audit, checks, datasets, web
+from relevance import audit, checks, datasets, runtime
 from relevance.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.digests import digest, of_files, of_installed, of_parameters
 from relevance.profiles import assignments, resolve
@@ -77,7 +77,7 @@ class Press:
             except ValueError as error:
                 raise BookError(str(error)) from None
         library, lock, recorded = (
-            of_files(LIBRARY, "*"),
+            digest(of_files(LIBRARY, "*.py"), of_files(LIBRARY / "static", "*")),
             of_files(self.root / "requirements", "*.txt"),
             of_files(self.root / "data" / "recorded", "*"),
         )
@@ -112,7 +112,9 @@ class Press:
         side_by_side = min(self.jobs + 1, len(waiting)) if self.jobs > 1 else 1
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
         threads = os.environ.get("OMP_NUM_THREADS", str(max(1, self.jobs // side_by_side)))
-        for name, value in (("OMP_NUM_THREADS", threads), ("MKL_NUM_THREADS", threads), ("RELEVANCE_PROGRESS", "0")):
+        # No bars where nobody watches, and no widgets where there will be no kernel.
+        printing = {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1"}
+        for name, value in {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **printing}.items():
             os.environ.setdefault(name, value)
         errors: list[ChapterError] = []
         with kernel_sockets():
@@ -182,8 +184,8 @@ class Press:
             staged = stage / "book" / f"{job.chapter.name}.ipynb"
             shutil.copy(job.path, staged)
             staged.with_suffix(".md").unlink()
-            web.set_aside(staged, stage / PARTS)
-        return digest(of_files(stage, "*"), self.installed, web.runtime_state(), of_files(LIBRARY, "*"))
+            runtime.set_aside(staged, stage / PARTS)
+        return digest(of_files(stage, "*"), self.installed, runtime.state(), of_files(LIBRARY, "*.py"))
 
     def render(self, staged: str) -> None:
         """Render the stage with Jupyter Book, audit the pages, and put the book in its place in one move.
@@ -197,7 +199,7 @@ class Press:
             say("The rendered book is up to date.")
             return
         copy_mathjax(self.root / STAGE / "book" / "_static" / "mathjax")
-        web.copy_runtime(self.root / STAGE / PARTS)
+        runtime.copy(self.root / STAGE / PARTS)
         rendering = self.root / RENDERING
         shutil.rmtree(rendering, ignore_errors=True)
         say("rendering with Jupyter Book ...")

@@ -15,10 +15,12 @@ from relevance.figures.maps import (
 )
 from relevance.figures.models import attack_curves, averaging, chain, known_posterior, reliability, survival
 from relevance.figures.roar import removal_curves, removals
+from relevance.figures.scene import SCENE_TITLES, scene
 from relevance.figures.scores import difference_grid, lrp_against_softmax, paired_differences, robustness_distributions
 from relevance.figures.training import alignment_by_epsilon, saliency_by_training
 
 __all__ = [
+    "SCENE_TITLES",
     "alignment_by_epsilon",
     "attack_curves",
     "attack_gallery",
@@ -42,6 +44,7 @@ __all__ = [
     "resistance",
     "robustness_distributions",
     "saliency_by_training",
+    "scene",
     "side_by_side",
     "smoothing",
     "smoothing_curve",

@@ -107,8 +107,8 @@ function relevanceDrawing() {
   const unpacked = (text) =>
     new Response(new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
   const blobbed = async (text) => URL.createObjectURL(new Blob([await unpacked(text)], { type: "text/javascript" }));
-  const OUTSIDE = "The networks run in the printed book; this is not a page of it, and the runtime is not in this block " +
-    "(embed_runtime=True puts it there).";
+  const OUTSIDE = "The networks run in the printed book; this is not a page of it, and the runtime is not in this " +
+    "block (embed_runtime=True puts it there).";
 
   async function part(name) {
     const own = here(name);

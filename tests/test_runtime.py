@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from conftest import random_posterior
-from relevance import datasets, drawing, networks, web
+from relevance import datasets, drawing, networks, runtime
 from relevance.datasets import Dataset
 
 
@@ -47,8 +47,8 @@ def notebook(tmp_path, markup):
 
 
 def test_parts_are_set_aside_and_the_rest_is_left(tmp_path):
-    file = notebook(tmp_path, ["<p>before</p>\n", web.part("network-1", "QUJD"), "<p>after</p>"])
-    web.set_aside(file, tmp_path / "parts")
+    file = notebook(tmp_path, ["<p>before</p>\n", runtime.part("network-1", "QUJD"), "<p>after</p>"])
+    runtime.set_aside(file, tmp_path / "parts")
     markup = json.loads(file.read_text())["cells"][0]["outputs"][0]["data"]["text/html"]
     assert markup == "<p>before</p>\n<p>after</p>"
     assert '"QUJD"' in (tmp_path / "parts" / "network-1.js").read_text()
@@ -57,16 +57,16 @@ def test_parts_are_set_aside_and_the_rest_is_left(tmp_path):
 def test_a_notebook_without_parts_is_not_touched(tmp_path):
     file = notebook(tmp_path, ["<p>nothing</p>"])
     before = file.read_bytes()
-    web.set_aside(file, tmp_path / "parts")
-    web.copy_runtime(tmp_path / "parts")
+    runtime.set_aside(file, tmp_path / "parts")
+    runtime.copy(tmp_path / "parts")
     assert file.read_bytes() == before
     assert not (tmp_path / "parts").exists()
 
 
 def test_a_machine_without_the_runtime_leaves_a_note_instead(tmp_path, monkeypatch):
-    monkeypatch.setattr(web, "packages", lambda: tmp_path / "nothing")
+    monkeypatch.setattr(runtime, "packages", lambda: tmp_path / "nothing")
     (tmp_path / "parts").mkdir()
-    web.copy_runtime(tmp_path / "parts")
+    runtime.copy(tmp_path / "parts")
     assert '"null"' in (tmp_path / "parts" / "runtime.js").read_text()
-    assert (tmp_path / "parts" / "licences" / "onnxruntime-web.txt").read_text().startswith("MIT License")
-    assert web.runtime() is None
+    assert (tmp_path / "parts" / "licences" / "onnxruntime-runtime.txt").read_text().startswith("MIT License")
+    assert runtime.packed() is None
