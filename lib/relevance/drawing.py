@@ -84,12 +84,12 @@ def canvas(
     }
     embedded = dict(parts.values())
     if embed_runtime:
-        packed = runtime.packed()
-        if packed is None:
+        files = runtime.packed()
+        if files is None:
             raise ValueError(
                 f"embed_runtime is True, and there is no runtime in {runtime.packages()}; it must be False."
             )
-        embedded["runtime"] = json.dumps(packed)
+        embedded["runtime"] = json.dumps(files)
     return HTML(_block(config, embedded, top_percent, epsilon, epsilon_max))
 
 
