@@ -68,5 +68,5 @@ def test_a_machine_without_the_runtime_leaves_a_note_instead(tmp_path, monkeypat
     (tmp_path / "parts").mkdir()
     runtime.copy(tmp_path / "parts")
     assert '"null"' in (tmp_path / "parts" / "runtime.js").read_text()
-    assert (tmp_path / "parts" / "licences" / "onnxruntime-runtime.txt").read_text().startswith("MIT License")
+    assert (tmp_path / "parts" / "licences" / "onnxruntime-web.txt").read_text().startswith("MIT License")
     assert runtime.packed() is None
