@@ -37,7 +37,7 @@ def expected(posterior, image, epsilon, rule, layer=None, kind=torch.float64):
         "attacked": attacked,
         "attacked_probabilities": posterior.predict(attacked),
         "attacked_relevance": explanations.lrp(posterior, attacked, target, rule=rule, layer=layer),
-        "zero_gradient": (attacks.loss_gradient(posterior, image, target) == 0).double().mean(),
+        "zero_gradient": (attacks.loss_gradient(posterior, image, target) == 0).to(kind).mean(),
     }
 
 
