@@ -126,6 +126,13 @@ def test_names_of_the_columns_head_their_row():
     assert n_empty == 2
 
 
+def test_long_texts_are_marked_for_the_style_sheet():
+    html = report.table(pd.DataFrame({"claim": ["word " * 30], "link": [f"<a href='{'x' * 200}'>here</a>"]})).to_html()
+    assert re.findall(r'class="([^"]*)">[^<]*word', html) == ["data row0 col0 sentences"]
+    assert html.count("sentences") == 1
+    assert "phrase" not in html
+
+
 def test_tables_of_one_page_share_no_identifiers():
     assert " id=" not in report.table(pd.DataFrame({"n": [1]})).to_html()
 
