@@ -79,13 +79,15 @@ def test_the_penalty_is_differentiated_with_respect_to_the_parameters(linear):
     assert torch.autograd.gradcheck(of_weight, (network[1].weight.detach().clone().requires_grad_(),), atol=1e-6)
 
 
-def test_without_strength_it_is_sgd(tiny_data):
+@pytest.mark.parametrize("train", [inference.jacobian, inference.low_curvature])
+def test_without_strength_it_is_sgd(tiny_data, train):
     network = networks.fully_connected(tiny_data.image_shape, 8, 3)
     settings = {"epochs": 3, "batch_size": 16, "seed": 3}
     plain = inference.sgd(network, tiny_data, **settings)
-    other = inference.jacobian(network, tiny_data, strength=0, **settings)
+    other = train(network, tiny_data, strength=0, **settings)
     for name, values in plain.samples.items():
         torch.testing.assert_close(other.samples[name], values)
+    assert other.record["history"]["loss"] == pytest.approx(plain.record["history"]["loss"])
     assert other.record["history"]["accuracy"] == pytest.approx(plain.record["history"]["accuracy"])
 
 

@@ -107,10 +107,13 @@ def balanced_indices(labels: Tensor, name: str, n_images: int, part: str, n_clas
 
 
 def project_root() -> Path:
-    """Return the project's folder: the nearest above the working directory that holds a book, else that directory."""
-    # A chapter that is opened in JupyterLab runs in its own folder, below the project's.
-    above = (folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
-    return next(above, Path.cwd())
+    """Return the project's folder: the nearest above the working directory that holds a book.
+
+    If there is none, that of the library where it is used from its source, else the working directory.
+    """
+    # A chapter that is opened in JupyterLab runs in its own folder, below the project's; one that was downloaded, anywhere.
+    near = (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2])
+    return next((folder for folder in near if (folder / "_toc.yml").exists()), Path.cwd())
 
 
 def data_root() -> Path:

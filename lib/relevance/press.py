@@ -23,9 +23,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nbformat
 from tqdm import tqdm
 
-from relevance import audit, checks, datasets
+from relevance import audit, checks, datasets, launch, status
 from relevance.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.digests import digest, of_files, of_installed, of_parameters
 from relevance.profiles import assignments, resolve
@@ -179,10 +180,21 @@ class Press:
         )
         for name in ("_config.yml", "_toc.yml"):
             shutil.copy(self.root / name, stage / name)
+        clone = launch.repository(self.root)
         for job in jobs:
             staged = stage / "book" / f"{job.chapter.name}.ipynb"
-            shutil.copy(job.path, staged)
+            notebook = nbformat.read(job.path, as_version=4)
+            launch.ready(notebook, job.chapter.name, clone)
+            nbformat.write(notebook, staged)
             staged.with_suffix(".md").unlink()
+        told = stage / "book" / "appendix" / "status.md"
+        if told.exists():
+            told.write_text(
+                status.filled(
+                    told.read_text(encoding="utf-8"),
+                    [status.Executed(job.chapter.name, job.parameters, job.path) for job in jobs],
+                )
+            )
         return digest(of_files(stage, "*"), self.installed, of_files(LIBRARY, "*.py"))
 
     def render(self, staged: str) -> None:

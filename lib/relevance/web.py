@@ -7,6 +7,7 @@ import io
 from html import escape
 from pathlib import Path
 
+from IPython.display import HTML
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -28,3 +29,8 @@ def picture(figure: Figure, alt: str) -> str:
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     return f'<img style="max-width: 100%; background: white" alt="{escape(alt)}" src="data:image/png;base64,{data}">'
+
+
+def captioned(figure: Figure, alt: str, caption: str) -> HTML:
+    """Return a figure with its caption as one block, which another page can paste (MyST-NB's ``glue``)."""
+    return HTML(f"<figure>{picture(figure, alt)}<figcaption><p>{escape(caption)}</p></figcaption></figure>")

@@ -21,7 +21,6 @@ from relevance.scene import ATTACKS, MODELS, Choice, Scene, View
 from relevance.studies import BAYESIAN, Study
 from relevance.web import picture
 
-WIDTH = ipywidgets.Layout(width="26rem", max_width="100%")
 LABEL = {"description_width": "8.5rem"}
 
 
@@ -158,7 +157,8 @@ class Playground(ipywidgets.VBox):
 
 def _controls(data: Sequence[str], n_images: int, largest: float) -> dict[str, Any]:
     """Return a widget for each choice."""
-    given: dict[str, Any] = {"style": LABEL, "layout": WIDTH}
+    # Made here: a notebook keeps what is made when the library is imported, wanted or not.
+    given: dict[str, Any] = {"style": LABEL, "layout": ipywidgets.Layout(width="26rem", max_width="100%")}
     start = Choice()
     return {
         "data": ipywidgets.Dropdown(options=data, description="data and network", **given),

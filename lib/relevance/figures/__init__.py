@@ -1,5 +1,6 @@
 """The figures of the book: the same functions draw every build and every recorded run."""
 
+from relevance.figures.answer import answer
 from relevance.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.figures.faithfulness import deletion_curves, tradeoff
 from relevance.figures.generator import generated_maps
@@ -22,6 +23,7 @@ from relevance.figures.training import alignment_by_epsilon, saliency_by_trainin
 __all__ = [
     "SCENE_TITLES",
     "alignment_by_epsilon",
+    "answer",
     "attack_curves",
     "attack_gallery",
     "averaging",
