@@ -39,15 +39,17 @@ test: $(INSTALLED) ## lint, type check, and run the tests
 	$(VENV)/bin/mypy
 	$(PY) -m pytest
 
-lab: $(INSTALLED) ## open the chapters as notebooks in JupyterLab
+lab: $(INSTALLED) ## open a chapter as a notebook in JupyterLab: CHAPTER=explore; the first page without
+	@[ -f "book/$(or $(CHAPTER),index).md" ] || { echo "make: there is no chapter $(CHAPTER); _toc.yml lists them." >&2; exit 1; }
 	@[ -z "$$RELEVANCE_DATA" ] || export RELEVANCE_DATA="$$(realpath "$$RELEVANCE_DATA")"; \
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. \
-	    $(if $(filter 0,$(shell id -u)),--allow-root) book/index.md
+	    $(if $(filter 0,$(shell id -u)),--allow-root) book/$(or $(CHAPTER),index).md
 
 bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libraries
 	$(PY) benchmarks/relevance_maps.py
 	$(PY) benchmarks/inference.py
 	$(PY) benchmarks/attacks.py
+	$(PY) benchmarks/playground.py
 
 record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on
 	@$(PY) -m relevance.recording $(RUNS)

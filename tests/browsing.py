@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-WEB = Path(__file__).parents[1] / ".venv/share/relevance-web/node_modules"
+WEB = Path(sys.prefix) / "share/relevance-web/node_modules"
 FLAGS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
@@ -51,3 +52,16 @@ def browsing() -> Iterator:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield browser
         browser.close()
+
+
+def axe(page) -> list[str]:
+    """Return what axe-core finds serious or critical on ``page``, a line for each element."""
+    page.evaluate((WEB / "axe-core/axe.min.js").read_text(encoding="utf-8"))
+    # From disk, style sheets cannot be loaded anew.
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations'], preload: false})")
+    return [
+        f"{fault['impact']} {fault['id']}: {node['html'][:200]} ({node['failureSummary'].splitlines()[-1].strip()})"
+        for fault in found["violations"]
+        if fault["impact"] in {"serious", "critical"}
+        for node in fault["nodes"]
+    ]

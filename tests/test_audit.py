@@ -46,6 +46,20 @@ def test_a_page_that_breaks_one_is_named(pages, html, problem):
     assert problem in found[0]
 
 
+def test_links_are_followed_to_files_and_their_anchors(pages):
+    (pages / "sub").mkdir()
+    (pages / "sub/page.html").write_text("<h1 id='a b'>A</h1><a name='old'></a><p id='x'></p>")
+    (pages / "notebook.ipynb").write_text("{}")
+    here = """<a href="sub/page.html">1</a> <a href="sub/page.html#x">2</a> <a href="sub/page.html?v=1#a%20b">3</a>
+    <a href="sub/page.html#old">4</a> <a href="#">5</a> <a href="#top">6</a> <a id="own" href="#own">7</a>
+    <a href="notebook.ipynb">8</a> <a href="https://example.org/#y">9</a> <a href="mailto:a@example.org">10</a>"""
+    (pages / "here.html").write_text(here)
+    assert audit.problems(pages) == []
+    lost = ["gone.html", "page.html#gone", "#gone", "..", "../page.html"]
+    (pages / "sub/lost.html").write_text("".join(f"<a href='{link}'>to</a>" for link in lost))
+    assert audit.problems(pages) == [f"sub/lost.html: a link leads nowhere: {link}" for link in lost]
+
+
 def test_stylesheets_are_read_too(pages):
     (pages / "a.css").write_text("@font-face { src: url(https://fonts.example.org/a.woff2) }")
     assert audit.problems(pages) == ["a.css: asks another host: https://fonts.example.org/a.woff2"]

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from relevance import explanations, faithfulness
+from relevance import chunks, explanations, faithfulness
 from relevance.posterior import Posterior
 
 BLACK = {"baseline": "black"}
@@ -112,7 +112,7 @@ def test_squares_cannot_tell_the_gradient_from_gradient_x_input(dense_posterior,
 
 def test_chunks_of_images_change_nothing(dense_posterior, some_images, some_labels, monkeypatch):
     whole = faithfulness.infidelity(dense_posterior, some_images, some_labels, some_images)
-    monkeypatch.setitem(faithfulness.chunks.VALUES_AT_ONCE, "cpu", 300)
+    monkeypatch.setitem(chunks.VALUES_AT_ONCE, "cpu", 300)
     torch.testing.assert_close(faithfulness.infidelity(dense_posterior, some_images, some_labels, some_images), whole)
 
 

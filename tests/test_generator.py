@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 
 import pandas as pd
@@ -263,6 +264,26 @@ def test_curves_and_overlaps_have_a_row_for_each_map(alone, decoded, classifier,
     }
     assert f"{min(areas, key=areas.get)} {min(areas.values()):.3f}" in told.split("robust network: ")[1][:40]
     assert ROBUST in rows.index
+
+
+def test_what_is_recorded_comes_back_and_says_the_same():
+    draw = torch.Generator().manual_seed(5)
+    names = [STANDARD, DECODED, ALONE, OF_CLASS]
+    curves = {judge: {name: torch.rand((3, 17), generator=draw) for name in names} for judge in ("b", "a")}
+    rows = pd.DataFrame({"time": [1.0, 2.5, 0.3], "parameters": [7, 8, 9]}, pd.Index(names[:3], name="map"))
+    times = {"one": rows, "another": rows.iloc[:2] * 2}
+    layers = pd.DataFrame({STANDARD: [1.0, 0.4, 0.1], ALONE: 1.0}, pd.Index([0, 1, 2], name="random layers"))
+    read = {
+        name: pd.read_csv(io.StringIO(table.to_csv(index=False)))
+        for name, table in generated.tables(times, curves, layers).items()
+    }
+    found = generated.curves_of(read["deletion"])
+    assert list(found) == ["b", "a"]
+    assert list(found["a"]) == names
+    torch.testing.assert_close(found["a"][ALONE].float(), curves["a"][ALONE])
+    assert generated.deleted(found) == generated.deleted(curves)
+    assert generated.faster(generated.times_of(read["speed"])) == generated.faster(times)
+    assert generated.sane(generated.layers_of(read["sanity"])) == generated.sane(layers)
 
 
 @pytest.mark.parametrize(

@@ -99,17 +99,6 @@ def test_a_linear_network_does_not_turn_and_a_posterior_turns_as_its_mean_logit(
     assert (found > 0).all()
 
 
-def test_without_strength_it_is_sgd(tiny_data):
-    network = networks.fully_connected(tiny_data.image_shape, 8, 3)
-    settings = {"epochs": 3, "batch_size": 16, "seed": 3}
-    plain = inference.sgd(network, tiny_data, **settings)
-    other = inference.low_curvature(network, tiny_data, strength=0, **settings)
-    for name, values in plain.samples.items():
-        torch.testing.assert_close(other.samples[name], values)
-    assert other.record["history"]["loss"] == pytest.approx(plain.record["history"]["loss"])
-    assert other.record["history"]["accuracy"] == pytest.approx(plain.record["history"]["accuracy"])
-
-
 @pytest.mark.parametrize("along", ["sign", "random"])
 def test_the_same_seed_gives_the_same_network(tiny_data, along):
     network = networks.fully_connected(tiny_data.image_shape, 8, 3)

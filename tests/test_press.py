@@ -9,23 +9,13 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from notebooks import HEAD
 from relevance import chapters as chapters_module
 from relevance import press, profiles
 from relevance.chapters import BookError, Chapter, ChapterError, read_chapters
 from relevance.press import Press, print_book
 
 PROJECT = Path(__file__).parents[1]
-HEAD = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-"""
 
 
 def chapter_text(title, *cells, parameters="dataset = 'digits'\nsize = 3\nshare = 0.5\nnames = ['a']"):

@@ -124,7 +124,7 @@ def tracked(*patterns):
 
 def test_git_holds_no_notebooks_no_data_and_nothing_big():
     assert tracked("README.md")
-    assert not tracked("*.ipynb")
+    assert tracked("*.ipynb") == [ROOT / "binder/colab.ipynb"]
     assert not [path for path in tracked("data") if path.name != "README.md" and "recorded" not in path.parts]
     assert all(path.stat().st_size < 2**20 for path in tracked())
 
@@ -143,3 +143,10 @@ def test_the_readme_s_example_runs(tmp_path, monkeypatch):
     exec(compile(small.replace("balanced_test(200", "balanced_test(20"), "README.md", "exec"), names)
     assert names["scores"].shape == (20,)
     assert ((names["scores"] >= 0) & (names["scores"] <= 1)).all()
+
+
+def test_what_chapters_suggest_to_try_are_parameters_that_they_have():
+    for chapter in read_chapters(ROOT):
+        for name, given in re.findall(r"make chapter CHAPTER=(\S+) PARAMETERS='([^']*)'", chapter.source):
+            assert name == chapter.name
+            chapter.resolved(chapter.parameters | profiles.assignments(given))

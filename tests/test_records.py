@@ -18,34 +18,25 @@ import pytest
 import torch
 import yaml
 
+from notebooks import HEAD
 from relevance import recording, records, studies
 from relevance.chapters import BookError
 
 ROOT = Path(__file__).parents[1]
-CHAPTER = """---
-jupytext:
-  text_representation:
-    extension: .md
-    format_name: myst
-kernelspec:
-  display_name: Python 3
-  language: python
-  name: python3
----
-
-```{code-cell} ipython3
+CHAPTER = f"""{HEAD}
+```{{code-cell}} ipython3
 :tags: [parameters]
 
 hidden = 8
 record = ""
 ```
 
-```{code-cell} ipython3
+```{{code-cell}} ipython3
 from relevance import records, studies
 
 study = studies.Study(
     "digits", n_train=100, n_images=20, hidden=hidden, epochs=10, n_draws=20, n_samples=[5, 20],
-    inference={"warmup": 10, "n_steps": 20},
+    inference={{"warmup": 10, "n_steps": 20}},
 )
 records.keep(record, "layers", study.table(["FGSM", "PGD", "top-k"], rules=["epsilon", "gamma"]), study)
 ```

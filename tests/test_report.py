@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 import torch
@@ -51,8 +53,6 @@ def test_agreement_is_the_overlap_of_top_pixels():
 )
 def test_the_search_for_roots_is_reported_as_it_went(converged, message):
     found = RootPoints(torch.zeros(2, 1, 1, 1), torch.zeros(2), torch.tensor([1.0, 3.0]), torch.tensor(converged))
-    import re
-
     assert re.search(message, report.roots(found))
 
 
@@ -100,6 +100,41 @@ def test_tables_have_whole_numbers_and_no_minus_zero():
     assert ">0.000<" in html
     assert "-0.000" not in html
     assert "1.2e-04" in html
+
+
+def heads(table):
+    """Return the heads of a table as (text, scope), row by row, and how many cells of its head are empty."""
+    head, body = report.table(table).to_html().split("</thead>")
+    found = [re.findall(r'<th [^>]*scope="(\w+)">([^<]*)<', row) for row in (*head.split("</tr>")[:-1], body)]
+    return [[(text, scope) for scope, text in row] for row in found], len(re.findall(r"<t[dh][^>]*></t[dh]>", head))
+
+
+def test_names_of_the_index_head_their_columns():
+    index = pd.MultiIndex.from_tuples([("FGSM", 1), ("FGSM", 3)], names=["attack", "layer"])
+    (top, body), n_empty = heads(pd.DataFrame({"mean": [0.1, 0.2]}, index=index))
+    assert top == [("attack", "col"), ("layer", "col"), ("mean", "col")]
+    assert body == [("FGSM", "row"), ("1", "row"), ("3", "row")]
+    assert n_empty == 0
+
+
+def test_names_of_the_columns_head_their_row():
+    table = pd.DataFrame([[0.1, 0.2]], pd.Index(["sgd"], name="model"), pd.Index(["1", "3"], name="layer"))
+    (top, second, body), n_empty = heads(table)
+    assert top == [("layer", "row"), ("1", "col"), ("3", "col")]
+    assert second == [("model", "col")]
+    assert body == [("sgd", "row")]
+    assert n_empty == 2
+
+
+def test_long_texts_are_marked_for_the_style_sheet():
+    html = report.table(pd.DataFrame({"claim": ["word " * 30], "link": [f"<a href='{'x' * 200}'>here</a>"]})).to_html()
+    assert re.findall(r'class="([^"]*)">[^<]*word', html) == ["data row0 col0 sentences"]
+    assert html.count("sentences") == 1
+    assert "phrase" not in html
+
+
+def test_tables_of_one_page_share_no_identifiers():
+    assert " id=" not in report.table(pd.DataFrame({"n": [1]})).to_html()
 
 
 def test_saturation_is_said_of_the_record_as_it_is():

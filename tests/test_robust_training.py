@@ -6,6 +6,7 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -79,13 +80,15 @@ def test_the_penalty_is_differentiated_with_respect_to_the_parameters(linear):
     assert torch.autograd.gradcheck(of_weight, (network[1].weight.detach().clone().requires_grad_(),), atol=1e-6)
 
 
-def test_without_strength_it_is_sgd(tiny_data):
+@pytest.mark.parametrize("train", [inference.jacobian, inference.low_curvature])
+def test_without_strength_it_is_sgd(tiny_data, train):
     network = networks.fully_connected(tiny_data.image_shape, 8, 3)
     settings = {"epochs": 3, "batch_size": 16, "seed": 3}
     plain = inference.sgd(network, tiny_data, **settings)
-    other = inference.jacobian(network, tiny_data, strength=0, **settings)
+    other = train(network, tiny_data, strength=0, **settings)
     for name, values in plain.samples.items():
         torch.testing.assert_close(other.samples[name], values)
+    assert other.record["history"]["loss"] == pytest.approx(plain.record["history"]["loss"])
     assert other.record["history"]["accuracy"] == pytest.approx(plain.record["history"]["accuracy"])
 
 
@@ -159,6 +162,13 @@ def test_distillation_hides_gradients_and_the_margin_attack_undoes_it(compared):
     assert distilled["PGD linf"] > standard["PGD linf"] + 0.3
     assert distilled["margin linf"] < standard["margin linf"] + 0.1
     assert "**undone**" in trainings.told_gradients(compared)
+
+
+def test_a_smaller_mean_gradient_is_not_told_as_a_smaller_one_of_most_images():
+    rows = pd.DataFrame({"mean gradient": [1.0, 0.5], "median gradient": [0.1, 0.2]}, index=["standard", "Jacobian"])
+    assert "**not** those of most images" in trainings.told_gradients(rows)
+    rows["median gradient"] = [0.1, 0.05]
+    assert "**not**" not in trainings.told_gradients(rows)
 
 
 def test_the_attack_in_training_stays_in_its_euclidean_ball(digits, trained):

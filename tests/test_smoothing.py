@@ -51,6 +51,9 @@ def test_smooth_grad_of_the_gradient_is_not_cut(dense_posterior, some_images, ta
     wanted = explanations.smooth_grad(*given, noise=2.0, n_noise=5, seed=3)
     assert torch.equal(smoothing.smooth_grad(explanations.gradient, 2.0, 5, seed=3)(*given), wanted)
 
+    times = smoothing.smooth_grad(explanations.gradient_x_input, 2.0, 5, seed=3)(*given)
+    assert torch.allclose(times, wanted * some_images)
+
     def cut(*given):
         return explanations.gradient(*given)
 

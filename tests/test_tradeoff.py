@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from relevance import attacks, explanations, figures, tradeoff
+from relevance import attacks, explanations, figures, smoothing, tradeoff
 from relevance.figures import faithfulness as drawn
 
 
@@ -27,10 +27,9 @@ def test_each_defence_explains_as_it_says(chosen, some_images, some_labels):
     torch.testing.assert_close(beta.explain("LRP")(plain, *given), explanations.lrp(soft, *given))
     # An attack on the very same softplus reaches the very same map.
     torch.testing.assert_close(beta.explain("LRP")(soft, *given), explanations.lrp(soft, *given))
-    noisy = explanations.smooth_grad(plain, *given, noise=0.2, n_noise=7)
-    torch.testing.assert_close(smooth.explain("gradient", 7)(plain, *given), noisy)
-    torch.testing.assert_close(smooth.explain("gradient x input", 7)(plain, *given), noisy * some_images)
-    assert smooth.explain("LRP") is None
+    noisy = smoothing.smooth_grad(explanations.lrp, 0.2)(plain, *given)
+    torch.testing.assert_close(smooth.explain("LRP")(plain, *given), noisy)
+    assert [one.setting for one in chosen] == ["", "beta 2", "noise 0.2", "1 sample", "5 samples", "strength 1"]
     assert (len(single.posterior), len(bayes.posterior), len(flat.posterior)) == (1, 5, 1)
 
 
@@ -40,14 +39,14 @@ def test_an_attack_of_no_size_changes_nothing_and_one_of_some_size_does(chosen, 
         assert still.numpy() == pytest.approx(1)
     moved = tradeoff.similarity(chosen[0], some_images, "gradient x input", epsilon=0.7, n_steps=10)
     assert moved.mean() < 0.97
-    with pytest.raises(ValueError, match="has no map 'LRP'"):
-        tradeoff.similarity(chosen[2], some_images, "LRP", epsilon=0.1)
+    with pytest.raises(ValueError, match="map is 'colour'; it may be one of: LRP, gradient, gradient x input"):
+        tradeoff.similarity(chosen[2], some_images, "colour", epsilon=0.1)
 
 
 def test_tables_have_every_defence_and_points_are_their_means(chosen, some_images):
     found = tradeoff.faithful(chosen, some_images, list(tradeoff.EXPLAINS), baseline="black")
-    # Three maps each, none of SmoothGrad's LRP, and two controls.
-    assert len(found) == (3 * len(chosen) - 1 + 2) * len(some_images)
+    # Three maps each, and two controls.
+    assert len(found) == (3 * len(chosen) + 2) * len(some_images)
     moved = tradeoff.robust(chosen, some_images, "gradient", epsilon=0.3, n_steps=2)
     points = tradeoff.points(found, moved, "gradient", by="explained")
     assert list(points.columns) == drawn.TRADEOFF
@@ -92,7 +91,7 @@ def compared(**changes):
     for defence in (tradeoff.BETA, tradeoff.BAYES):
         row = {"defence": defence, "setting": "5"}
         for column in ("similarity", "deletion gain", "explained"):
-            low, high = changes.get(defence.replace("-", "_"), {}).get(column, (-0.1, 0.1))
+            low, high = changes.get(defence, {}).get(column, (-0.1, 0.1))
             row |= {column: (low + high) / 2, f"{column} low": low, f"{column} high": high}
         rows.append(row)
     return pd.DataFrame(rows).set_index("defence")
@@ -100,11 +99,11 @@ def compared(**changes):
 
 def test_the_answer_follows_the_table():
     text = tradeoff.answer(compared())
-    assert "Less steady, or not distinguishable: beta-smoothing (5) and posterior (5)." in text
+    assert "Less steady, or not distinguishable: softplus (5) and posterior (5)." in text
     assert "By deletion not distinguishably" in text
     paid = {"similarity": (0.1, 0.2), "explained": (-0.3, -0.1)}
-    text = tradeoff.answer(compared(beta_smoothing=paid, posterior={"similarity": (0.1, 0.2), "explained": (0.1, 0.2)}))
-    assert "or both: beta-smoothing (5). Steadier, and no such loss to be seen on these images: posterior (5)." in text
+    text = tradeoff.answer(compared(softplus=paid, posterior={"similarity": (0.1, 0.2), "explained": (0.1, 0.2)}))
+    assert "or both: softplus (5). Steadier, and no such loss to be seen on these images: posterior (5)." in text
     assert "not distinguishable: none." in text
     assert "by infidelity more (+0.150" in text
 
@@ -118,6 +117,6 @@ def test_what_is_lost_is_named():
         ]
     )
     text = tradeoff.lost(rows)
-    assert "LRP under beta-smoothing (beta 1: 0.40 instead of 0.90)" in text
+    assert "LRP under softplus (beta 1: 0.40 instead of 0.90)" in text
     assert "beta 9" not in text
     assert tradeoff.lost(rows[rows["setting"] != "beta 1"]).endswith("no map.")

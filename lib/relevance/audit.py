@@ -1,14 +1,16 @@
-"""What every page promises: each picture has a text for those who cannot see it, and no other host is asked.
+"""What every page promises: pictures have a text for those who cannot see them, links lead somewhere, no other host is asked.
 
 What markup and styles ask for is read here; what scripts ask for is seen only by a browser (tests/pages).
 """
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Mapping
 from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 # Elements that make a browser fetch something by themselves; a link that waits for a click is not one of them.
 FETCHES = {
@@ -37,10 +39,15 @@ class _Page(HTMLParser):
     def __init__(self) -> None:
         super().__init__()
         self.problems: list[str] = []
+        self.anchors: set[str] = set()
+        self.links: list[str] = []
         self.in_style = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
+        self.anchors |= {given.get("id") or "", (given.get("name") or "") if tag == "a" else ""}
+        if tag in {"a", "area"} and given.get("href"):
+            self.links.append(given["href"] or "")
         self.in_style = tag == "style"
         names: tuple[str, ...] = FETCHES.get(tag, ())
         if tag == "link" and LINKS_THAT_FETCH & set((given.get("rel") or "").lower().split()):
@@ -82,13 +89,28 @@ def _says_something(alt: str | None, source: str) -> bool:
     return bool(text) and PurePosixPath(text).name != PurePosixPath(source).name
 
 
+def _leads_somewhere(link: str, page: Path, pages: Mapping[Path, _Page]) -> bool:
+    """Whether the file of a link from ``page`` is there, and has the link's anchor; links to other hosts are not followed."""
+    parts = urlsplit(link)
+    if parts.scheme or parts.netloc:
+        return True
+    target = Path(os.path.normpath(page.parent / unquote(parts.path))) if parts.path else page
+    # What browsers know as the top of a page needs no mark there.
+    anchor = unquote(parts.fragment)
+    return target.is_file() and (target not in pages or anchor in {"", "top"} or anchor in pages[target].anchors)
+
+
 def problems(pages: Path) -> list[str]:
     """Return what is wrong with the rendered pages below ``pages``, a line each; nothing if all is well."""
     found = []
-    for path in sorted(pages.rglob("*.html")):
-        page = _Page()
+    read = {path: _Page() for path in sorted(pages.rglob("*.html"))}
+    for path, page in read.items():
         page.feed(path.read_text(encoding="utf-8"))
-        found += [f"{path.relative_to(pages)}: {problem}" for problem in dict.fromkeys(page.problems)]
+    for path, page in read.items():
+        # The theme leaves its templates among the files of the pages; nobody reads them.
+        links = [] if "_static" in path.relative_to(pages).parts else page.links
+        broken = [f"a link leads nowhere: {link}" for link in links if not _leads_somewhere(link, path, read)]
+        found += [f"{path.relative_to(pages)}: {problem}" for problem in dict.fromkeys(page.problems + broken)]
     for path in sorted(pages.rglob("*.css")):
         addresses = CSS_URL.findall(path.read_text(encoding="utf-8"))
         found += [f"{path.relative_to(pages)}: asks another host: {address}" for address in dict.fromkeys(addresses)]

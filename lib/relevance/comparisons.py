@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import pandas as pd
@@ -120,14 +121,14 @@ def no_more_than_noise(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["model", *SETTING])
 
 
-def judged_by(rows: pd.DataFrame, column: str) -> str:
-    """Return the verdict on rows of :func:`comparisons` by the directions in a column."""
+def judged_by(rows: pd.DataFrame, column: str, settings: Sequence[str] = SETTING) -> str:
+    """Return the verdict on rows of :func:`comparisons` by the directions in a column, and on which setting it depends."""
     directions = rows[column]
     if (directions == 1).all():
         return HOLDS
     if not (directions == 1).any():
         return FAILS if (directions == -1).any() else OPEN
-    for name in SETTING:
+    for name in settings:
         by_value = rows.groupby(name, sort=False)[column]
         if rows[name].nunique() > 1 and (by_value.nunique() == 1).all():
             good = [str(value) for value, found in by_value.first().items() if found == 1]

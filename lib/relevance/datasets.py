@@ -107,10 +107,13 @@ def balanced_indices(labels: Tensor, name: str, n_images: int, part: str, n_clas
 
 
 def project_root() -> Path:
-    """Return the project's folder: the nearest above the working directory that holds a book, else that directory."""
-    # A chapter that is opened in JupyterLab runs in its own folder, below the project's.
-    above = (folder for folder in (Path.cwd(), *Path.cwd().parents) if (folder / "_toc.yml").exists())
-    return next(above, Path.cwd())
+    """Return the project's folder: the nearest above the working directory that holds a book.
+
+    If there is none, that of the library where it is used from its source, else the working directory.
+    """
+    # A chapter that is opened in JupyterLab runs in its own folder, below the project's; one that was downloaded, anywhere.
+    near = (Path.cwd(), *Path.cwd().parents, Path(__file__).resolve().parents[2])
+    return next((folder for folder in near if (folder / "_toc.yml").exists()), Path.cwd())
 
 
 def data_root() -> Path:
@@ -238,6 +241,12 @@ FILES = {
     "fashion_mnist": ("FashionMNIST/raw",),
     "cifar10": ("cifar-10-batches-py", "cifar10-imagefolder.tar.xz"),
 }
+
+
+def at_hand(root: str | Path | None = None) -> list[str]:
+    """Return the names of the data sets that :func:`load` reads without a download."""
+    where = Path(root) if root is not None else data_root()
+    return [name for name, files in FILES.items() if not files or any((where / file).exists() for file in files)]
 
 
 def load(name: str, *, root: str | Path | None = None, device: torch.device | str | None = None) -> Dataset:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from relevance import records, resistance, robustness, smoothing
-from relevance.comparisons import FAILS, HOLDS, MIXED, OPEN, Verdict
+from relevance.comparisons import FAILS, HOLDS, MIXED, OPEN, Verdict, judged_by
 from relevance.report import signed
 from relevance.studies import BAYESIAN, DETERMINISTIC
 
@@ -36,17 +36,18 @@ def posterior_resists(table: pd.DataFrame) -> Verdict:
     largest = max(names, key=lambda name: int(name.rsplit(", ", 1)[1]))
     rows = resistance.differences(table, DETERMINISTIC, largest)
     told = ", ".join(f"{name} {signed(row['mean'])}" for name, row in rows.iterrows())
-    return Verdict(_by("method", rows["direction"]), f"Difference in correlation with the original map: {told}.")
+    verdict = judged_by(rows.reset_index(names="method"), "direction", ["method"])
+    return Verdict(verdict, f"Difference in correlation with the original map: {told}.")
 
 
 def smoothing_helps(manipulation: str) -> Callable[[pd.DataFrame], Verdict]:
     """Return the judge of: softplus makes maps steadier, under manipulations of the plain or of the smoothed map."""
 
     def judge(table: pd.DataFrame) -> Verdict:
-        rows = resistance.defended(table).loc[smoothing.BETA]
-        told = ", ".join(f"beta {beta} {signed(mean)}" for beta, mean in rows[manipulation].items())
+        rows = resistance.defended(table).xs(smoothing.BETA).rename_axis("beta").reset_index()
+        told = ", ".join(f"beta {row['beta']} {signed(row[manipulation])}" for row in rows.to_dict("records"))
         return Verdict(
-            _by("beta", rows[f"{manipulation}, direction"]),
+            judged_by(rows, f"{manipulation}, direction", ["beta"]),
             f"Difference in correlation, manipulations {manipulation}: {told}.",
         )
 
@@ -69,14 +70,6 @@ def posterior_beats_smoothing(table: pd.DataFrame) -> Verdict:
         directions.append(robustness.paired_difference(both[:, 0], both[:, 1]).direction)
     verdict = HOLDS if all(way == 1 for way in directions) else FAILS if -1 in directions else OPEN
     return Verdict(verdict, f"Correlation with the original map, at the best setting: {told}.")
-
-
-def _by(what: str, directions: pd.Series) -> str:
-    if (directions == 1).all():
-        return HOLDS
-    if not (directions == 1).any():
-        return FAILS if (directions == -1).any() else OPEN
-    return f"{MIXED} on the {what}: holds for {', '.join(map(str, directions.index[directions == 1]))}"
 
 
 class Claim(NamedTuple):

@@ -23,9 +23,10 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import nbformat
 from tqdm import tqdm
 
-from relevance import audit, checks, datasets
+from relevance import audit, checks, datasets, launch, runtime, status
 from relevance.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.digests import digest, of_files, of_installed, of_parameters
 from relevance.profiles import assignments, resolve
@@ -37,6 +38,7 @@ STAGE = Path("_build/stage")
 RENDERING = Path("_build/rendering")
 HTML = Path("_build/html")
 MARK = ".digest"
+PARTS = Path("book/_static/parts")  # of the stage: what pages run when a reader asks for it
 LIBRARY = Path(__file__).parent
 
 
@@ -76,7 +78,7 @@ class Press:
             except ValueError as error:
                 raise BookError(str(error)) from None
         library, lock, recorded = (
-            of_files(LIBRARY, "*.py"),
+            digest(of_files(LIBRARY, "*.py"), of_files(LIBRARY / "static", "*")),
             of_files(self.root / "requirements", "*.txt"),
             of_files(self.root / "data" / "recorded", "*"),
         )
@@ -111,7 +113,9 @@ class Press:
         side_by_side = min(self.jobs + 1, len(waiting)) if self.jobs > 1 else 1
         # Side by side on the cores there are, without each chapter's torch asking for all of them.
         threads = os.environ.get("OMP_NUM_THREADS", str(max(1, self.jobs // side_by_side)))
-        for name, value in (("OMP_NUM_THREADS", threads), ("MKL_NUM_THREADS", threads), ("RELEVANCE_PROGRESS", "0")):
+        # No bars where nobody watches, and no widgets where there will be no kernel.
+        printing = {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1"}
+        for name, value in {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **printing}.items():
             os.environ.setdefault(name, value)
         errors: list[ChapterError] = []
         with kernel_sockets():
@@ -177,11 +181,23 @@ class Press:
         )
         for name in ("_config.yml", "_toc.yml"):
             shutil.copy(self.root / name, stage / name)
+        clone = launch.repository(self.root)
         for job in jobs:
             staged = stage / "book" / f"{job.chapter.name}.ipynb"
-            shutil.copy(job.path, staged)
+            notebook = nbformat.read(job.path, as_version=4)
+            launch.ready(notebook, job.chapter.name, clone)
+            nbformat.write(notebook, staged)
             staged.with_suffix(".md").unlink()
-        return digest(of_files(stage, "*"), self.installed, of_files(LIBRARY, "*.py"))
+            runtime.set_aside(staged, stage / PARTS)
+        told = stage / "book" / "appendix" / "status.md"
+        if told.exists():
+            told.write_text(
+                status.filled(
+                    told.read_text(encoding="utf-8"),
+                    [status.Executed(job.chapter.name, job.parameters, job.path) for job in jobs],
+                )
+            )
+        return digest(of_files(stage, "*"), self.installed, runtime.state(), of_files(LIBRARY, "*.py"))
 
     def render(self, staged: str) -> None:
         """Render the stage with Jupyter Book, audit the pages, and put the book in its place in one move.
@@ -195,6 +211,7 @@ class Press:
             say("The rendered book is up to date.")
             return
         copy_mathjax(self.root / STAGE / "book" / "_static" / "mathjax")
+        runtime.copy(self.root / STAGE / PARTS)
         rendering = self.root / RENDERING
         shutil.rmtree(rendering, ignore_errors=True)
         say("rendering with Jupyter Book ...")

@@ -19,8 +19,10 @@ from relevance.explanations import Composite, RootPoints, Rule
 from relevance.gallery import RANDOM, Gallery
 from relevance.posterior import Posterior
 from relevance.robustness import Interval, PairedDifference
+from relevance.web import STATIC
 
 FEW_IMAGES = 10
+_Table = Styler.from_custom_template(str(STATIC), html_table="table.html")
 
 
 def sentence(text: str) -> Markdown:
@@ -34,7 +36,7 @@ def pasteable(text: Markdown) -> HTML:
 
 
 def table(rows: pd.DataFrame) -> Styler:
-    """Return a table as the book prints it: three decimals, small p-values as powers, no random identifiers."""
+    """Return a table as the book prints it: three decimals, small p-values as powers, heads that say what they head."""
 
     def decimals(value: float) -> str:
         text = f"{value:.3f}"
@@ -43,7 +45,7 @@ def table(rows: pd.DataFrame) -> Styler:
     formats = {name: "{:.1e}" if name == "p_value" else decimals for name in rows.select_dtypes("number")}
     formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
     # The class is the one by which the theme knows a table.
-    styled = rows.style.format(formats, na_rep="").set_uuid("table").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
+    styled = _Table(rows).format(formats, na_rep="").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
     for level in range(rows.index.nlevels):
         # Settings, not results: as short as they were given.
         if pd.api.types.is_float_dtype(rows.index.get_level_values(level)):

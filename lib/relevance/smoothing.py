@@ -56,15 +56,19 @@ def smooth_grad(explain: Explain, noise: float, n_noise: int = 10, seed: int = 0
     Args:
         explain: any method.
         noise: standard deviation, in units of the pixel range; at least 0. Copies for the gradient may leave [0, 1], as in
-            :func:`relevance.explanations.smooth_grad`; for other methods, which take no such image, they are cut to it.
+            :func:`relevance.explanations.smooth_grad`, and gradient x input is that map times the image; for other methods,
+            which take no such image, copies are cut to it.
         n_noise: copies.
         seed: of the noise, the same for all images.
     """
     checks.number("noise", noise, at_least=0)
     checks.count("n_noise", n_noise)
+    # Noise that is cut is no longer Gaussian, nor of mean zero: Theorem 2 says nothing of it.
+    uncut = partial(explanations.smooth_grad, noise=noise, n_noise=n_noise, seed=seed)
     if explain is explanations.gradient:
-        # Noise that is cut is no longer Gaussian, nor of mean zero: Theorem 2 says nothing of it.
-        return partial(explanations.smooth_grad, noise=noise, n_noise=n_noise, seed=seed)
+        return uncut
+    if explain is explanations.gradient_x_input:
+        return lambda posterior, images, target: uncut(posterior, images, target) * images
 
     def smoothed(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
         generator = torch.Generator().manual_seed(seed)

@@ -43,16 +43,39 @@ class Recorded:
     Args:
         run: a name in ``book/runs.yml``.
         experiment: name of the table.
+        read: from the table to what the functions below take; the table as it is if None.
     """
 
-    def __init__(self, run: str, experiment: str) -> None:
+    def __init__(self, run: str, experiment: str, read: Callable[[pd.DataFrame], Any] | None = None) -> None:
         self.run, self.experiment = run, experiment
-        self.table = records.read_run(run, experiment) if run in records.runs(experiment) else None
+        table = records.read_run(run, experiment) if run in records.runs(experiment) else None
+        self.table: Any = table if table is None or read is None else read(table)
 
-    def _shown(self, show: Callable[[pd.DataFrame], Any]) -> Any:
+    def _shown(self, show: Callable[[Any], Any]) -> Any:
         if self.table is None:
             return report.sentence(f"{self.run} is not recorded; `make record RUNS={self.run}` records it.")
         return show(self.table)
+
+    def drawn(self, draw: Callable[..., Figure], *arguments: Any) -> Any:
+        """Draw the table by a function that draws a build's own."""
+        return self._shown(lambda table: draw(table, *arguments))
+
+    def tabled(self, summarise: Callable[..., pd.DataFrame], *arguments: Any) -> Any:
+        """Show what a function makes of the table as it does of a build's own."""
+        return self._shown(lambda table: report.table(summarise(table, *arguments)))
+
+    def said(self, tell: Callable[..., str], *arguments: Any) -> Markdown:
+        """Say what a function says of the table as it does of a build's own."""
+        return cast(Markdown, self._shown(lambda table: report.sentence(tell(table, *arguments))))
+
+    def stands_on(self) -> Markdown:
+        """Say what the table stands on: the settings that it was kept with, and where and when it was made."""
+        return cast(Markdown, self._shown(lambda _: report.sentence(self._stands_on())))
+
+    def _stands_on(self) -> str:
+        story = records.provenance(self.run, self.experiment)
+        sizes = ", ".join(f"{name} {value}" for name, value in story["settings"].items())
+        return f"*Recorded* ({self.run}): {sizes}. {_made(story)}"
 
     def story(self) -> Markdown:
         """Say what the table stands on, and what is smaller than in the paper."""
@@ -129,11 +152,8 @@ class Recorded:
         """Say what a recorded joint table shows, and what it stands on."""
 
         def told(table: pd.DataFrame) -> Markdown:
-            rows, story = table.set_index("model"), records.provenance(self.run, self.experiment)
-            sizes = ", ".join(f"{name} {value}" for name, value in story["settings"].items())
-            return report.sentence(
-                f"{joint.faithful(rows)} {joint.told(rows)}\n\n*Recorded* ({self.run}): {sizes}. {_made(story)}"
-            )
+            rows = table.set_index("model")
+            return report.sentence(f"{joint.faithful(rows)} {joint.told(rows)}\n\n{self._stands_on()}")
 
         return self._shown(told)
 
@@ -141,23 +161,18 @@ class Recorded:
         """Return :func:`relevance.removal.table_1` of a recorded table of ROAR."""
         return self._shown(lambda table: report.table(removal.table_1(table)))
 
-    def removal_curves(self, names: Sequence[str], chance: float = 0.1) -> Any:
-        """Draw :func:`relevance.figures.removal_curves` of some attributions of a recorded table of ROAR."""
+    def removal_curves(self, names: Sequence[str] | None = None, chance: float = 0.1) -> Any:
+        """Draw :func:`relevance.figures.removal_curves` of some attributions, or all, of a recorded table of ROAR."""
 
         def drawn(table: pd.DataFrame) -> Figure:
-            return figures.removal_curves(removal.accuracies(table[table["attribution"].isin(names)]), chance)
+            part = table if names is None else table[table["attribution"].isin(names)]
+            return figures.removal_curves(removal.accuracies(part), chance)
 
         return self._shown(drawn)
 
     def removal_told(self) -> Any:
         """Say which maps of a recorded table of ROAR know more than a random order or edges, and what it stands on."""
-
-        def told(table: pd.DataFrame) -> Markdown:
-            story = records.provenance(self.run, self.experiment)
-            sizes = ", ".join(f"{name} {value}" for name, value in story["settings"].items())
-            return report.sentence(f"{removal.told(table)}\n\n*Recorded* ({self.run}): {sizes}. {_made(story)}")
-
-        return self._shown(told)
+        return self._shown(lambda table: report.sentence(f"{removal.told(table)}\n\n{self._stands_on()}"))
 
     def theorem(self) -> Markdown:
         """Say what a recorded sweep of :mod:`relevance.geometry` shows of Theorem IV.1, and what it stands on."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -14,7 +16,7 @@ from relevance.datasets import Dataset
 from relevance.measure import KINDS, OBJECTIVES, PREDICTION, Attack
 from relevance.networks import Classifier
 from relevance.posterior import Posterior
-from relevance.store import kept
+from relevance.store import Store, kept
 
 DETERMINISTIC, ADVERSARIAL, BAYESIAN = "deterministic", "adversarially trained", "Bayesian"
 BUILD: dict[str, Callable[..., Classifier]] = {
@@ -84,19 +86,31 @@ class Study:
         """Names of the layers that the paper explains."""
         return paper.LAYERS[self.architecture]
 
-    @cached_property
-    def trained(self) -> dict[str, Posterior]:
-        """The deterministic and the adversarially trained network, and the posterior with all its draws."""
-        given, same = (self.network, self.data), {"epochs": self.epochs, "seed": self.seed}
+    @property
+    def _trainings(self) -> dict[str, tuple[Callable[..., Posterior], dict[str, Any]]]:
+        """How the models are trained: name -> function and its settings."""
+        same: dict[str, Any] = {"epochs": self.epochs, "seed": self.seed}
         hardened = {"epsilon": self.epsilon, "n_steps": 5, **self.adversarial}
         draws: dict[str, Any] = {"n_samples": self.n_draws, "seed": self.seed, **self.inference}
         if self.method == "variational":
             draws = {**draws, "epochs": self.epochs, "start_epochs": self.epochs}
         return {
-            DETERMINISTIC: kept(inference.sgd, *given, **same),
-            ADVERSARIAL: kept(inference.adversarial, *given, **same, **hardened),
-            BAYESIAN: kept(inference.hmc if self.method == "hmc" else inference.variational, *given, **draws),
+            DETERMINISTIC: (inference.sgd, same),
+            ADVERSARIAL: (inference.adversarial, {**same, **hardened}),
+            BAYESIAN: (inference.hmc if self.method == "hmc" else inference.variational, draws),
         }
+
+    @cached_property
+    def trained(self) -> dict[str, Posterior]:
+        """The deterministic and the adversarially trained network, and the posterior with all its draws."""
+        given = (self.network, self.data)
+        return {name: kept(function, *given, **settings) for name, (function, settings) in self._trainings.items()}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether all models are in the store, so that they need not be trained."""
+        given, store = (self.network, self.data), Store()
+        return all(store.holds(function, *given, **settings) for function, settings in self._trainings.values())
 
     @cached_property
     def models(self) -> dict[str, Posterior]:
@@ -166,3 +180,19 @@ class Study:
                 rows.insert(0, "model", name)
                 parts.append(rows)
         return pd.concat(parts, ignore_index=True)
+
+
+def at_hand(study: Study) -> dict[str, Study]:
+    """Return the same study of every other data set whose files are here: name -> study."""
+    others = [name for name in datasets.at_hand() if name != study.dataset]
+    return {name: replace(study, dataset=name) for name in others}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train the models of a study, given as JSON, and keep them: `python -m relevance.studies '{"dataset": "digits"}'`."""
+    (given,) = arguments
+    _ = Study(**json.loads(given)).trained
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

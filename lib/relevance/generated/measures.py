@@ -1,14 +1,11 @@
-"""What a generator's maps are worth: how well they align, how they fare under attack, and whether they look at the classifier.
-
-Next to each number stand those of the controls: a map that is the same for every image, and one for each class.
-"""
+"""Alignment, deletion, run time, steadiness and sanity of maps, for each image."""
 
 from __future__ import annotations
 
 import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,72 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance import attacks, checks, explanations, faithfulness, report, robustness, smoothing
-from relevance.datasets import Dataset
-from relevance.generator import Generated, saliency
+from relevance import attacks, checks, explanations, faithfulness, robustness, smoothing
+from relevance.generated.setting import OF_CLASS, RANDOM, STANDARD, Setting
 from relevance.inference import common
-from relevance.manipulation import Explain, Manipulation, noised, shares
+from relevance.manipulation import Manipulation, noised, shares
 from relevance.posterior import Posterior
 
-STANDARD, ROBUST = "standard gradient", "robust gradient"
-DECODED, ALONE = "decoder on features", "generator alone"
-GENERATED = (DECODED, ALONE)
-MEAN, OF_CLASS, OTHER = "mean map", "mean map of the class", "another image's map"
-RANDOM = "random order"
 # Softplus that is as good as a rectifier.
 NEARLY_SHARP = (1000.0, 1000.0)
-
-
-@dataclass(frozen=True, eq=False)
-class Setting:
-    """Two networks and the generators that were trained with them.
-
-    Attributes:
-        standard: the classifier in use, whose predictions are explained.
-        robust: the network whose saliency was aligned with.
-        generators: name -> generator.
-        data: whose training images the networks saw.
-    """
-
-    standard: Posterior
-    robust: Posterior
-    generators: Mapping[str, Generated]
-    data: Dataset
-
-    def explains(self) -> dict[str, tuple[Posterior, Explain]]:
-        """Return name -> the network that is asked, and how it is explained."""
-        plain = {STANDARD: (self.standard, explanations.gradient), ROBUST: (self.robust, explanations.gradient)}
-        return plain | {name: (self.standard, explain) for name, explain in self.generators.items()}
-
-    def maps(self, images: Tensor) -> dict[str, Tensor]:
-        """Return the maps of the standard network's predicted classes: name -> [N, 1, H, W], at least 0."""
-        target = self.standard.predict(images).argmax(1)
-        with torch.no_grad():
-            return {
-                name: explain(posterior, images, target).abs().sum(1, keepdim=True).detach()
-                for name, (posterior, explain) in self.explains().items()
-            }
-
-    def controls(self, images: Tensor) -> dict[str, Tensor]:
-        """Return maps that know less than a generator: name -> [N, 1, H, W].
-
-        The mean of the robust network's saliency of the training images, for all and for those of the predicted class; and
-        its saliency of the image before.
-        """
-        target = self.standard.predict(images).argmax(1)
-        labels = self.data.train_labels
-        with torch.no_grad():
-            seen = functional.normalize(saliency(self.robust, self.data.train_images, labels).flatten(1), dim=1)
-            own = saliency(self.robust, images, target)
-        overall = seen.mean(0)
-        means = torch.stack(
-            [seen[labels == one].mean(0) if (labels == one).any() else overall for one in range(len(self.data.classes))]
-        )
-        return {
-            OF_CLASS: means[target].reshape(own.shape),
-            MEAN: overall.expand(len(images), -1).reshape(own.shape),
-            OTHER: own.roll(1, 0),
-        }
 
 
 def alignment_with(maps: Mapping[str, Tensor], wanted: Tensor, expected: Tensor | None = None) -> pd.DataFrame:
@@ -120,33 +59,6 @@ def _unit(maps: Tensor) -> Tensor:
     return functional.normalize(maps.double().flatten(1), dim=1)
 
 
-def means(rows: pd.DataFrame, by: str = "map") -> pd.DataFrame:
-    """Return the means over the images."""
-    return rows.drop(columns="image").groupby(by, sort=False).mean(numeric_only=True)
-
-
-def aligned(rows: pd.DataFrame, measure: str = "correlation") -> str:
-    """Say, from :func:`alignment_with`, whether generators know more than the mean map of a class, image by image."""
-    wide = rows.pivot(index="image", columns="map", values=measure)
-    told = []
-    for name in GENERATED:
-        found = robustness.paired_difference(wide[OF_CLASS].to_numpy(), wide[name].to_numpy())
-        word = {1: "more", 0: "neither more nor less, as far as these images tell,", -1: "less"}[found.direction]
-        told.append(f"the {name} knows {word} than the {OF_CLASS}, by {report.interval(found)}")
-    average = wide.mean()
-    text = (
-        f"By {measure} with the robust network's saliency, {report.join(told)}. One map for all images reaches "
-        f"{average[MEAN]:.3f}, the {STANDARD} {average[STANDARD]:.3f}, another image's robust map {average[OTHER]:.3f}."
-    )
-    if "beyond the class" in rows:
-        rest = means(rows)["beyond the class"]
-        text += (
-            " Of what is particular to an image, beyond its class, the correlations are "
-            f"{report.join([f'{rest[name]:.3f} ({name})' for name in (*GENERATED, STANDARD)])}."
-        )
-    return text
-
-
 def deletion_curves(setting: Setting, images: Tensor, seed: int = 0) -> dict[str, dict[str, Tensor]]:
     """Return deletion curves to the mean image, judged by either network: title -> name -> [N, shares]."""
     maps = setting.maps(images)
@@ -172,21 +84,6 @@ def deletion_curves(setting: Setting, images: Tensor, seed: int = 0) -> dict[str
     }
 
 
-def deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
-    """Say, from :func:`deletion_curves`, whether generators order the pixels better than their class's mean map does."""
-    told = []
-    for title, panel in curves.items():
-        areas = {name: faithfulness.deletion_area(values) for name, values in panel.items()}
-        order = sorted(areas, key=lambda name: areas[name].mean().item())
-        parts = [
-            f"{name} {report.interval(robustness.paired_difference(areas[OF_CLASS], areas[name]))}"
-            for name in GENERATED
-        ]
-        ranked = ", ".join(f"{name} {areas[name].mean():.3f}" for name in order)
-        told.append(f"Judged by the {title}: {ranked}. Difference from the {OF_CLASS}: {report.join(parts)}.")
-    return f"Areas under the curves, the lowest (the most telling) first. {' '.join(told)}"
-
-
 def speed(setting: Setting, images: Tensor, repeats: int = 7) -> pd.DataFrame:
     """Return the run time of each map in units of the standard network's gradient, measured in turn in one run.
 
@@ -197,8 +94,10 @@ def speed(setting: Setting, images: Tensor, repeats: int = 7) -> pd.DataFrame:
     times: dict[str, list[float]] = {name: [] for name in setting.explains()}
     for _ in range(repeats):
         for name, (posterior, explain) in setting.explains().items():
-            start = time.perf_counter()
             with torch.no_grad():
+                # Once without the clock: the first would else pay for the caches that another map has filled.
+                explain(posterior, images, target)
+                start = time.perf_counter()
                 explain(posterior, images, target)
             times[name].append(time.perf_counter() - start)
     sizes = {name: _size(posterior) for name, (posterior, _) in setting.explains().items()}
@@ -213,15 +112,6 @@ def speed(setting: Setting, images: Tensor, repeats: int = 7) -> pd.DataFrame:
 
 def _size(posterior: Posterior) -> int:
     return sum(value[0].numel() for value in posterior.samples.values())
-
-
-def faster(found: Mapping[str, pd.DataFrame]) -> str:
-    """Say, from :func:`speed` beside some classifiers, what a generated map costs: name of the classifier -> table."""
-    told = []
-    for classifier, rows in found.items():
-        times = [f"{float(rows['time'][name]):.2f} times ({name})" for name in GENERATED if name in rows.index]
-        told.append(f"{report.join(times)} as long as a gradient of the {classifier}")
-    return f"A generated map takes {'; '.join(told)}."
 
 
 def steadiness(
@@ -262,17 +152,6 @@ def steadiness(
         scores = {change: robustness.lrp_robustness(before, maps, top_percent).cpu() for change, maps in after.items()}
         parts.append(pd.DataFrame({"map": name, "image": np.arange(len(images)), **scores}))
     return pd.concat(parts, ignore_index=True)
-
-
-def steady(rows: pd.DataFrame) -> str:
-    """Say, from :func:`steadiness`, which map stays best under each change."""
-    averages = means(rows)
-    told = []
-    for change in ("noise", "FGSM", "manipulated"):
-        order = averages[change].sort_values(ascending=False)
-        told.append(f"{change}: {', '.join(f'{name} {value:.2f}' for name, value in order.items())}")
-    unlike = ", ".join(f"{name!s} {value:.2f}" for name, value in averages["unrelated"].items())
-    return f"Overlap of the top pixels, the steadiest first. {'; '.join(told)}. Maps of different images overlap by: {unlike}."
 
 
 def randomised(posterior: Posterior, n_layers: int, seed: int = 0) -> Posterior:
@@ -317,20 +196,3 @@ def sanity(setting: Setting, images: Tensor, seeds: Sequence[int] = (0, 1, 2)) -
             row[name] = torch.stack(found).nanmean().item()
         rows.append(row)
     return pd.DataFrame(rows).set_index("random layers")
-
-
-def sane(rows: pd.DataFrame) -> str:
-    """Say, from :func:`sanity`, which maps notice that the classifier has forgotten everything."""
-    last, first = rows.iloc[-1], rows.iloc[1]
-    blind = [str(name) for name in rows.columns if last[name] > 1 - 1e-6]
-    rest = [f"{name} {report.signed(last[name])}" for name in rows.columns if name not in blind]
-    unmoved = [str(name) for name in rows.columns if first[name] > 1 - 1e-6]
-    text = f"With every layer of the classifier random, rank correlations with the map before are: {', '.join(rest)}."
-    if blind:
-        text += (
-            f" The map of the {report.join(blind)} is **exactly the same**: it fails the check, since it never asks the "
-            "classifier."
-        )
-    if half := [name for name in unmoved if name not in blind]:
-        text += f" The map of the {report.join(half)} does not notice a random output layer, which it does not read."
-    return text

@@ -1,0 +1,48 @@
+/* What the theme's markup leaves out for those who listen to a page, or go through it by the keyboard. */
+"use strict";
+
+// From disk a page may not read others, so the search shows titles alone, without excerpts, rather than fail at them.
+if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
+
+document.addEventListener("DOMContentLoaded", () => {
+  const root = document.documentElement;
+  const all = (selector) => document.querySelectorAll(selector);
+
+  // A name that differs from the text cannot be spoken to by who reads the text; these say enough themselves.
+  all("details.hide > summary, .search-button-field").forEach((one) => one.removeAttribute("aria-label"));
+
+  // The button shows the theme only as a picture, and pressing it changes which.
+  const names = { light: "light", dark: "dark", auto: "system settings" };
+  const nameTheme = () =>
+    all(".theme-switch-button").forEach((button) =>
+      button.setAttribute("aria-label", `Colour theme: ${names[root.dataset.mode] || names.auto}`),
+    );
+  new MutationObserver(nameTheme).observe(root, { attributeFilter: ["data-mode"] });
+  nameTheme();
+
+  // The title of the book stands outside of every landmark.
+  all("#pst-primary-sidebar").forEach((sidebar) => {
+    sidebar.setAttribute("role", "complementary");
+    sidebar.setAttribute("aria-label", "Chapters");
+  });
+  // The markup has a list whose entries have a deprecated role, which is no entry of a list.
+  all(".citation-list > .citation").forEach((entry) => entry.setAttribute("role", "listitem"));
+
+  // The theme takes the focus from a button that was pressed, which would send who uses keys back to the top of the page.
+  all("button[data-bs-toggle=tooltip]").forEach((button) =>
+    button.addEventListener("click", (event) => {
+      const byKeys = event.detail === 0;
+      setTimeout(() => byKeys && document.activeElement === document.body && button.focus());
+    }),
+  );
+
+  // Paper is white.
+  let theme;
+  addEventListener("beforeprint", () => {
+    theme = root.dataset.theme;
+    root.dataset.theme = "light";
+  });
+  addEventListener("afterprint", () => {
+    root.dataset.theme = theme;
+  });
+});
