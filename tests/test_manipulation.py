@@ -83,6 +83,20 @@ def test_a_planted_network_is_manipulated_with_its_output_held():
     assert (moved["before"] < moved["correlation_target"]).all()
 
 
+def test_noise_has_the_norm_of_the_manipulation_on_black_and_white():
+    # Half of all noise leads out of the pixel range here, and is cut.
+    images = torch.zeros(3, 1, 6, 6)
+    images[:, :, :3] = 1
+    found = images.clone()
+    found[0, 0, 0, :2], found[1, 0, 4] = 0.5, 0.9
+    control = manipulation.noised(images, found, seed=3)
+    sizes = (found - images).flatten(1).norm(dim=1)
+    assert torch.allclose((control - images).flatten(1).norm(dim=1), sizes, atol=1e-4)
+    assert torch.equal(control[2], images[2])
+    assert control.min() >= 0
+    assert control.max() <= 1
+
+
 def test_a_constant_gradient_cannot_be_manipulated():
     network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
     posterior = random_posterior(network, 1)
@@ -152,6 +166,25 @@ def test_resistance_follows_the_numbers():
     assert "Under noise of the same size" in resistance.resists(
         resistance.differences(shaken, "deterministic", "Bayesian"), "deterministic", "Bayesian"
     )
+
+
+def test_a_search_that_found_nothing_is_called_that():
+    table = made_up({("deterministic", "manipulated"): 0.3, ("deterministic", "noise"): 0.4})
+    assert "hardly came nearer" not in resistance.claim(table, "deterministic")
+    stuck = table.assign(correlation_target=0.12)
+    assert "hardly came nearer to the target for LRP (0.10 before, 0.12 after)" in resistance.claim(
+        stuck, "deterministic"
+    )
+    assert resistance.summary(stuck)["noise l2"].item() == 1
+    assert resistance.summary(stuck)["l2 / image"].isna().all()
+    assert resistance.summary(stuck.assign(relative=0.2))["l2 / image"].item() == 0.2
+
+
+def test_noise_that_is_too_small_is_told():
+    table = made_up({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4})
+    assert resistance.control(table) == ""
+    small = table.assign(l2=table["l2"].where(table["change"] == "manipulated", 0.7))
+    assert "only 70% of the norm" in resistance.control(small)
 
 
 def test_of_several_surrogates_the_better_counts_for_each_image(dense_posterior, some_images):

@@ -46,6 +46,18 @@ def test_smooth_grad_is_the_mean_over_copies_in_the_box(dense_posterior, some_im
     )
 
 
+def test_smooth_grad_of_the_gradient_is_not_cut(dense_posterior, some_images, target):
+    given = (dense_posterior, some_images, target)
+    wanted = explanations.smooth_grad(*given, noise=2.0, n_noise=5, seed=3)
+    assert torch.equal(smoothing.smooth_grad(explanations.gradient, 2.0, 5, seed=3)(*given), wanted)
+
+    def cut(*given):
+        return explanations.gradient(*given)
+
+    # Wide noise that is cut is another noise, with another mean map.
+    assert not torch.allclose(smoothing.smooth_grad(cut, 2.0, 5, seed=3)(*given), wanted)
+
+
 def test_noise_on_weights_is_a_posterior(dense_posterior, some_images, target):
     one = dense_posterior[:1]
     assert len(smoothing.shaken(dense_posterior, 0.1, 4)) == 20

@@ -91,6 +91,8 @@ def compare(
         )  # fmt: skip
         after = explain(posterior, moved, target)
         one, its = images[:1], target[:1]
+        # The first map of a kind pays for what is prepared once, such as tracing the network.
+        explanations.lrp(posterior, one, its, rule=Epsilon(1e-6))
         rows[name] = {
             "parameters [10^6]": sum(value.numel() for value in posterior.samples.values()) / len(posterior) / 1e6,
             "weights": posterior.record.get("weights", posterior.record.get("method", "")),

@@ -138,7 +138,7 @@ def sweep(
 ) -> pd.DataFrame:
     """Manipulate the gradient maps of softened networks, and compare what they changed with what curvature allows.
 
-    g is the mean logit of the explained class. Each image's map is driven to that of the next image by
+    g is the mean logit of the explained class. Each image's map is driven to that of the image before it by
     :func:`relevance.attacks.target_map` in a Euclidean ball, by softplus networks that sharpen up to beta. Paths are
     followed in the directions that the network sees
     (:class:`relevance.curvature.Logit`): across them nothing changes, so that distances there would only widen the

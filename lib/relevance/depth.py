@@ -222,12 +222,13 @@ def told(rows: pd.DataFrame) -> str:
             f"{_percent(part['error by chance'].iloc[0])}."
         )
     by_case = rows.pivot_table("error", ["network", "beta"], "smoothing", sort=False)
+    lowest = rows.groupby("smoothing")["correlation"].min()
     n_better, n_worse = (by_case[EACH] < by_case[ONE]).sum(), (by_case[ONE] > by_case[NONE]).sum()
     text.append(
         f"A beta for each neuron is nearer to SmoothGrad than one for all in {n_better} of {len(by_case)} cases; one beta for "
-        f"all is farther from it than no smoothing in {n_worse}. Correlations do not show this: the lowest one is "
-        f"{rows['correlation'].min():.3f}, and {rows.loc[rows['smoothing'] == NONE, 'correlation'].min():.3f} without "
-        "smoothing."
+        f"all is farther from it than no smoothing in {n_worse}. As correlations the same differences look small: the lowest "
+        f"is {lowest[NONE]:.3f} without smoothing, {lowest[ONE]:.3f} with one beta and {lowest[EACH]:.3f} with one for each "
+        "neuron."
     )
     return " ".join(text)
 

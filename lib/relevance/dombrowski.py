@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from relevance import records, resistance, smoothing
+from relevance import records, resistance, robustness, smoothing
 from relevance.comparisons import FAILS, HOLDS, MIXED, OPEN, Verdict, judged_by
 from relevance.report import signed
 from relevance.studies import BAYESIAN, DETERMINISTIC
@@ -59,12 +59,17 @@ def posterior_beats_smoothing(table: pd.DataFrame) -> Verdict:
     rows = resistance.smoothed(table[table["manipulation"] == smoothing.AWARE]).set_index("defence")
     best = {name: rows.loc[[name]].sort_values("median").iloc[-1] for name in smoothing.NAMES}
     told = ", ".join(f"{name} {row['median']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for name, row in best.items())
-    mine, others = best[smoothing.POSTERIOR], [row for name, row in best.items() if name != smoothing.POSTERIOR]
-    above = all(mine["low"] > other["high"] for other in others)
-    below = any(mine["high"] < other["low"] for other in others)
-    return Verdict(
-        HOLDS if above else FAILS if below else OPEN, f"Correlation with the original map, at the best setting: {told}."
+    # Image by image: the images are the same for all defences.
+    settings = table[table["manipulation"] == smoothing.AWARE].pivot(
+        index="image", columns=["defence", "parameter"], values="similarity"
     )
+    similar = {name: settings[name, row["parameter"]] for name, row in best.items()}
+    mine, directions = similar.pop(smoothing.POSTERIOR), []
+    for other in similar.values():
+        both = pd.concat([other, mine], axis=1).dropna().to_numpy()
+        directions.append(robustness.paired_difference(both[:, 0], both[:, 1]).direction)
+    verdict = HOLDS if all(way == 1 for way in directions) else FAILS if -1 in directions else OPEN
+    return Verdict(verdict, f"Correlation with the original map, at the best setting: {told}.")
 
 
 class Claim(NamedTuple):

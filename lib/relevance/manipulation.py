@@ -34,6 +34,8 @@ METHODS = (
 SIMILARITIES = ("correlation", "rank", "structure", "top_k")
 EPSILON = Epsilon(0.1)
 NOISE, MANIPULATED = "noise", "manipulated"
+# Of the search for the length of noise that has a given norm after it was cut to [0, 1].
+N_DOUBLINGS, N_HALVINGS = 10, 30
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,8 @@ class Manipulation:
     def __str__(self) -> str:
         return (
             f"manipulations in {self.n_steps} steps, of a Euclidean norm of at most {self.epsilon:g} (pixels lie in [0, 1]), "
-            f"with gamma {self.output_weight:g}"
+            f"with gamma {self.output_weight:g}, that follow softplus of beta "
+            + " or ".join(f"{first:g} to {last:g}" if first != last else f"{first:g}" for first, last in self.betas)
         )
 
     def __post_init__(self) -> None:
@@ -118,7 +121,7 @@ def manipulated(
     """Return images whose maps were brought towards ``aims`` while the probabilities were held.
 
     The loss is the mean squared difference of the maps plus ``how.output_weight`` times the squared change of the
-    predicted probabilities (Dombrowski et al., Eq. 4); it is lowered inside a Euclidean ball, by the gradient of the
+    predicted probabilities, as that of Dombrowski et al.; it is lowered inside a Euclidean ball, by the gradient of the
     network with softplus in place of its kinks. Points at which the predicted class changes are not gone to, and the
     one that is best for the network as it is, is kept.
 
@@ -157,11 +160,29 @@ def manipulated(
 
 
 def noised(images: Tensor, found: Tensor, seed: int) -> Tensor:
-    """Return the images with noise as large, in the Euclidean norm, as what was done to each: the control of a manipulation."""
+    """Return the images with noise as large, in the Euclidean norm, as what was done to each: the control of a manipulation.
+
+    Noise that leads out of [0, 1] is cut there, which makes it smaller: half of it on a black background. So it is drawn
+    out until what is left has the norm of the manipulation.
+    """
     generator = torch.Generator().manual_seed(seed)
-    direction = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
-    sizes = ball.of_images(ball.sizes(found - images, "l2"), images)
-    return (images + sizes * ball.steepest(direction, "l2")).clamp(0, 1)
+    drawn = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
+    direction, wanted = ball.steepest(drawn, "l2"), ball.sizes(found - images, "l2")
+
+    def moved(length: Tensor) -> Tensor:
+        return (images + ball.of_images(length, images) * direction).clamp(0, 1)
+
+    def too_short(length: Tensor) -> Tensor:
+        return ball.sizes(moved(length) - images, "l2") < wanted
+
+    low, high = torch.zeros_like(wanted), wanted
+    for _ in range(N_DOUBLINGS):
+        high = torch.where(too_short(high), 2 * high, high)
+    for _ in range(N_HALVINGS):
+        middle = (low + high) / 2
+        short = too_short(middle)
+        low, high = torch.where(short, middle, low), torch.where(short, high, middle)
+    return moved(high)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,9 +215,10 @@ class Case:
         Returns:
             Columns ``image``, ``change`` (``"manipulated"`` or ``"noise"``), ``output_change`` (largest change of a
             probability), ``logit_change`` (root mean square over the classes), ``label_kept``, ``l2`` and ``linf`` of
-            the perturbation; for each of :data:`SIMILARITIES` ``..._target`` and ``..._origin``, how alike the map is to the
-            target map and to the original one; ``error_target`` and ``error_origin``, the mean squared errors; and
-            ``before``, the correlation of original and target map.
+            the perturbation, ``relative``, its l2 as a share of the image's; for each of :data:`SIMILARITIES`
+            ``..._target`` and ``..._origin``, how alike the map is to the target map and to the original one;
+            ``error_target`` and ``error_origin``, the mean squared errors; and ``before``, the correlation of original
+            and target map.
         """
         parts = []
         for change, images, maps in ((MANIPULATED, self.found, self.reached), (NOISE, self.control, self.shaken)):
@@ -206,6 +228,7 @@ class Case:
                 "label_kept": self.posterior.predict(images).argmax(1) == self.target,
                 "l2": ball.sizes(images - self.images, "l2"),
                 "linf": ball.sizes(images - self.images, "linf"),
+                "relative": ball.sizes(images - self.images, "l2") / ball.sizes(self.images, "l2"),
                 "before": robustness.linear_similarity(self.maps, self.aims),
             }
             for name, other in (("target", self.aims), ("origin", self.maps)):

@@ -46,6 +46,10 @@ def table(rows: pd.DataFrame) -> Styler:
     formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
     # The class is the one by which the theme knows a table.
     styled = _Table(rows).format(formats, na_rep="").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
+    for level in range(rows.index.nlevels):
+        # Settings, not results: as short as they were given.
+        if pd.api.types.is_float_dtype(rows.index.get_level_values(level)):
+            styled = styled.format_index("{:.4g}", level=level)
     if not rows.index.is_unique:
         return styled
     # Numbers stand under one another; the style sheet sets cells of this class to the right.

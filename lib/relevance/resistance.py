@@ -14,6 +14,10 @@ from relevance.robustness import Interval
 TOLERANCE = 0.1
 CASE = ["model", "method"]
 NO_DEFENCE = "none"
+# A map whose correlation with its target rose by less than this, in the median, was not led anywhere.
+HARDLY = 0.05
+# Noise counts as being as large as the manipulation from this share of its norm on.
+AS_LARGE = 0.95
 
 
 def succeeded(table: pd.DataFrame) -> pd.Series:
@@ -48,8 +52,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
         ``images``; ``manipulated``, the share by :func:`succeeded`; ``closer to target``, that share whatever the outputs did;
         ``to target`` and ``to origin``, medians of the correlations of the manipulated map; ``before``, that of the original map
         with the target; ``under noise``, that of the original map and the map under noise as large; ``outputs``, the median
-        of the largest change of a probability; ``labels kept``; ``l2``, the median size. Those with an interval have
-        ``..., low`` and ``..., high``.
+        of the largest change of a probability; ``labels kept``; ``l2``, the median size, ``l2 / image``, the same as a share of
+        the image's norm, and ``noise l2``, the median size of the noise. Those with an interval have ``..., low`` and
+        ``..., high``.
     """
     rows = []
     for (model, method), part in table.groupby(CASE, sort=False):
@@ -65,6 +70,9 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
             "outputs": found["output_change"].median(),
             "labels kept": found["label_kept"].mean(),
             "l2": found["l2"].median(),
+            # Not in tables that were recorded before it was measured.
+            "l2 / image": found["relative"].median() if "relative" in found else np.nan,
+            "noise l2": noise["l2"].median(),
         }
         rows.append(row)
     return pd.DataFrame(rows)
@@ -95,11 +103,22 @@ def claim(table: pd.DataFrame, model: str) -> str:
         for words, part in (
             ("most images were manipulated", most),
             ("fewer than half were", few),
-            ("half or so, which these images do not decide,", open_),
+            ("whether most or fewer than half were, these images do not decide", open_),
         )
         if len(part)
     ]
-    return f"**{model[0].upper()}{model[1:]}**: {'; '.join(parts)}."
+    # What stayed where it was, says how the search fared, and not what is possible.
+    stuck = rows[rows["to target"] - rows["before"] < HARDLY]
+    found = [
+        f"{method} ({before:.2f} before, {after:.2f} after)"
+        for method, before, after in zip(stuck["method"], stuck["before"], stuck["to target"], strict=True)
+    ]
+    nothing = (
+        f" The search hardly came nearer to the target for {', '.join(found)}: what it did not find may still be there."
+        if found
+        else ""
+    )
+    return f"**{model[0].upper()}{model[1:]}**: {'; '.join(parts)}.{nothing}"
 
 
 def differences(table: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
@@ -147,6 +166,21 @@ def resists(rows: pd.DataFrame, first: str, second: str) -> str:
         else ""
     )
     return f"Manipulated maps of {second}, compared with {first}, stayed like the originals {'; '.join(parts)}.{also}"
+
+
+def control(table: pd.DataFrame) -> str:
+    """Say so if the noise of a table is smaller than the manipulations that it is the control of; nothing if it is not.
+
+    Noise was once cut to the pixel range without being drawn out again; tables that were recorded then say so.
+    """
+    sizes = table.groupby("change")["l2"].median()
+    share = sizes[NOISE] / sizes[MANIPULATED] if sizes[MANIPULATED] > 0 else 1.0
+    return (
+        f"The noise of this table has only {share:.0%} of the norm of the manipulations: its columns show less than noise as "
+        "large would do."
+        if share < AS_LARGE
+        else ""
+    )
 
 
 def smoothed(rows: pd.DataFrame, score: str = "similarity") -> pd.DataFrame:

@@ -154,8 +154,8 @@ def gaussian_curve(beta: float, n_points: int = 2001) -> pd.DataFrame:
 
 
 def small(rows: pd.DataFrame) -> Styler:
-    """Return a table of very small numbers as the book prints it: powers of ten in the place of three decimals."""
-    return report.table(rows).format("{:.1e}")
+    """Return a table of very small numbers as the book prints it: two digits in the place of three decimals."""
+    return report.table(rows).format("{:.2g}")
 
 
 def told_theorem(rows: pd.DataFrame) -> str:

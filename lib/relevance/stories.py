@@ -367,8 +367,8 @@ def against_noise(table: pd.DataFrame) -> Markdown:
     )
 
 
-MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "to target", "to origin",
-               "under noise", "outputs", "labels kept", "l2"]  # fmt: skip
+MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "before", "to target",
+               "to origin", "under noise", "outputs", "labels kept", "l2", "l2 / image", "noise l2"]  # fmt: skip
 
 
 def manipulated(table: pd.DataFrame) -> Styler:
@@ -388,4 +388,6 @@ def resisting(table: pd.DataFrame, *others: str) -> Markdown:
     for other in others or [name for name in models if name != DETERMINISTIC]:
         rows = resistance.differences(table, DETERMINISTIC, other)
         told.append(resistance.resists(rows, DETERMINISTIC, other))
+    if smaller := resistance.control(table):
+        told.append(smaller)
     return report.sentence("\n".join(f"- {line}" for line in told))

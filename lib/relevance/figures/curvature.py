@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from relevance import smoothed
 from relevance.figures.style import BLUE, COLOURS, ORANGE, VERMILION, new_figure
@@ -38,9 +38,11 @@ def curvature_bounds(rows: pd.DataFrame) -> Figure:
             ends = max(rows[happened].min(), 1e-6) / 1.5, rows[allowed].max() * 1.5
             axis.plot(ends, ends, color="0.5", linestyle="--")
             axis.set(xscale="log", yscale="log", title=title, xlabel="change along the path")
-            # Less than a decade is shown, where labels of minor ticks would stand on each other.
-            axis.xaxis.set_minor_formatter(NullFormatter())
             axis.set_xlim(ends[0], rows[happened].max() * 1.5)
+            # Hardly more than a decade is shown, in which powers of ten are too few to read by.
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axis.xaxis.set_major_formatter("{x:g}")
+            axis.xaxis.set_minor_formatter(NullFormatter())
         sides[0].set_ylabel("bound")
         figure.legend(*sides[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(betas), fontsize=8)
     return figure

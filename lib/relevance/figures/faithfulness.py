@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from relevance import checks
 from relevance.figures.style import COLOURS, new_figure
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "X")
+# Where the label of a mark may stand, in points from it, the first place first.
+BESIDE = tuple(
+    (across, up)
+    for reach in (7, 13, 20, 28)
+    for across, up in ((0, reach), (0, -reach), (reach, reach), (-reach, reach), (reach, -reach), (-reach, -reach))
+)
 TRADEOFF = ["defence", "setting"] + [
     f"{axis}{end}" for axis in ("robustness", "faithfulness") for end in ("", " low", " high")
 ]
@@ -53,7 +62,8 @@ def deletion_curves(
 def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Figure:
     """Draw robustness against faithfulness: a mark with two intervals for each defence at each setting.
 
-    Settings of a defence are joined in their order; the best place is the upper right corner.
+    Settings of a defence are joined in their order, and have their number beside them; the best place is the upper right
+    corner.
 
     Args:
         points: with the columns ``defence``, ``setting``, and of ``robustness`` and ``faithfulness`` the value, ``low``
@@ -67,6 +77,7 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Fig
         raise ValueError(f"points are of {len(groups)} defences; there are colours for at most {len(COLOURS)}.")
     with new_figure(1, 1, (7.4, 5.2)) as (figure, axes):
         axis = axes[0, 0]
+        places: list[tuple[float, float, str, str]] = []
         for number, (defence, rows) in enumerate(groups):
             colour = "black" if number == 0 else COLOURS[number - 1]
             x, y = (rows[name].to_numpy(float) for name in ("robustness", "faithfulness"))
@@ -82,11 +93,44 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Fig
                 marker=MARKERS[number],
                 markersize=7,
                 linewidth=1,
-                label=defence,
+                label=_named(str(defence), rows["setting"]),
                 markeredgecolor="white",
             )
-            for place, setting in zip(zip(x, y, strict=True), rows["setting"], strict=True):
-                axis.annotate(setting, place, xytext=(5, 5), textcoords="offset points", fontsize=7, color=colour)
+            places += [*zip(x, y, rows["setting"].map(_value), [colour] * len(rows), strict=True)]
         axis.set(xlabel=robustness, ylabel=faithfulness)
         figure.legend(loc="outside lower center", ncols=min(len(groups), 3))
+        _label(axis, places)
     return figure
+
+
+def _value(setting: str) -> str:
+    """Return the number in a setting such as "beta 3" or "10 samples"; nothing if there is none."""
+    return next((word for word in setting.split() if word[0].isdigit()), "")
+
+
+def _named(defence: str, settings: pd.Series) -> str:
+    """Return the defence with what its settings count, as the legend has it."""
+    words = [word for word in str(settings.iloc[-1]).split() if not word[0].isdigit()]
+    return f"{defence} ({' '.join(words)})" if words else defence
+
+
+def _label(axis: Axes, places: Sequence[tuple[float, float, str, str]]) -> None:
+    """Write labels beside marks: x, y, text, colour; each where it covers no mark and no other label, if it can be."""
+    figure = axis.figure
+    figure.canvas.draw()
+    marks = axis.transData.transform([(x, y) for x, y, _, _ in places])
+    size = figure.dpi / 72
+    taken = [Bbox.from_extents(*(mark - 5 * size), *(mark + 5 * size)) for mark in marks]
+    for x, y, text, colour in places:
+        if not text:
+            continue
+        label = axis.annotate(
+            text, (x, y), BESIDE[0], textcoords="offset points", fontsize=8, color=colour, ha="center", va="center"
+        )
+        label.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        for beside in BESIDE:
+            label.set_position(beside)
+            box = label.get_window_extent()
+            if not any(box.overlaps(other) for other in taken):
+                break
+        taken.append(box)

@@ -62,7 +62,7 @@ def resistance(rows: pd.DataFrame) -> Figure:
             axis.set(title=model, xlim=(-0.2, 1.05), xticks=[0, 0.5, 1])
             axis.set_yticks(part.index, methods if model == models[0] else [""] * len(methods), fontsize=8)
             axis.invert_yaxis()
-        axes[0, len(models) // 2].set_xlabel("correlation of the manipulated map, median over images", fontsize=9)
+        figure.supxlabel("correlation of the manipulated map, median over images", fontsize=9)
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
     return figure
 

@@ -102,7 +102,8 @@ def answer(compared: pd.DataFrame) -> str:
     listed = {kind: report.join(names) if names else "none" for kind, names in lists.items()}
     told = [
         f"Steadier under attack than the map without a defence, at a loss of faithfulness by deletion, infidelity or both: "
-        f"{listed['paid']}. Steadier without such a loss: {listed['free']}. Not steadier: {listed['nothing']}."
+        f"{listed['paid']}. Steadier, and no such loss to be seen on these images: {listed['free']}. Less steady, or not "
+        f"distinguishable: {listed['nothing']}."
     ]
     if BAYES in compared.index:
         row = compared.loc[[BAYES]].iloc[-1]
