@@ -49,6 +49,7 @@ bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libra
 	$(PY) benchmarks/relevance_maps.py
 	$(PY) benchmarks/inference.py
 	$(PY) benchmarks/attacks.py
+	$(PY) benchmarks/playground.py
 
 record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on
 	@$(PY) -m relevance.recording $(RUNS)

@@ -248,3 +248,9 @@ def test_digits_are_upright(digits):
     assert means[7, :9].sum() > 1.2 * means[7, 19:].sum()
     left, right = means[7, 14:, :14].sum(), means[7, 14:, 14:].sum()
     assert left > right  # the foot of a seven leans to the left
+
+
+def test_data_sets_at_hand_are_those_with_files(tmp_path):
+    assert datasets.at_hand(tmp_path) == ["digits"]
+    (tmp_path / "MNIST" / "raw").mkdir(parents=True)
+    assert datasets.at_hand(tmp_path) == ["digits", "mnist"]

@@ -30,6 +30,7 @@ def test_the_scores_are_those_of_the_library():
     )
     assert row["nothing to follow"] == 0
     assert 0 < row["ROAR"] < 1
+    assert [row[f"{joint.GAIN}{end}"] for end in ("", ", low", ", high")] == [0, 0, 0]
     assert list(joint.shown(rows).columns[:3]) == ["accuracy", "accuracy under attack", "nothing to follow"]
 
 
@@ -42,6 +43,8 @@ def planted():
     rows["ROAR"] = [0.5, 0.9, 0.5, 0.5, 0.1, 0.4]
     for name in joint.SPREAD:
         rows[f"{name}, low"], rows[f"{name}, high"] = rows[name] - 0.05, rows[name] + 0.05
+    gain = rows["ROAR"] - 0.5
+    rows[joint.GAIN], rows[f"{joint.GAIN}, low"], rows[f"{joint.GAIN}, high"] = gain, gain - 0.15, gain + 0.15
     rows["nothing to follow"] = [0, 0, 0, 0, 0, 0.8]
     return rows
 
@@ -85,7 +88,47 @@ def test_table_1_has_the_source_beside_ours():
     assert found.loc["PGD-l2 1.5, 40 steps", "20% removed, source"] == "0.874"
     assert found.loc["PGD-l2 1.5, 40 steps", "80% removed, source"] == "0.651"
     assert found.loc["PGD-l2 1.5, 3 steps", "20% removed, source"] == ""
+    alone = removal.table_1(pd.DataFrame(rows[-9:]))
+    assert [name for name in alone if "source" in name] == []
     assert found.loc["random", "80% removed, here"].startswith("0.510 ± 0.02")
     chosen = robust_training.by_steps(["PGD-l2 1.5"], [20, 40])
     assert [one.n_steps for one in chosen.values()] == [20, 40]
     assert list(chosen) == ["PGD-l2 1.5, 20 steps", "PGD-l2 1.5, 40 steps"]
+
+
+def test_a_model_that_fgsm_does_nothing_to_counts_in_no_correlation_of_it():
+    rows = planted()
+    rows.loc["e", "LRP under FGSM"] = 0
+    found = joint.together(rows).set_index(["first", "second"])
+    assert tuple(found.loc[("accuracy", "LRP under FGSM"), ["rho", "models"]]) == pytest.approx((1, 5))
+    assert found.loc[("accuracy", "LRP under PGD"), "models"] == 6
+
+
+def test_equal_values_lead_together():
+    rows = planted()
+    rows["accuracy"] = [0.6, 0.2, 0.3, 0.4, 0.5, 0.6]
+    assert "accuracy: standard and e;" in joint.told(rows)
+
+
+def test_roar_is_compared_seed_by_seed(monkeypatch):
+    data = datasets.load("digits").smaller(50, 0)
+    network = networks.fully_connected(data.image_shape, 4, 10)
+    found = {
+        name: inference.sgd(network, data, epochs=epochs, seed=0, progress=False)
+        for name, epochs in (("standard", 1), ("longer", 2))
+    }
+    # Seeds differ far more than the models do.
+    rows = [
+        {"attribution": name, "share": share, "seed": seed, "accuracy": 0.3 * seed + less}
+        for name, less in (("standard", 0.1), ("longer", 0.05))
+        for share in (0.0, 0.2, 0.4)
+        for seed in (0, 1, 2)
+    ]
+    monkeypatch.setattr(joint.roar, "roar", lambda *_, **__: pd.DataFrame(rows))
+    table = joint.measured(
+        found, data, n_images=10, epsilon=0.1, n_steps=1, retrained=network, retraining={}, shares=[0.2]
+    )
+    assert table.loc["longer", joint.GAIN] == pytest.approx(-0.05)
+    assert table.loc["longer", f"{joint.GAIN}, high"] < 0
+    assert table.loc["longer", "ROAR, high"] > table.loc["standard", "ROAR, low"]
+    assert "falls sooner than that of the standard network for longer" in joint.faithful(table)

@@ -111,8 +111,8 @@ def test_roar_tells_the_planted_truth(planted, linear):
     found = removal.differences(table, ("random",))
     assert list(found.index) == ["perfect", "half", "random", "inverted"]
     said = removal.told(table, ("random",))
-    assert said.index("sooner") < said.index("perfect, by") < said.index("half, by") < said.index("**later**")
-    assert said.index("**later**") < said.index("inverted, by")
+    assert said.index("sooner") < said.index("perfect (") < said.index("half (") < said.index("**later**")
+    assert said.index("**later**") < said.index("inverted (")
 
 
 def test_a_network_that_is_explained_ranks_what_it_uses(planted, linear):
@@ -201,7 +201,7 @@ def test_a_mask_that_tells_the_class_is_found_out(planted, linear):
     assert mean["telling"] == 1
     assert mean["random"] == pytest.approx(0.25, abs=0.04)
     said = removal.told_by_masks(masks, run(linear, planted, attributions, shares), 4)
-    assert "1.000 for telling (at 3%)" in said
+    assert "1.000 for telling and" in said
     # By the least squares both seeds are the same, so the random mask's interval has no width: either side of chance.
     assert "chance (telling" in said
     assert "better than from the image" not in said
@@ -333,8 +333,8 @@ def test_summaries_against_closed_forms():
     # Paired by seed, the offsets cancel.
     assert tuple(removal.compared(rows.loc["good"], "random")) == pytest.approx((-0.15, -0.15, -0.15))
     said = removal.told(table)
-    assert "sooner than in the random order for good, by" in said
-    assert "No better than the random order, as far as 3 seeds tell: Sobel" in said
+    assert "sooner than in the random order for good (" in said
+    assert "Not told apart from the random order by 3 seeds: Sobel" in said
     assert "*good* falls **sooner** than that of *random*" in removal.told_by_pair(table, "good", "random")
     assert math.isnan(removal.t_interval([0.5]).low)
     with pytest.raises(ValueError, match="baselines is 'random'"):
@@ -351,6 +351,40 @@ def test_the_source_s_table_stands_beside_ours():
     assert list(rows.columns) == ["40% removed"]
     assert rows.loc["source, PGD l2", "40% removed"] == "0.815 to 0.838"
     assert list(rows.index[-1:]) == ["random"]
+
+
+def test_a_curve_that_rises_as_more_is_removed_is_said():
+    falling = curves(good=(0.8, [0, 0.1, 0.2]), Sobel=(0.2, [0, 0.1, 0.2]))
+    assert "No curve rises" in removal.told_rises(falling)
+    rising = curves(good=(0.8, [0, 0.1, 0.2]), leaky=(-0.4, [0, 0.1, 0.2]))
+    said = removal.told_rises(rising)
+    assert "from 0% to 50% for leaky (+0.200)." in said
+    assert "good" not in said
+
+
+def test_many_names_are_not_all_read_out():
+    said = removal.told(curves(random=(0.2, [0, 0.1]), **{f"map {index}": (0.3 + index / 100, [0, 0.1]) for index in range(9)}),
+                        ("random",))  # fmt: skip
+    assert said.count("map") == 6
+    assert "and 6 more, the last map 0" in said
+
+
+def test_what_size_steps_and_norm_do_is_by_paired_areas():
+    names = {"PGD-l2 1, 20 steps": 0.2, "PGD-l2 2.5, 20 steps": 0.4, "PGD-l2 1, 40 steps": 0.2, "PGD-l2 2.5, 40 steps": 0.4,
+             "PGD-linf 16/255, 20 steps": 0.3, "PGD-linf 16/255, 40 steps": 0.3}  # fmt: skip
+    said = removal.told_settings(
+        curves(**{name: (slope, [0, 0.1]) for name, slope in names.items()}, random=(0.9, [0, 0.1]))
+    )
+    minus = "\N{MINUS SIGN}0.100"
+    assert f"largest epsilon in l2 by {minus} (95 % interval {minus} to {minus})" in said
+    assert "epsilon in linf" not in said
+    assert "from 20 to 40 steps, in the mean over sizes, by 0.000" in said
+    assert "from l2 to linf, in the mean over sizes and steps, by 0.000" in said
+    # By hand from the source's table: means of its trapezoids.
+    whole = zeng.table_1().pivot(index=["norm", "epsilon", "steps"], columns="share", values="accuracy")
+    areas = (whole[0.2] / 2 + whole[0.4] + whole[0.6] + whole[0.8] / 2) / 3
+    gap = areas["linf"].mean() - areas["l2"].mean()
+    assert f"sizes and steps, by {gap:+.3f}." in removal.told_settings(zeng.as_roar())
 
 
 def test_figures_draw_every_attribution_and_every_share(planted):

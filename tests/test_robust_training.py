@@ -6,6 +6,7 @@ import math
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -161,6 +162,13 @@ def test_distillation_hides_gradients_and_the_margin_attack_undoes_it(compared):
     assert distilled["PGD linf"] > standard["PGD linf"] + 0.3
     assert distilled["margin linf"] < standard["margin linf"] + 0.1
     assert "**undone**" in trainings.told_gradients(compared)
+
+
+def test_a_smaller_mean_gradient_is_not_told_as_a_smaller_one_of_most_images():
+    rows = pd.DataFrame({"mean gradient": [1.0, 0.5], "median gradient": [0.1, 0.2]}, index=["standard", "Jacobian"])
+    assert "**not** those of most images" in trainings.told_gradients(rows)
+    rows["median gradient"] = [0.1, 0.05]
+    assert "**not**" not in trainings.told_gradients(rows)
 
 
 def test_the_attack_in_training_stays_in_its_euclidean_ball(digits, trained):

@@ -243,6 +243,12 @@ FILES = {
 }
 
 
+def at_hand(root: str | Path | None = None) -> list[str]:
+    """Return the names of the data sets that :func:`load` reads without a download."""
+    where = Path(root) if root is not None else data_root()
+    return [name for name, files in FILES.items() if not files or any((where / file).exists() for file in files)]
+
+
 def load(name: str, *, root: str | Path | None = None, device: torch.device | str | None = None) -> Dataset:
     """Load a data set by its name, or from a folder of class folders.
 

@@ -32,6 +32,8 @@ SCORES = (
     "ROAR",
 )
 SPREAD = SCORES[2:]
+# ROAR less that of the standard network, seed by seed.
+GAIN = "ROAR minus standard"
 FGSM, BLIND = "LRP under FGSM", "nothing to follow"
 # A model with a larger share of images on which the loss has no gradient is not said to lead where that gradient is followed.
 TOLERATED = 0.05
@@ -116,7 +118,8 @@ def measured(
         A row for each model: :data:`SCORES`; ``nothing to follow``, the share of images whose loss has no gradient; those of
         :data:`SPREAD` with ``..., low`` and ``..., high``, 95 % intervals over images, and over seeds for ROAR: the area
         under the curve of accuracy against the share of removed pixels, ranked by the slopes of all logits, since the
-        gradient of one class's writes the prediction into the mask.
+        gradient of one class's writes the prediction into the mask; and, where there is a standard network, its difference from
+        that network's, paired by seed, with its interval.
     """
     images, labels = data.balanced_test(n_images, seed)
     settings = {name: value for name, value in retraining.items() if name != "data"}
@@ -144,6 +147,9 @@ def measured(
         row |= _spread("alignment", pd.Series(alignment(posterior, images, target).cpu().numpy()))
         area = removal.t_interval(areas.loc[name].to_numpy())
         row |= {"ROAR": area.mean, "ROAR, low": area.low, "ROAR, high": area.high}
+        if robust_training.STANDARD in areas.index:
+            gain = removal.t_interval((areas.loc[name] - areas.loc[robust_training.STANDARD]).to_numpy())
+            row |= {GAIN: gain.mean, f"{GAIN}, low": gain.low, f"{GAIN}, high": gain.high}
         rows.append(row)
     return pd.DataFrame(rows).set_index("model")
 
@@ -178,6 +184,8 @@ def shown(rows: pd.DataFrame) -> pd.DataFrame:
 def together(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rank correlation of every pair of scores over the models, with its interval.
 
+    A model whose loss has no gradient on many images is left out where the score is of maps under FGSM, which does nothing to it.
+
     Returns:
         A row for each pair: ``first``, ``second``, ``rho``, ``low``, ``high``, ``models``; ROAR with its sign turned, so that a
         positive rho is of two scores that are better together.
@@ -186,18 +194,24 @@ def together(rows: pd.DataFrame) -> pd.DataFrame:
     names = list(SCORES)
     for index, first in enumerate(names):
         for second in names[index + 1 :]:
-            pair = [rows[name] * (-1 if name in BETTER_LOW else 1) for name in (first, second)]
+            counted = _attacked(rows) if FGSM in (first, second) else rows
+            pair = [counted[name] * (-1 if name in BETTER_LOW else 1) for name in (first, second)]
             one = robustness.spearman(pair[0].to_numpy(), pair[1].to_numpy())
             found.append({"first": first, "second": second, "rho": one.rho, "low": one.low, "high": one.high,
                           "models": one.n_images})  # fmt: skip
     return pd.DataFrame(found)
 
 
+def _attacked(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the models whose loss has a gradient, which FGSM can follow."""
+    return rows[rows[BLIND] <= TOLERATED]
+
+
 def told(rows: pd.DataFrame) -> str:
-    """Say which scores move together over the models, and which model leads in each score."""
+    """Say which scores move together over the models, and which models have the best value of each score."""
     pairs = together(rows)
     up, down = (pairs[pairs["low"] > 0], pairs[pairs["high"] < 0])
-    names = {1: "rise together", -1: "move against each other"}
+    names = {1: "improve together", -1: "move against each other"}
     parts = []
     for way, part in ((1, up), (-1, down)):
         if len(part):
@@ -205,30 +219,34 @@ def told(rows: pd.DataFrame) -> str:
                 f"{row['first']} and {row['second']} (rho {report.signed(row['rho'])})"
                 for row in part.to_dict("records")
             )
-            parts.append(f"Over these {len(rows)} models {names[way]}: {listed}.")
+            parts.append(f"Over these {len(rows)} models, counting a lower ROAR as better, {names[way]}: {listed}.")
     open_ = len(pairs) - len(up) - len(down)
     parts.append(f"Of {len(pairs)} pairs of scores, {open_} are not distinguishable from no correlation.")
     best = []
     for name in SCORES:
-        counted = rows[rows[BLIND] <= TOLERATED] if name == FGSM else rows
-        best.append(f"{name}: {counted[name].idxmin() if name in BETTER_LOW else counted[name].idxmax()}")
+        counted = _attacked(rows) if name == FGSM else rows
+        values = counted[name]
+        leads = values.index[values == (values.min() if name in BETTER_LOW else values.max())]
+        best.append(f"{name}: {report.join([str(one) for one in leads])}")
     blind = rows.index[rows[BLIND] > TOLERATED]
     apart = ""
     if len(blind):
         unattacked = report.join([str(name) for name in blind])
-        apart = f" FGSM has nothing to follow on many images of {unattacked}: maps that stay there are not robust but unattacked."
-    return f"{' '.join(parts)} Best in each: {'; '.join(best)}.{apart}"
+        apart = (
+            f" FGSM has nothing to follow on many images of {unattacked}: maps that stay there are not robust but "
+            "unattacked, and do not count in its correlations."
+        )
+    return f"{' '.join(parts)} Best values, of which intervals may overlap with others: {'; '.join(best)}.{apart}"
 
 
 def faithful(rows: pd.DataFrame) -> str:
     """Answer whether training for robustness, or averaging, gives maps that ROAR calls more faithful than the standard ones."""
-    plain = rows.loc[robust_training.STANDARD]
-    better = rows.index[rows["ROAR, high"] < plain["ROAR, low"]]
-    worse = rows.index[rows["ROAR, low"] > plain["ROAR, high"]]
+    better = rows.index[rows[f"{GAIN}, high"] < 0]
+    worse = rows.index[rows[f"{GAIN}, low"] > 0]
     rest = [name for name in rows.index if name not in {*better, *worse, robust_training.STANDARD}]
     parts = []
     for words, names in (("falls sooner than", better), ("falls later than", worse), ("cannot be told from", rest)):
         if len(names):
             parts.append(f"{words} that of the standard network for {report.join([str(name) for name in names])}")
     listed = "; it ".join(parts)
-    return f"After removal and retraining, accuracy {listed}. (A difference is one of intervals over seeds that do not overlap.)"
+    return f"After removal and retraining, accuracy {listed}. (By the difference of the areas, paired by seed, and its interval.)"

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import nbformat
 from tqdm import tqdm
 
-from relevance import audit, checks, datasets, launch, status
+from relevance import audit, checks, datasets, launch, runtime, status
 from relevance.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.digests import digest, of_files, of_installed, of_parameters
 from relevance.profiles import assignments, resolve
@@ -38,6 +38,7 @@ STAGE = Path("_build/stage")
 RENDERING = Path("_build/rendering")
 HTML = Path("_build/html")
 MARK = ".digest"
+PARTS = Path("book/_static/parts")  # of the stage: what pages run when a reader asks for it
 LIBRARY = Path(__file__).parent
 
 
@@ -187,6 +188,7 @@ class Press:
             launch.ready(notebook, job.chapter.name, clone)
             nbformat.write(notebook, staged)
             staged.with_suffix(".md").unlink()
+            runtime.set_aside(staged, stage / PARTS)
         told = stage / "book" / "appendix" / "status.md"
         if told.exists():
             told.write_text(
@@ -195,7 +197,7 @@ class Press:
                     [status.Executed(job.chapter.name, job.parameters, job.path) for job in jobs],
                 )
             )
-        return digest(of_files(stage, "*"), self.installed, of_files(LIBRARY, "*.py"))
+        return digest(of_files(stage, "*"), self.installed, runtime.state(), of_files(LIBRARY, "*.py"))
 
     def render(self, staged: str) -> None:
         """Render the stage with Jupyter Book, audit the pages, and put the book in its place in one move.
@@ -209,6 +211,7 @@ class Press:
             say("The rendered book is up to date.")
             return
         copy_mathjax(self.root / STAGE / "book" / "_static" / "mathjax")
+        runtime.copy(self.root / STAGE / PARTS)
         rendering = self.root / RENDERING
         shutil.rmtree(rendering, ignore_errors=True)
         say("rendering with Jupyter Book ...")

@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from relevance import checks, zeng
-from relevance.report import interval, join
+from relevance.report import interval, join, signed
 from relevance.robustness import Interval
 
 RANDOM, SOBEL = "random", "Sobel"
+# So many names are read in a sentence; a table has the rest.
+LISTED = 6
+# What relevance.robust_training.by_steps calls a training by PGD: its norm, epsilon and steps.
+NAMED = re.compile(r"PGD-(l2|linf) (\S+), (\d+) steps")
 
 
 def t_interval(values: Sequence[float] | np.ndarray | pd.Series) -> Interval:
@@ -106,7 +113,8 @@ def compared(row: pd.Series, baseline: str) -> Interval:
 def told(table: pd.DataFrame, baselines: Sequence[str] = (RANDOM, SOBEL)) -> str:
     """Say which attributions found more of what the classes are told by than each baseline, by the paired intervals.
 
-    A difference counts as one only where its whole 95 % interval lies on one side of zero; with one seed none does.
+    A difference counts as one only where its whole 95 % interval (:func:`differences`) lies on one side of zero; with one seed
+    none does.
     """
     found = differences(table, baselines)
     n_seeds = table["seed"].nunique()
@@ -116,18 +124,50 @@ def told(table: pd.DataFrame, baselines: Sequence[str] = (RANDOM, SOBEL)) -> str
         for name, row in found.iterrows():
             if name != baseline:
                 paired = compared(row, baseline)
-                groups[paired.direction].append(f"{name}, by {interval(paired)}")
+                # Semicolons between the entries, since names have commas of their own.
+                groups[paired.direction].append(f"{name} ({signed(paired.mean)})")
         phrases = {
             -1: f"Accuracy falls sooner than in the {baseline} order for",
             1: f"It falls **later** than in the {baseline} order for",
-            0: f"No better than the {baseline} order, as far as {n_seeds} seeds tell:",
+            0: f"Not told apart from the {baseline} order by {n_seeds} seeds:",
         }
-        # Separate the entries by semicolons, since each has commas of its own.
-        parts += [f"{phrases[key]} {'; '.join(groups[key])}." for key in (-1, 1, 0) if groups[key]]
+        parts += [f"{phrases[key]} {_listed(groups[key])}." for key in (-1, 1, 0) if groups[key]]
+    if parts:
+        parts.append("(In brackets: the difference of the areas.)")
     own = [str(name) for name in found.index if name not in baselines]
     if len(own) > 1:
-        parts.append(f"By the mean area the order of the explanations is {join(own)}, the one that found most first.")
+        parts.append(f"By the mean area {own[0]} comes first and {own[-1]} last among the explanations.")
     return " ".join(parts)
+
+
+def _listed(entries: Sequence[str]) -> str:
+    """Join entries that have commas of their own; of many, the first ones, their number and the last."""
+    if len(entries) <= LISTED:
+        return "; ".join(entries)
+    first = "; ".join(entries[: LISTED // 2])
+    return f"{first}; and {len(entries) - LISTED // 2} more, the last {entries[-1]}"
+
+
+def told_rises(table: pd.DataFrame) -> str:
+    """Say for which attributions the accuracy rises as more pixels are removed.
+
+    More holes leave less of the image. What a network then finds *more* of is in the shape of the holes, unless it overfits
+    less to what is left.
+    A rise counts where the whole :func:`t_interval` of the paired differences over seeds lies above zero.
+    """
+    wide = table.pivot(index=["attribution", "seed"], columns="share", values="accuracy")
+    rises = []
+    for first, second in pairwise(wide.columns):
+        steps = (wide[second] - wide[first]).unstack("seed").loc[table["attribution"].unique()]
+        gains = {str(name): t_interval(own) for name, own in steps.iterrows()}
+        names = [f"{name} ({signed(gain.mean)})" for name, gain in gains.items() if gain.direction > 0]
+        rises += [f"from {first:.0%} to {second:.0%} for {_listed(names)}"] if names else []
+    if not rises:
+        return "No curve rises as more is removed by more than its seeds explain."
+    return (
+        f"Accuracy **rises** as more is removed, {', and '.join(rises)}. Less of the image is left, so it is most likely the "
+        "shape of the holes that tells the class there, and the areas of these curves are no measure of what the maps had found."
+    )
 
 
 def told_by_pair(table: pd.DataFrame, first: str, second: str) -> str:
@@ -138,6 +178,43 @@ def told_by_pair(table: pd.DataFrame, first: str, second: str) -> str:
     paired = t_interval(found.loc[first].to_numpy(float) - found.loc[second].to_numpy(float))
     verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "cannot be told apart from"}[paired.direction]
     return f"The curve of *{first}* {verb} that of *{second}*: the difference of their areas is {interval(paired)}."
+
+
+def told_settings(table: pd.DataFrame) -> str:
+    """Say what the size, the steps and the norm of PGD in training do to the areas, by differences that are paired by seed.
+
+    Args:
+        table: of :func:`relevance.roar.roar` or :func:`relevance.zeng.as_roar`; trainings named as by
+            :func:`relevance.robust_training.by_steps`. Others are left out, and so is the share 0, which the source has not.
+    """
+    found = areas(table[table["share"] > 0])
+    parts = [NAMED.fullmatch(str(name)) for name in found.index]
+    rows = found[[part is not None for part in parts]]
+    rows.index = pd.MultiIndex.from_tuples(
+        [(part[1], Fraction(part[2]), int(part[3])) for part in parts if part], names=["norm", "epsilon", "steps"]
+    )
+    told = []
+    for norm, own in rows.groupby("norm", sort=False):
+        by_size = own.groupby("epsilon").mean()
+        if len(by_size) > 1:
+            told.append(
+                f"from the smallest to the largest epsilon in {norm} {_changed(by_size.iloc[-1] - by_size.iloc[0])}"
+            )
+    by_steps = rows.groupby("steps").mean()
+    if len(by_steps) > 1:
+        steps = f"from {by_steps.index[0]} to {by_steps.index[-1]} steps"
+        told.append(f"{steps}, in the mean over sizes, {_changed(by_steps.iloc[-1] - by_steps.iloc[0])}")
+    by_norm = rows.groupby("norm").mean()
+    if len(by_norm) > 1:
+        told.append(
+            f"from l2 to linf, in the mean over sizes and steps, {_changed(by_norm.loc['linf'] - by_norm.loc['l2'])}"
+        )
+    return f"The area under the curve, from the smallest share that is removed on, changes {'; '.join(told)}."
+
+
+def _changed(values: Any) -> str:
+    found = t_interval(values)
+    return f"by {interval(found) if len(values) > 1 else signed(found.mean)}"
 
 
 def told_by_masks(masks: pd.DataFrame, table: pd.DataFrame, n_classes: int) -> str:
@@ -154,7 +231,8 @@ def told_by_masks(masks: pd.DataFrame, table: pd.DataFrame, n_classes: int) -> s
     parts, telling, better = [], [], []
     for name, part in found.groupby("attribution", sort=False):
         best = part.iloc[int(part["mean"].argmax())]
-        parts.append(f"{best['mean']:.3f} for {name} (at {best['share']:.0%})")
+        where = f" (at {best['share']:.0%})" if found["share"].nunique() > 1 else ""
+        parts.append(f"{best['mean']:.3f} for {name}{where}")
         telling += [str(name)] if best["low"] > chance else []
         better += [str(name)] if best["low"] > whole else []
     said = (
@@ -193,7 +271,7 @@ def table_1(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each attribution: for each share ``... here`` (mean and half the t-interval over seeds) and ``... source``
-        (CIFAR-10, ResNet-18; empty where the source has none).
+        (CIFAR-10, ResNet-18; empty where the source has none, and left out where it has none of all).
     """
     own = by_share(table)
     values = {(norm, epsilon, steps): row for (norm, epsilon, steps), row in zeng.TABLE_1.items()}
@@ -203,9 +281,10 @@ def table_1(table: pd.DataFrame) -> pd.DataFrame:
         columns[f"{name}, here"] = list(own[name])
         source = []
         for attribution in own.index:
-            parts = re.fullmatch(r"PGD-(l2|linf) (\S+), (\d+) steps", str(attribution))
+            parts = NAMED.fullmatch(str(attribution))
             row = values.get((parts[1], parts[2], int(parts[3]))) if parts else None
             known = row is not None and share in zeng.TABLE_1_SHARES
             source.append(f"{row[zeng.TABLE_1_SHARES.index(share)] / 100:.3f}" if row is not None and known else "")
-        columns[f"{name}, source"] = source
+        if any(source):
+            columns[f"{name}, source"] = source
     return pd.DataFrame(columns, index=own.index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -180,6 +180,12 @@ class Study:
                 rows.insert(0, "model", name)
                 parts.append(rows)
         return pd.concat(parts, ignore_index=True)
+
+
+def at_hand(study: Study) -> dict[str, Study]:
+    """Return the same study of every other data set whose files are here: name -> study."""
+    others = [name for name in datasets.at_hand() if name != study.dataset]
+    return {name: replace(study, dataset=name) for name in others}
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -149,8 +149,13 @@ def told_gradients(rows: pd.DataFrame) -> str:
         ratio = table[JACOBIAN][NORM] / standard[NORM]
         told.append(
             f"Jacobian regularisation multiplies the mean norm of the loss's gradient by {ratio:.3g}, so it "
-            + ("lowers it." if ratio < 1 else "does **not** lower it.")
+            + ("lowers it" if ratio < 1 else "does **not** lower it")
+            + f"; the *median* goes from {standard[MEDIAN]:.3g} to {table[JACOBIAN][MEDIAN]:.3g}."
         )
+        if ratio < 1 and table[JACOBIAN][MEDIAN] > standard[MEDIAN]:
+            told.append(
+                "It takes away the large gradients, of which the penalty is made, and **not** those of most images."
+            )
     if DISTILLATION in table:
         row = table[DISTILLATION]
         told.append(
@@ -202,8 +207,8 @@ def told_transfer(rows: pd.DataFrame, chosen: Mapping[str, Setting]) -> str:
         before, after = (min(table[one][column] for column in columns) for one in (STANDARD, name))
         (helped if after > before + CLEARLY else failed).append(f"{name} (from {before:.0%} to {after:.0%})")
     text = (
-        f"Accuracy under the stronger of the two PGD attacks in the *other* norm rises by more than {CLEARLY:.0%} for "
-        + (report.join(helped) if helped else "**no** training")
+        "Accuracy under the stronger of the two PGD attacks in the *other* norm rises by more than "
+        f"{100 * CLEARLY:.0f} points for " + (report.join(helped) if helped else "**no** training")
     )
     return text + (f"; not for {report.join(failed)}." if failed else ".")
 

@@ -26,14 +26,14 @@ def generated_maps(images: Tensor, maps: Mapping[str, Tensor]) -> Figure:
                 f"{name!r} has {len(values)} maps for {len(images)} images; it must have one for each, at least 1."
             )
     rows = 1 + len(maps)
-    with new_figure(rows, len(images), (1.3 + 1.1 * len(images), 0.7 + 1.15 * rows)) as (figure, axes):
+    with new_figure(rows, len(images), (2.2 + 1.1 * len(images), 0.7 + 1.15 * rows)) as (figure, axes):
         for axis, image in zip(axes[0], images, strict=True):
             picture(axis, image)
-        axes[0, 0].set_ylabel("image", fontsize=8)
-        for row, (name, values) in zip(axes[1:], maps.items(), strict=True):
+        for row, values in zip(axes[1:], maps.values(), strict=True):
             for axis, relevance in zip(row, values, strict=True):
                 drawn = heatmap(axis, relevance, relevance.sum(0).abs().max().item() or 1.0)
-            row[0].set_ylabel(name.replace(" ", "\n", 1), fontsize=8)
+        for row, name in zip(axes, ["image", *maps], strict=True):
+            row[0].set_ylabel(name.replace(" ", "\n", 1), rotation=0, ha="right", va="center", fontsize=11)
         if maps:
             bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.03)
             bar.set_ticks([-1, 0, 1])

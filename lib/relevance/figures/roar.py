@@ -51,7 +51,10 @@ def removal_curves(
         if chance is not None:
             axis.axhline(chance, color="0.7", linewidth=0.8, zorder=0)
             axis.annotate("chance", (0.0, chance), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
-        axis.set(xlabel="share of pixels removed", ylabel="test accuracy after retraining", xlim=(-0.03, None))
+        # Student's interval of few seeds may reach beyond what an accuracy can be.
+        axis.set(
+            xlabel="share of pixels removed", ylabel="test accuracy after retraining", xlim=(-0.03, None), ylim=(0, 1)
+        )
         figure.legend(loc="outside lower center", ncols=min(n_lines, 3))
     return figure
 

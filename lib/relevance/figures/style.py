@@ -6,7 +6,7 @@ can tell apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -56,10 +56,22 @@ _sharp_in_notebooks()
 
 
 @contextmanager
-def new_figure(rows: int, columns: int, size: tuple[float, float]) -> Iterator[tuple[Figure, np.ndarray]]:
-    """Give a figure in the book's style, and close it, so that a notebook shows it once: as the value of a cell."""
+def new_figure(
+    rows: int, columns: int, size: tuple[float, float], edges: Mapping[str, float] | None = None
+) -> Iterator[tuple[Figure, np.ndarray]]:
+    """Give a figure in the book's style, and close it, so that a notebook shows it once: as the value of a cell.
+
+    Its panels are laid out by what they hold, or, in half of the time, between ``edges``, as matplotlib's subplots take them.
+    """
     with plt.rc_context(STYLE):
-        figure, axes = plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
+        figure, axes = plt.subplots(
+            rows,
+            columns,
+            figsize=size,
+            squeeze=False,
+            layout=None if edges else "constrained",
+            gridspec_kw=dict(edges or {}),
+        )
         yield figure, axes
         plt.close(figure)
 

@@ -1,0 +1,221 @@
+"""The pad of the printed page, in a page opened from disk, gives what the library gives."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from relevance import attacks, datasets, drawing, explanations, inference, networks, robustness, runtime
+from relevance.explanations import Epsilon
+from relevance.posterior import Posterior
+
+TOP = 30
+
+
+@pytest.fixture(scope="module")
+def data():
+    return datasets.load("digits", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def models(data):
+    network = networks.fully_connected(data.image_shape, hidden=32)
+    trained = inference.sgd(network, data, epochs=30, seed=0, progress=False)
+    generator = torch.Generator().manual_seed(0)
+    samples = {
+        name: value + 0.02 * torch.randn((10, *value.shape[1:]), generator=generator)
+        for name, value in trained.samples.items()
+    }
+    return {"deterministic": trained, "Bayesian": Posterior(trained.network, samples)}
+
+
+@pytest.fixture(scope="module")
+def block(models, data):
+    return drawing.canvas(models, data, top_percent=TOP, epsilon=0.1).data
+
+
+@pytest.fixture(scope="module")
+def printed(block, tmp_path_factory):
+    """A page of a printed book, beside which the press has put networks and runtime."""
+    if runtime.packed() is None:
+        pytest.skip("the runtime for pages is not installed (npm)")
+    folder = tmp_path_factory.mktemp("book")
+    notebook = folder / "drawing.ipynb"
+    result = {"output_type": "execute_result", "data": {"text/html": block.splitlines(keepends=True)}}
+    notebook.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": [result]}]}))
+    runtime.set_aside(notebook, folder / "_static" / "parts")
+    runtime.copy(folder / "_static" / "parts")
+    markup = json.loads(notebook.read_text())["cells"][0]["outputs"][0]["data"]["text/html"]
+    page = folder / "page.html"
+    page.write_text(
+        f'<!doctype html><html lang="en" data-content_root="./"><meta charset="utf-8"><title>t</title><body>{markup}'
+    )
+    return page
+
+
+@pytest.fixture
+def opened(page, printed):
+    page.goto(printed.as_uri())
+    return page
+
+
+def settle(page):
+    """Wait until what was last done is shown; return what the networks gave."""
+    page.wait_for_function(
+        "() => { const r = document.querySelector('.relevance-drawing');"
+        " return ['ready', 'missing'].includes(r.dataset.state) && r.results?.image; }",
+        timeout=60_000,
+    )
+    page.wait_for_timeout(500)
+    return page.evaluate(
+        "() => { const { image, epsilon, models } = document.querySelector('.relevance-drawing').results;"
+        " return { image: [...image], epsilon, models: models.map((one) =>"
+        " Object.fromEntries(Object.entries(one).map(([k, v]) => [k, v.length ? [...v] : v]))) }; }"
+    )
+
+
+def press(page, name):
+    page.get_by_role("button", name=name, exact=True).click()
+
+
+def library(posterior, image, epsilon):
+    target = posterior.predict(image).argmax(-1)
+    attacked = attacks.fgsm(posterior, image, target, epsilon)
+    before, after = (explanations.lrp(posterior, one, target, rule=Epsilon(0.1)) for one in (image, attacked))
+    return {
+        "probabilities": posterior.predict(image),
+        "relevance": before,
+        "attacked": attacked,
+        "attacked_probabilities": posterior.predict(attacked),
+        "attacked_relevance": after,
+        "score": robustness.lrp_robustness(before, after, TOP),
+    }
+
+
+@pytest.mark.parametrize("digit", [0, 4, 7])
+def test_a_test_image_gives_what_the_library_gives(opened, models, data, digit):
+    press(opened, f"Show a test image of class {digit}")
+    found = settle(opened)
+    image = data.test_images[int((data.test_labels == digit).nonzero()[0])][None]
+    assert np.abs(np.array(found["image"]) - image.flatten().numpy()).max() < 1e-6
+    for shown, posterior in zip(found["models"], models.values(), strict=True):
+        for name, wanted in library(posterior, image, found["epsilon"]).items():
+            assert np.abs(np.array(shown[name]) - wanted.flatten().numpy()).max() < 1e-4, name
+    texts = opened.locator(".relevance-drawing .model").all_inner_texts()
+    for text, posterior in zip(texts, models.values(), strict=True):
+        assert f"class {posterior.predict(image).argmax()}" in text
+
+
+def test_maps_have_the_colours_of_the_figures(opened, models, data):
+    from matplotlib import colormaps
+
+    press(opened, "Show a test image of class 3")
+    found = settle(opened)["models"][0]
+    drawn = opened.evaluate(
+        "() => [...document.querySelector('[data-part=relevance-0]').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    relevance = np.array(found["relevance"], dtype=np.float32)
+    wanted = colormaps["RdBu_r"]((relevance / np.abs(relevance).max() + 1) / 2, bytes=True)
+    # Where a value lies between two of the 256 colours, rounding decides.
+    assert np.abs(np.array(drawn).reshape(-1, 4).astype(int) - wanted.astype(int)).max() <= 4
+
+
+def test_the_slider_changes_the_attack_by_keyboard(opened):
+    press(opened, "Show a test image of class 2")
+    before = settle(opened)
+    opened.get_by_role("slider").focus()
+    for _ in range(8):
+        opened.keyboard.press("ArrowRight")
+    after = settle(opened)
+    assert after["epsilon"] == pytest.approx(before["epsilon"] + 0.08)
+    assert after["models"][0]["relevance"] == before["models"][0]["relevance"]
+    assert after["models"][0]["attacked_relevance"] != before["models"][0]["attacked_relevance"]
+    spoken = opened.locator("[data-part=said]").inner_text()
+    assert f"{after['models'][0]['score']:.2f}" in spoken
+
+
+def test_a_digit_is_drawn_by_keyboard_alone(opened, models, data):
+    """A test image in ink and paper alone, cell by cell, that the network still takes for what it is."""
+    model = models["deterministic"]
+    chosen = data.test_images[:100]
+    cells = (drawing.counts_of(chosen) >= 0.5).float()[:, None]
+    plain = torch.nn.functional.interpolate(cells, size=(28, 28), mode="bilinear", align_corners=False)
+    labels = data.test_labels[:100]
+    index = int((model.predict(plain).argmax(-1) == labels).nonzero()[0])
+
+    opened.keyboard.press("Tab")  # to the pad, whose pen starts in the middle
+    for key in ["ArrowUp"] * 4 + ["ArrowLeft"] * 4:
+        opened.keyboard.press(key)
+    for row in range(8):
+        columns = range(8) if row % 2 == 0 else range(7, -1, -1)
+        for number, column in enumerate(columns):
+            if number:
+                opened.keyboard.press("ArrowRight" if row % 2 == 0 else "ArrowLeft")
+            if cells[index, 0, row, column]:
+                opened.keyboard.press("Space")
+        opened.keyboard.press("ArrowDown")
+    found = settle(opened)
+    assert np.abs(np.array(found["image"]) - plain[index].flatten().numpy()).max() < 1e-6
+    assert np.argmax(found["models"][0]["probabilities"]) == labels[index]
+    opened.keyboard.press("Space")  # one cell more, or less
+    assert settle(opened)["models"][0]["probabilities"] != found["models"][0]["probabilities"]
+
+
+STROKES = {
+    0: [[(0.5, 0.2), (0.35, 0.3), (0.3, 0.5), (0.35, 0.7), (0.5, 0.8), (0.65, 0.7), (0.7, 0.5), (0.65, 0.3), (0.5, 0.2)]],
+    1: [[(0.4, 0.35), (0.52, 0.2), (0.52, 0.8)]],
+    4: [[(0.45, 0.2), (0.3, 0.55), (0.7, 0.55)], [(0.6, 0.35), (0.55, 0.85)]],
+    7: [[(0.3, 0.25), (0.7, 0.25), (0.45, 0.85)], [(0.4, 0.55), (0.65, 0.55)]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("digit", STROKES)
+def test_a_drawn_digit_is_classified(opened, digit):
+    frame = opened.locator(".pad").bounding_box()
+    for stroke in STROKES[digit]:
+        for number, (x, y) in enumerate(stroke):
+            opened.mouse.move(frame["x"] + x * frame["width"], frame["y"] + y * frame["height"], steps=4)
+            if number == 0:
+                opened.mouse.down()
+        opened.mouse.up()
+    found = settle(opened)
+    ink = np.array(found["image"]).reshape(28, 28)
+    assert (ink.max(1) > 0.1).all()  # as tall as the data set's digits, whatever the size of the drawing
+    assert np.argmax(found["models"][0]["probabilities"]) == digit
+
+
+def test_the_empty_pad_and_cleared_pad_show_nothing(opened):
+    assert opened.get_by_role("img", name="The pad is empty").is_visible()
+    press(opened, "Show a test image of class 1")
+    settle(opened)
+    press(opened, "Clear")
+    opened.get_by_role("img", name="The pad is empty").wait_for()
+    assert opened.locator("[data-part=clean-0]").inner_text() == "none yet"
+
+
+def test_a_book_printed_without_the_runtime_says_so(page, printed, monkeypatch):
+    whole = (printed.parent / "_static/parts/runtime.js").read_text()
+    monkeypatch.setattr(runtime, "packages", lambda: printed.parent / "nothing")
+    try:
+        runtime.copy(printed.parent / "_static/parts")
+        page.goto(printed.as_uri())
+        press(page, "Load the networks")
+        page.get_by_text("the runtime was not there when the book was printed").wait_for()
+    finally:
+        (printed.parent / "_static/parts/runtime.js").write_text(whole)
+
+
+def test_outside_of_the_book_a_sentence_says_what_to_do(page, block, tmp_path):
+    file = tmp_path / "page.html"
+    file.write_text(f'<!doctype html><meta charset="utf-8"><title>t</title><body>{block}')
+    page.goto(file.as_uri())
+    press(page, "Load the networks")
+    page.get_by_text("embed_runtime=True").wait_for()
+
+
+def test_nothing_overflows_a_narrow_page(opened):
+    opened.set_viewport_size({"width": 390, "height": 800})
+    assert opened.evaluate("document.documentElement.scrollWidth") <= 390
