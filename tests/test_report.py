@@ -126,6 +126,14 @@ def test_names_of_the_columns_head_their_row():
     assert n_empty == 2
 
 
+def test_heads_of_numbers_stand_where_the_numbers_do():
+    head = report.table(pd.DataFrame({"name": ["sgd"], "mean": [0.1]})).to_html().split("</thead>")[0]
+    assert re.findall(r'class="([^"]*)"[^>]*>(\w+)<', head) == [
+        ("col_heading level0 col0", "name"),
+        ("col_heading level0 col1 number", "mean"),
+    ]
+
+
 def test_long_texts_are_marked_for_the_style_sheet():
     html = report.table(pd.DataFrame({"claim": ["word " * 30], "link": [f"<a href='{'x' * 200}'>here</a>"]})).to_html()
     assert re.findall(r'class="([^"]*)">[^<]*word', html) == ["data row0 col0 sentences"]

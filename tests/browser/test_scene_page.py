@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from browsing import axe
 from relevance import figures, grid, studies
 from relevance.scene import Choice, Scene
 from test_scene import GRID, SMALL
@@ -94,3 +95,12 @@ def test_nothing_runs_over_on_a_narrow_page(browser, file):
     page.wait_for_selector(".rr-scene[data-ready]")
     assert page.evaluate("document.documentElement.scrollWidth") <= 392
     context.close()
+
+
+def test_all_can_use_the_controls(page, file):
+    page.goto(file)
+    page.wait_for_selector(".rr-scene[data-ready]")
+    assert axe(page) == []
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert axe(page) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
