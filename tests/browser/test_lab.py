@@ -24,7 +24,8 @@ PARAMETERS = {
     "n_train": 200, "hidden": 8, "epochs": 3, "n_draws": 4, "n_images": 3, "sampler": {"warmup": 4, "n_steps": 4},
     "hardening": {},
 }  # fmt: skip
-SHOWN = "() => document.querySelector('.jp-OutputArea img[alt^=Predicted]')?.alt ?? ''"
+# The sentence comes after the picture.
+SAID = "() => document.querySelector('.jp-OutputArea p[role=status]')?.innerText ?? ''"
 
 
 @pytest.fixture(scope="module")
@@ -89,8 +90,8 @@ def test_sliders_move_and_the_view_is_the_library_s(browser, lab):
 
     def shows(**choices):
         wanted = scene.view(Choice(**choices)).sentence(classes)
-        page.wait_for_function(f"wanted => ({SHOWN})() === wanted", arg=wanted, timeout=120_000)
-        assert page.locator(".jp-OutputArea p[role=status]").inner_text() == wanted
+        page.wait_for_function(f"wanted => ({SAID})() === wanted", arg=wanted, timeout=120_000)
+        assert page.locator(".jp-OutputArea img[alt^=Predicted]").get_attribute("alt") == wanted
 
     shows(model=studies.BAYESIAN, n_samples=4)
     picture = page.locator(".jp-OutputArea img[alt^=Predicted]").get_attribute("src")
