@@ -66,10 +66,9 @@ def settle(page):
     """Wait until what was last done is shown; return what the networks gave."""
     page.wait_for_function(
         "() => { const r = document.querySelector('.relevance-drawing');"
-        " return ['ready', 'missing'].includes(r.dataset.state) && r.results?.image; }",
+        " return ['ready', 'missing'].includes(r.dataset.state) && !('busy' in r.dataset) && r.results?.image; }",
         timeout=60_000,
     )
-    page.wait_for_timeout(500)
     return page.evaluate(
         "() => { const { image, epsilon, models } = document.querySelector('.relevance-drawing').results;"
         " return { image: [...image], epsilon, models: models.map((one) =>"

@@ -49,7 +49,7 @@ def test_a_drawn_digit_is_classified(explore, digit):
     explore.get_by_role("button", name=f"Show a test image of class {digit}", exact=True).click()
     explore.wait_for_function(
         "() => { const pad = document.querySelector('.relevance-drawing');"
-        " return pad.dataset.state === 'ready' && pad.results?.image; }",
+        " return pad.dataset.state === 'ready' && !('busy' in pad.dataset) && pad.results?.image; }",
         timeout=60_000,
     )
     for text in explore.locator(".relevance-drawing .model").all_inner_texts():

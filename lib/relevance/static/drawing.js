@@ -155,6 +155,7 @@ function relevanceDrawing() {
 
   async function update() {
     sketch();
+    root.dataset.busy = "";
     if (busy) { again = true; return; }
     busy = true;
     const started = performance.now(), values = drawn(base, strokes), empty = values.every((value) => value === 0);
@@ -176,7 +177,7 @@ function relevanceDrawing() {
     } finally {
       busy = false;
       root.dataset.redrawn = Number(root.dataset.redrawn ?? 0) + 1;
-      if (again) { again = false; update(); }
+      if (again) { again = false; update(); } else delete root.dataset.busy;
     }
   }
 
