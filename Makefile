@@ -39,11 +39,11 @@ test: $(INSTALLED) ## lint, type check, and run the tests
 	$(VENV)/bin/mypy
 	$(PY) -m pytest
 
-lab: $(INSTALLED) ## open a chapter as a notebook in JupyterLab: CHAPTER=explore; the first page without
-	@[ -f "book/$(or $(CHAPTER),index).md" ] || { echo "make: there is no chapter $(CHAPTER); _toc.yml lists them." >&2; exit 1; }
+lab: $(INSTALLED) ## open a chapter as a notebook in JupyterLab: CHAPTER=method/lrp-robustness; the playground without
+	@[ -f "book/$(or $(CHAPTER),explore).md" ] || { echo "make: there is no chapter $(CHAPTER); _toc.yml lists them, such as explore." >&2; exit 1; }
 	@[ -z "$$RELEVANCE_DATA" ] || export RELEVANCE_DATA="$$(realpath "$$RELEVANCE_DATA")"; \
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. \
-	    $(if $(filter 0,$(shell id -u)),--allow-root) book/$(or $(CHAPTER),index).md
+	    $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/book/$(or $(CHAPTER),explore).md
 
 bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libraries
 	$(PY) benchmarks/relevance_maps.py

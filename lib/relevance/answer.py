@@ -68,6 +68,16 @@ def sentences(found: pd.DataFrame | None = None) -> list[str]:
     ]
 
 
+def in_short(found: pd.DataFrame | None = None) -> str:
+    """Say in one sentence what :func:`sentences` say in three."""
+    found = rows() if found is None else found
+    bayesian, hardened = (_counted(found, DETERMINISTIC, model) for model in (BAYESIAN, ADVERSARIAL))
+    return (
+        f"Averaging over a posterior makes explanations steadier in {bayesian[1]} of {sum(bayesian.values())} recorded settings; "
+        f"training under attack does in {hardened[1]} of {sum(hardened.values())}."
+    )
+
+
 def _counted(found: pd.DataFrame, first: str, second: str) -> dict[int, int]:
     pair = found[(found["first"] == first) & (found["second"] == second)]
     return {way: int((pair["scaled_direction"] == way).sum()) for way in (1, -1, 0)}
@@ -84,7 +94,7 @@ def _manipulated() -> str:
     )
     return (
         "Where the attack goes for the explanation itself, and knows of the defence, the correlation of a map with what it was "
-        f"is, in the median and at each defence's best setting: {report.join(_named(best))}."
+        f"is, in the median and at each defence's best setting (run {run}): {report.join(_named(best))}."
     )
 
 

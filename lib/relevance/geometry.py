@@ -205,7 +205,12 @@ def theorem(rows: pd.DataFrame) -> dict[str, str]:
                 "left" if row[f"{part}, low"] > NOTHING else "sure" if row[f"{part}, high"] < NOTHING else "open"
             )
         words = {"left": "does not vanish", "sure": "vanishes", "open": "cannot be told from zero"}
-        verdict = words[small[0]] if len(set(small)) == 1 else "differs between manifolds"
+        if len(set(small)) == 1:
+            verdict = words[small[0]]
+        else:
+            manifolds = rows[rows["method"] == "hmc"]["manifold"].unique()
+            each = (f"{words[one]} on {name}" for name, one in zip(manifolds, small, strict=True))
+            verdict = ", ".join(each)
         found[part] = f"{verdict}: {'; '.join(told)}".replace(" -", " \N{MINUS SIGN}").replace("[-", "[\N{MINUS SIGN}")
     return found
 

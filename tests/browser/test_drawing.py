@@ -132,8 +132,9 @@ def test_the_slider_changes_the_attack_by_keyboard(opened):
     assert after["epsilon"] == pytest.approx(before["epsilon"] + 0.08)
     assert after["models"][0]["relevance"] == before["models"][0]["relevance"]
     assert after["models"][0]["attacked_relevance"] != before["models"][0]["attacked_relevance"]
-    spoken = opened.locator("[data-part=said]").inner_text()
-    assert f"{after['models'][0]['score']:.2f}" in spoken
+    # Said when the reader pauses.
+    said = opened.locator("[data-part=said]").get_by_text(f"{after['models'][0]['score']:.2f}")
+    said.wait_for(state="attached")
 
 
 def test_a_digit_is_drawn_by_keyboard_alone(opened, models, data):
