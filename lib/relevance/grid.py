@@ -155,14 +155,12 @@ def _blocks(scene: Scene, grid: Grid, layers: Sequence[str]) -> Iterator[bytes]:
         yield _pixels(scene.images[number])
     for number, (model, count) in itertools.product(grid.images, grid.variants):
         for index, (rule, layer) in enumerate(itertools.product(grid.rules, layers)):
-            views = [
-                scene.view(Choice(number, model, count, grid.attacks[0], 0.0, rule, layer, percent))
-                for percent in grid.top_percents
-            ]
+            # Of any attack, the map before is the same; this one is shown too.
+            view = scene.view(Choice(number, model, count, grid.attacks[0], grid.sizes[0], rule, layer))
             if index == 0:
-                yield _shares(views[0].probabilities[0])
-            yield _map(views[0].before, views[0].before)
-            yield from (_on_top(views[0].before, percent) for percent in grid.top_percents)
+                yield _shares(view.probabilities[0])
+            yield _map(view.before, view.before)
+            yield from (_on_top(view.before, percent) for percent in grid.top_percents)
     whole = itertools.product(grid.images, grid.variants, grid.attacks, grid.sizes, grid.rules)
     for number, (model, count), attack, size, rule in whole:
         for index, layer in enumerate(layers):
@@ -201,6 +199,5 @@ def _map(relevance: Tensor, clean: Tensor) -> bytes:
 
 
 def _on_top(relevance: Tensor, percent: float) -> bytes:
-    """Return a bit for each pixel: whether one of its entries belongs wholly to the most relevant ones."""
-    share = robustness.top_share(relevance[None], percent)[0].reshape(relevance.shape)
-    return np.packbits((share == 1).any(0).cpu().numpy().ravel(), bitorder="little").tobytes()
+    """Return a bit for each pixel: whether it is among the most relevant ones."""
+    return np.packbits(robustness.on_top(relevance, percent).cpu().numpy().ravel(), bitorder="little").tobytes()

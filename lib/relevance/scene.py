@@ -121,11 +121,8 @@ class Scene:
         images, labels = study.data.balanced_test(n_images, study.seed)
         order = labels.argsort(stable=True)
         self.images, self.labels = images[order], labels[order]
-        self._model = lru_cache(REMEMBERED)(self._model)  # type: ignore[method-assign]
-        self._clean = lru_cache(REMEMBERED)(self._clean)  # type: ignore[method-assign]
-        self._probabilities = lru_cache(REMEMBERED)(self._probabilities)  # type: ignore[method-assign]
-        self._attacked = lru_cache(REMEMBERED)(self._attacked)  # type: ignore[method-assign]
-        self._after = lru_cache(REMEMBERED)(self._after)  # type: ignore[method-assign]
+        for step in (self._model, self._probabilities, self._clean, self._attacked, self._after):
+            setattr(self, step.__name__, lru_cache(REMEMBERED)(step))
 
     @cached_property
     def layers(self) -> Sequence[str]:
@@ -157,11 +154,14 @@ class Scene:
         """
         chosen = self.checked(choice)
         model, row = (chosen.model, chosen.n_samples), chosen.image
-        attacked, blind = self._attacked(model, row, self._attack(chosen), chosen.rule)
+        attack = self._attack(chosen)
+        # An attack that follows no map makes the same image whatever the rule.
+        followed = chosen.rule if attack.needs_rule else ""
+        attacked, predicted, blind = self._attacked(model, row, attack, followed)
         clean = self._clean(model, chosen.rule, chosen.layer)
-        after = self._after(model, row, self._attack(chosen), chosen.rule, chosen.layer)
+        after = self._after(model, row, attack, followed, chosen.rule, chosen.layer)
         others = [index for index in range(len(self.images)) if index != row]
-        probabilities = torch.cat([self._probabilities(model)[row][None], self._model(*model).predict(attacked)])
+        probabilities = torch.cat([self._probabilities(model)[row][None], predicted])
         return View(
             image=self.images[row],
             attacked=attacked[0],
@@ -195,18 +195,14 @@ class Scene:
         target = self._probabilities(model).argmax(1)
         return explanations.lrp(self._model(*model), self.images, target, rule=paper.RULES[rule], layer=layer)
 
-    def _attacked(self, model: tuple[str, int], row: int, attack: Attack, rule: str) -> tuple[Tensor, bool]:
-        if attack.needs_rule:
-            return self._perturbed(model, row, attack, rule)
-        # Every rule explains the same attacked image.
-        return self._attacked(model, row, attack, "") if rule else self._perturbed(model, row, attack, rule)
+    def _attacked(self, model: tuple[str, int], row: int, attack: Attack, followed: str) -> tuple[Tensor, Tensor, bool]:
+        """Return the attacked image, what is predicted on it, and whether the attack had nothing to follow."""
+        rule = paper.RULES[followed] if followed else None
+        posterior, image, label = self._model(*model), self.images[row][None], self.labels[row][None]
+        found = measure.perturbed(posterior, image, label, attack, rule)
+        return found["images"], posterior.predict(found["images"]), bool(found["blind"])
 
-    def _perturbed(self, model: tuple[str, int], row: int, attack: Attack, rule: str) -> tuple[Tensor, bool]:
-        followed = paper.RULES[rule] if attack.needs_rule else None
-        found = measure.perturbed(self._model(*model), self.images[row][None], self.labels[row][None], attack, followed)
-        return found["images"], bool(found["blind"])
-
-    def _after(self, model: tuple[str, int], row: int, attack: Attack, rule: str, layer: str) -> Tensor:
-        attacked, _ = self._attacked(model, row, attack, rule)
+    def _after(self, model: tuple[str, int], row: int, attack: Attack, followed: str, rule: str, layer: str) -> Tensor:
+        attacked, _, _ = self._attacked(model, row, attack, followed)
         target = self._probabilities(model)[row].argmax()[None]
         return explanations.lrp(self._model(*model), attacked, target, rule=paper.RULES[rule], layer=layer)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 
-from relevance import robustness
-from relevance.figures.style import BLUE, ORANGE, OVERLAP, frame, heatmap, new_figure, picture
+from relevance.figures.style import BLUE, ORANGE, heatmap, new_figure, picture
+from relevance.figures.turning import tops
 from relevance.scene import View
 
 SCENE_TITLES = ("image", "attacked image", "its map", "map after the attack", "top pixels")
@@ -33,11 +32,7 @@ def scene(view: View, classes: Sequence[str], top_percent: float) -> Figure:
         picture(panels[1], view.attacked)
         heatmap(panels[2], view.before, scale)
         heatmap(panels[3], view.after, scale)
-        on_top = [robustness.top_share(maps[None], top_percent)[0] == 1 for maps in (view.before, view.after)]
-        shape = view.before.shape
-        which = (on_top[0] + 2 * on_top[1].int()).reshape(shape).amax(0).cpu().numpy()
-        panels[4].imshow(which, cmap=ListedColormap(OVERLAP[:4]), vmin=0, vmax=3, interpolation="nearest")
-        frame(panels[4])
+        tops(panels[4], view.before, view.after, top_percent)
         for panel, title in zip(panels, SCENE_TITLES, strict=False):
             panel.set_title(title)
         bars, places = panels[5], np.arange(len(classes))

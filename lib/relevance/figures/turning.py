@@ -42,7 +42,7 @@ def explained_attack(outcome: Outcome, index: int, classes: Sequence[str]) -> Fi
         picture(axes[0, 1], outcome.attacked[index])
         heatmap(axes[1, 0], outcome.before[index], scale)
         heatmap(axes[1, 1], outcome.after[index], scale)
-        _tops(axes[0, 2], outcome.before[index], outcome.after[index], outcome.top_percent)
+        tops(axes[0, 2], outcome.before[index], outcome.after[index], outcome.top_percent)
         both = torch.stack([outcome.before_probabilities[index], outcome.after_probabilities[index]])
         _predictions(axes[1, 2], both, classes)
         titles = ("image", "attacked", f"top {outcome.top_percent:g} %", "map", "map, attacked", "probabilities")
@@ -109,12 +109,9 @@ def holes(image: Tensor, orders: Mapping[str, Tensor], share: float, fill: Tenso
     return figure
 
 
-def _tops(axis: Axes, before: Tensor, after: Tensor, top_percent: float) -> None:
+def tops(axis: Axes, before: Tensor, after: Tensor, top_percent: float) -> None:
     """Draw the pixels on top: of the first map only, of the second only, of both; tied ones are left out."""
-    first, second = (
-        (robustness.top_share(maps[None], top_percent)[0] == 1).reshape(maps.shape).any(0).cpu().numpy()
-        for maps in (before, after)
-    )
+    first, second = (robustness.on_top(maps, top_percent).cpu().numpy() for maps in (before, after))
     kinds = np.where(first & second, 3, np.where(second, 2, first.astype(int)))
     axis.imshow(kinds, cmap=ListedColormap(OVERLAP[:4]), vmin=0, vmax=3, interpolation="nearest")
     frame(axis)

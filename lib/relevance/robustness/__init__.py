@@ -1,6 +1,6 @@
 """How much an attack changed: overlap and similarity of maps, softmax robustness, and statistics of the scores."""
 
-from relevance.robustness.overlap import lrp_robustness, softmax_robustness, top_share, unrelated_robustness
+from relevance.robustness.overlap import lrp_robustness, on_top, softmax_robustness, top_share, unrelated_robustness
 from relevance.robustness.similarity import (
     linear_similarity,
     map_scores,
@@ -30,6 +30,7 @@ __all__ = [
     "lrp_robustness",
     "mann_whitney",
     "map_scores",
+    "on_top",
     "paired_difference",
     "rank_similarity",
     "relative_error",

@@ -45,6 +45,11 @@ def top_share(maps: Tensor, top_percent: float) -> Tensor:
     return above + tied * left / tied.sum(1, keepdim=True)
 
 
+def on_top(relevance: Tensor, top_percent: float) -> Tensor:
+    """Return which pixels of a map [C, H, W] have an entry that is wholly among the most relevant ones: bool [H, W]."""
+    return (top_share(relevance[None], top_percent)[0] == 1).reshape(relevance.shape).any(0)
+
+
 def lrp_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
     """Return the k-LRP robustness of each image: the share of its top pixels that the attack left on top.
 
