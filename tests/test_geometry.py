@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from oracles import MOST, errors_off
 from relevance import geometry, manifolds
 from relevance.posterior import Posterior
 
@@ -71,8 +72,8 @@ def test_what_survives_averaging_is_estimated_without_bias():
     mean, noise = torch.zeros(200, 8), torch.randn(40, 200, 8, generator=generator)
     mean[:, 0] = 2.0
     # |E g|^2 = 4, E |g|^2 = 4 + 8.
-    assert geometry.surviving(mean + noise).mean() == pytest.approx(4 / 12, abs=0.01)
-    assert geometry.surviving(noise).mean() == pytest.approx(0, abs=0.005)
+    assert errors_off(geometry.surviving(mean + noise), 4 / 12).abs() < MOST
+    assert errors_off(geometry.surviving(noise), 0.0).abs() < MOST
     assert geometry.surviving(mean.expand(40, -1, -1)).mean() == pytest.approx(1)
 
 
@@ -80,7 +81,7 @@ def test_draws_that_are_alike_need_blocks():
     generator = torch.Generator().manual_seed(1)
     chains = torch.randn(4, 1, 400, 8, generator=generator).expand(4, 10, 400, 8).reshape(40, 400, 8)
     assert geometry.surviving(chains).mean() > 0.2  # as if they had a mean of their own
-    assert geometry.surviving(chains, n_blocks=4).mean() == pytest.approx(0, abs=0.02)
+    assert errors_off(geometry.surviving(chains, n_blocks=4), 0.0).abs() < MOST
 
 
 def test_independent_samples_fall_with_the_square_root():

@@ -8,6 +8,7 @@ import torch
 from torch.func import functional_call
 from torch.nn import functional
 
+from oracles import MOST, errors_off, moments_off
 from relevance import inference, networks
 from relevance.inference import common, diagnostics, hamiltonian
 from relevance.inference.hamiltonian import Chain, NetworkEnergy, Settings, State, StepSize, run_chain, transition
@@ -37,10 +38,13 @@ def test_hmc_has_the_moments_of_a_known_target():
     settings = Settings(warmup=300, n_steps=8, step_size=0.5, target_acceptance=0.8)
     generator = torch.Generator().manual_seed(0)
     chain = run_chain(target, lambda: torch.full((3,), 10.0, dtype=torch.float64), settings, 6000, generator)
-    assert torch.allclose(chain.positions.mean(0), target.mean, atol=0.15)
-    assert torch.allclose(chain.positions.T.cov(), target.covariance, atol=0.25)
-    accepted = torch.tensor([row["acceptance"] for row in chain.draws])
-    assert accepted.mean().item() == pytest.approx(0.8, abs=0.08)
+    assert moments_off(chain.positions, target.mean, target.covariance, chain=True).abs().max() < MOST
+    tried, kept = (torch.tensor([row["acceptance"] for row in rows]) for rows in (chain.warmup[50:], chain.draws))
+    # Every error of a step is made up for by the next: from seed to seed the mean has a standard deviation of 0.0012, and it
+    # is 0.003 below what is aimed at.
+    assert tried.mean().item() == pytest.approx(0.797, abs=MOST * 0.0012)
+    # The average of these steps, which is kept, is accepted more often: from seed to seed 0.87, with one of 0.032.
+    assert kept.mean().item() == pytest.approx(0.87, abs=MOST * 0.032)
 
 
 def test_a_step_that_is_not_adapted_is_the_one_that_was_given():
@@ -171,7 +175,9 @@ def test_chains_start_apart_and_from_where_they_are_told(small_network, tiny_dat
     assert len(prior) == 5
     assert torch.allclose(prior[0], prior[2], atol=1e-5)  # the first chain has three samples and hardly moves
     assert not torch.allclose(prior[2], prior[3], atol=1e-2)
-    assert prior[0].std().item() == pytest.approx(0.5, rel=0.2)
+    # The mean of n squares of standard normal variables has the standard error sqrt(2 / n).
+    n = prior[0].numel()
+    assert (prior[0] / 0.5).square().mean().item() == pytest.approx(1, abs=MOST * (2 / n) ** 0.5)
     solution = inference.hmc(small_network, tiny_data, **given).samples["1.weight"][0]
     wanted = inference.sgd(small_network, tiny_data, progress=False).samples["1.weight"][0]
     assert torch.allclose(solution, wanted, atol=1e-5)
@@ -284,8 +290,9 @@ def test_acceptance_is_drawn_not_decided():
     expected = torch.tensor([draw.acceptance for draw in draws])
     middle = (expected > 0.3) & (expected < 0.7)
     assert middle.sum() > 200
-    assert accepted[middle].mean().item() == pytest.approx(expected[middle].mean().item(), abs=0.08)
-    assert accepted.mean().item() == pytest.approx(expected.mean().item(), abs=0.03)
+    # Whether one is accepted is the only chance in the differences, which so have a mean of zero.
+    for some in (accepted - expected, (accepted - expected)[middle]):
+        assert errors_off(some, 0.0).abs() < MOST
 
 
 def test_every_chain_has_a_solution_of_its_own_to_start_from(small_network, tiny_data, hmc_settings):

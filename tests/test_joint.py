@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -22,12 +23,10 @@ def test_the_scores_are_those_of_the_library():
     target = posterior.predict(images).argmax(1)
     attacked = attacks.fgsm(posterior, images, labels, 0.1)
     before, after = (lrp(posterior, some, target, rule=paper.RULES["epsilon"]) for some in (images, attacked))
-    assert row["LRP under FGSM"] == pytest.approx(robustness.lrp_robustness(before, after, 20).numpy().mean(), abs=0.1)
+    assert row["LRP under FGSM"] == pytest.approx(np.median(robustness.lrp_robustness(before, after, 20).numpy()))
     assert row["LRP under FGSM, low"] <= row["LRP under FGSM"] <= row["LRP under FGSM, high"]
     assert row["accuracy"] == posterior.accuracy(images, labels)
-    assert row["alignment"] == pytest.approx(
-        float(alignment(posterior, images, target).double().quantile(0.5)), rel=0.2
-    )
+    assert row["alignment"] == pytest.approx(np.median(alignment(posterior, images, target).numpy()))
     assert row["nothing to follow"] == 0
     assert 0 < row["ROAR"] < 1
     assert [row[f"{joint.GAIN}{end}"] for end in ("", ", low", ", high")] == [0, 0, 0]

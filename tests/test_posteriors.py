@@ -20,6 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from conftest import random_posterior
+from oracles import MOST, errors_off, moments_off, standard_error
 from relevance import attacks, explanations, inference, networks
 from relevance.datasets import Dataset
 from relevance.inference import checkpoint, common, hamiltonian
@@ -70,9 +71,7 @@ def test_hmc_samples_the_posterior_of_a_linear_regression(regression):
     settings = Settings(warmup=200, n_steps=12, step_size=0.05)
     generator = torch.Generator().manual_seed(1)
     chain = run_chain(energy, lambda: torch.zeros(4, dtype=torch.float64), settings, 3000, generator)
-    covariance = torch.linalg.inv(precision)
-    assert torch.allclose(chain.positions.mean(0), mean, atol=0.01)
-    assert torch.allclose(chain.positions.T.cov(), covariance, atol=0.1 * covariance.abs().max().item())
+    assert moments_off(chain.positions, mean, torch.linalg.inv(precision), chain=True).abs().max() < MOST
 
 
 def test_variational_inference_finds_the_nearest_independent_normal(regression):
@@ -83,10 +82,13 @@ def test_variational_inference_finds_the_nearest_independent_normal(regression):
     )
     posterior, history = variational.fit(network, data, settings, gaussian, show=False)
     draws = flat(posterior)
-    assert torch.allclose(draws.mean(0), mean, atol=0.02)
-    assert torch.allclose(draws.std(0), precision.diagonal() ** -0.5, rtol=0.1)
+    # Where the last steps of the optimiser leave it: from seed to seed means have a standard deviation of 0.004, and
+    # deviations one of 0.033 of themselves.
+    assert torch.allclose(draws.mean(0), mean, atol=MOST * 0.004)
+    assert torch.allclose(draws.std(0), precision.diagonal() ** -0.5, rtol=MOST * 0.033)
+    # What is drawn is independent: a correlation of n pairs has the standard error 1 / sqrt(n).
     off_diagonal = draws.T.corrcoef() - torch.eye(4, dtype=torch.float64)
-    assert off_diagonal.abs().max() < 0.04
+    assert off_diagonal.abs().max() < MOST * 20000**-0.5
     assert history["loss"][-1] < history["loss"][0]
 
 
@@ -97,9 +99,7 @@ def test_laplace_is_exact_for_a_linear_regression(regression):
         network[1].bias.copy_(mean[3:])
     settings = laplace.Settings(n_samples=40000, prior_scale=PRIOR)
     posterior = laplace.around(network, data, settings, lambda out: torch.full((len(out), 1, 1), NOISE**-2).to(out))
-    draws, covariance = flat(posterior), torch.linalg.inv(precision)
-    assert torch.allclose(draws.mean(0), mean, atol=0.005)
-    assert torch.allclose(draws.T.cov(), covariance, atol=0.05 * covariance.abs().max().item())
+    assert moments_off(flat(posterior), mean, torch.linalg.inv(precision)).abs().max() < MOST
 
 
 def test_laplace_takes_the_hessian_of_the_softmax(small_network, tiny_data):
@@ -162,6 +162,13 @@ def test_local_reparameterisation_has_the_moments_of_sampled_weights(layer):
     torch.manual_seed(0)
     noisy = variational.MeanField(layer.double(), scale=0.3)
     x = torch.rand((1, 5) if isinstance(layer, nn.Linear) else (1, 2, 5, 5), dtype=torch.float64)
+    # Both are normal, with the mean and the variance of a sum of independent terms.
+    with torch.no_grad():
+        mean, variance = layer(x), functional.softplus(noisy.rho["weight"]) ** 2
+        squares = copy.deepcopy(layer)
+        squares.weight.copy_(variance)
+        squares.bias.copy_(functional.softplus(noisy.rho["bias"]) ** 2)
+        variance = squares(x**2)
     local = torch.cat([noisy(x) for _ in range(4000)]).flatten(1).detach()
     drawn = variational.sampled(nn.Sequential(noisy), 4000)
     posterior_like = [
@@ -169,8 +176,10 @@ def test_local_reparameterisation_has_the_moments_of_sampled_weights(layer):
         for s in range(4000)
     ]
     sampled = torch.cat(posterior_like).flatten(1).detach()
-    assert torch.allclose(local.mean(0), sampled.mean(0), atol=0.08)
-    assert torch.allclose(local.std(0), sampled.std(0), rtol=0.08)
+    for draws in (local, sampled):
+        left = draws - mean.flatten()
+        assert errors_off(left, 0.0).abs().max() < MOST
+        assert errors_off(left**2, variance.flatten()).abs().max() < MOST
 
 
 @pytest.mark.parametrize(
@@ -268,9 +277,11 @@ def test_masks_of_dropout_cut_whole_neurons_off(small_network, tiny_data):
     assert torch.equal(posterior.samples["1.weight"][0], posterior.samples["1.weight"][1])  # pixels stay
     for name in ("3.weight", "5.weight"):
         cut = (posterior.samples[name] == 0).all(1)  # [S, inputs]
-        assert cut.double().mean().item() == pytest.approx(0.25, abs=0.03)
+        assert errors_off(cut.double(), 0.25).abs().max() < MOST
+        assert errors_off(cut.double().flatten(), 0.25).abs() < MOST
+        # What is not cut off is the same in all samples, so the mean is as much of it as is kept.
         kept = posterior.samples[name].sum(0) / (~cut).sum(0)[None, :]
-        assert torch.allclose(posterior.samples[name].mean(0), 0.75 * kept, atol=0.2)
+        assert torch.allclose(posterior.samples[name], kept * ~cut[:, None, :], atol=1e-5)
 
 
 def test_swag_draws_from_the_fitted_normal():
@@ -280,8 +291,7 @@ def test_swag_draws_from_the_fitted_normal():
     means = path.cumsum(0) / torch.arange(1, 31)[:, None]
     deviations = (path - means)[-10:]
     wanted = 0.5 * torch.diag(path.var(0, unbiased=False)) + deviations.T @ deviations / (2 * 9)
-    assert torch.allclose(draws.mean(0), path.mean(0), atol=0.06)
-    assert torch.allclose(draws.T.cov(), wanted, atol=0.15)
+    assert moments_off(draws, path.mean(0), wanted).abs().max() < MOST
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -345,7 +355,10 @@ def test_hmc_is_in_detailed_balance_on_a_grid():
 
 
 def test_hmc_agrees_with_pyro_s_on_a_tiny_network():
-    """Predictive probabilities of the two samplers, on a network of 6 parameters, whose posterior has one mode."""
+    """Predictive probabilities of the two samplers, on a network of 6 parameters, whose posterior has one mode.
+
+    Two chains may be as far apart as the standard errors of both, each by its own effective sample size.
+    """
     import pyro
     import pyro.distributions as dist
     from pyro.infer import HMC, MCMC
@@ -376,33 +389,42 @@ def test_hmc_agrees_with_pyro_s_on_a_tiny_network():
     predictive = []
     for positions in (chain.positions, theirs):
         posterior = type(random_posterior(network, 1))(network, energy.unflatten(positions))
-        predictive.append(posterior.predict(x)[:, 1])
-    assert (predictive[0] - predictive[1]).abs().max() < 0.04
-    assert predictive[0].std() > 0.1
-    for ours, other in zip((chain.positions**2).mean(0), (theirs**2).mean(0), strict=True):
-        assert ours.item() == pytest.approx(other.item(), rel=0.4)
+        predictive.append(posterior.logits(x).softmax(-1)[:, :, 1])
+    assert apart(*predictive).abs().max() < MOST
+    assert predictive[0].mean(0).std() > 0.1
+    assert apart(chain.positions, theirs).abs().max() < MOST
+    assert apart(chain.positions**2, theirs**2).abs().max() < MOST
+
+
+def apart(one, other):
+    """Return the distance of the means of two chains in standard errors."""
+    error = (standard_error(one, chain=True) ** 2 + standard_error(other, chain=True) ** 2).sqrt()
+    return (one.mean(0) - other.mean(0)) / error
 
 
 RUN = textwrap.dedent("""
-    import sys, torch
-    sys.path.insert(0, {tests!r})
+    import sys, time, torch
     from relevance import inference, networks
     from relevance.datasets import Dataset
-    from relevance.inference import checkpoint
+    from relevance.inference import checkpoint, hamiltonian
     checkpoint.SECONDS = 0.0
+    quick = hamiltonian.transition
+    # A tenth of a second for a draw: time to be killed in.
+    hamiltonian.transition = lambda *given: time.sleep(0.1) or quick(*given)
     generator = torch.Generator().manual_seed(2)
-    x, y = torch.rand((300, 1, 4, 4), generator=generator), torch.arange(300) % 3
-    data = Dataset("tiny", x, y, x[:30], y[:30], ("a", "b", "c"), "tiny")
-    network = networks.fully_connected((1, 4, 4), hidden=32, n_classes=3)
-    posterior = inference.hmc(network, data, n_samples=150, warmup=60, n_steps=12, n_chains=2, prior_scale=0.5,
+    x, y = torch.rand((30, 1, 4, 4), generator=generator), torch.arange(30) % 3
+    data = Dataset("tiny", x, y, x, y, ("a", "b", "c"), "tiny")
+    network = networks.fully_connected((1, 4, 4), hidden=8, n_classes=3)
+    posterior = inference.hmc(network, data, n_samples=10, warmup=3, n_steps=3, n_chains=2, prior_scale=0.5,
                               progress=False, checkpoint=sys.argv[1] if len(sys.argv) > 2 else None)
     posterior.save(sys.argv[-1])
 """)
 
 
+@pytest.mark.slow
 def test_a_chain_that_is_killed_three_times_gives_the_samples_of_an_unbroken_one(tmp_path):
     script = tmp_path / "run.py"
-    script.write_text(RUN.format(tests=os.path.dirname(__file__)))
+    script.write_text(RUN)
     command = [sys.executable, str(script)]
     environment = {**os.environ, "RELEVANCE_DEVICE": "cpu", "RELEVANCE_PROGRESS": "0", "OMP_NUM_THREADS": "1"}
     subprocess.run([*command, str(tmp_path / "whole.safetensors")], check=True, env=environment)
@@ -412,10 +434,10 @@ def test_a_chain_that_is_killed_three_times_gives_the_samples_of_an_unbroken_one
         files = len(list(folder.glob("*"))) if folder.exists() else 0
         process = subprocess.Popen([*command, str(folder), str(tmp_path / "broken.safetensors")], env=environment)
         while process.poll() is None:  # wait for some progress, then a random moment more
-            if folder.exists() and len(list(folder.glob("*"))) > files + 3:
+            if folder.exists() and len(list(folder.glob("*"))) > files + 1:
                 break
             time.sleep(0.005)
-        time.sleep(0.3 * torch.rand((), generator=generator).item())
+        time.sleep(0.15 * torch.rand((), generator=generator).item())
         assert process.poll() is None, "the run ended before it could be killed three times"
         process.send_signal(signal.SIGKILL)
         process.wait()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import pandas as pd
@@ -177,21 +176,10 @@ for function in (
 """
 
 
-def keys(lib: Path) -> dict[str, str]:
-    """Return the keys of some calls, in a process of its own that sees the library in ``lib``."""
-    found = subprocess.run(
-        [sys.executable, "-c", KEYS],
-        env={**os.environ, "PYTHONPATH": str(lib)},
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    return dict(line.split() for line in found.stdout.splitlines())
-
-
-@pytest.fixture(scope="module")
-def keys_before():
-    return keys(ROOT / "lib")
+def keys(capsys) -> dict[str, str]:
+    """Return the keys of some calls, in this process."""
+    exec(compile(KEYS, "keys", "exec"), {})
+    return dict(line.split() for line in capsys.readouterr().out.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -202,14 +190,19 @@ def keys_before():
     ],
 )
 def test_a_change_of_the_library_counts_for_what_uses_it_and_for_nothing_else(
-    tmp_path, keys_before, file, old, new, affected
+    tmp_path, monkeypatch, capsys, file, old, new, affected
 ):
+    before = keys(capsys)
     shutil.copytree(ROOT / "lib" / "relevance", tmp_path / "relevance", ignore=shutil.ignore_patterns("__pycache__"))
     source = tmp_path / "relevance" / file
     assert old in source.read_text()
     source.write_text(source.read_text().replace(old, new))
-    after = keys(tmp_path)
-    assert {name for name in after if keys_before[name] != after[name]} == affected
+    # As a process reads it that sees the library there.
+    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "relevance/store.py"))
+    monkeypatch.setattr(store_module, "SOURCES", store_module._sources())
+    monkeypatch.setattr(store_module, "code_behind", cache(store_module.code_behind.__wrapped__))
+    after = keys(capsys)
+    assert {name for name in after if before[name] != after[name]} == affected
 
 
 ONCE = """
@@ -231,8 +224,9 @@ def work(x):
 """
 
 
-def test_another_process_finds_the_same_work(keys_before):
-    assert keys(ROOT / "lib") == keys_before
+def test_another_process_finds_the_same_work(capsys):
+    found = subprocess.run([sys.executable, "-c", KEYS], check=True, capture_output=True, text=True)
+    assert dict(line.split() for line in found.stdout.splitlines()) == keys(capsys)
 
 
 def test_two_processes_do_the_same_work_once(tmp_path):
@@ -258,6 +252,7 @@ def work(x, checkpoint=None):
 """
 
 
+@pytest.mark.slow
 def test_work_that_was_killed_goes_on_where_it_was(tmp_path):
     (tmp_path / "slow.py").write_text(DIES)
     command = [sys.executable, "-c", ONCE, str(tmp_path)]

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
+pytestmark = pytest.mark.slow
 # As a module, since another process has to import what it is to compute.
 SCRIPT = '''
 import os
