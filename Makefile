@@ -23,7 +23,7 @@ ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
 endif
 
-.PHONY: book chapter record test bench differences lab help clean distclean lock format
+.PHONY: book chapter record test test-slow test-cpus bench differences lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
@@ -33,11 +33,21 @@ chapter: $(INSTALLED) ## execute one chapter: CHAPTER=method/lrp-robustness PARA
 	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") \
 	    --chapter "$(CHAPTER)" --parameters '$(PARAMETERS)'
 
+# Processes for the tests: more than four would only wait for the longest file.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile
+
 test: $(INSTALLED) ## lint, type check, and run the tests
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
-	$(PY) -m pytest
+	$(PY) -m pytest -m "not slow" $(SPREAD)
+	@echo "Left to .ci/run: the slow tests (make test-slow), other CPUs (make test-cpus), and the printed book in a browser."
+
+test-slow: $(INSTALLED) ## the tests that kill processes, print a book, or start JupyterLab
+	$(PY) -m pytest -m slow --durations=10
+
+test-cpus: $(INSTALLED) ## the stochastic tests as other CPUs would round: three of the levels of instructions that this one has
+	@$(PY) tests/cpus.py
 
 lab: $(INSTALLED) ## open a chapter as a notebook in JupyterLab: CHAPTER=method/lrp-robustness; the playground without
 	@[ -f "book/$(or $(CHAPTER),explore).md" ] || { echo "make: there is no chapter $(CHAPTER); _toc.yml lists them, such as explore." >&2; exit 1; }
@@ -71,7 +81,7 @@ distclean: clean ## remove the virtual environment too
 	rm -rf $(VENV) .uv lib/*.egg-info
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(INSTALLED): $(wildcard requirements/*.txt requirements/web/*.json) requirements/install.sh
 	@requirements/install.sh $(VENV)

@@ -1,5 +1,11 @@
 from __future__ import annotations
 
+import os
+
+# Processes of pytest-xdist share the cores: each computes on one thread, and so does what it starts.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from torch import nn

@@ -199,6 +199,7 @@ def test_the_weights_constant_is_reached_where_it_can_be():
     assert curvature.hessians(g.function, torch.zeros(1, 1).double()).abs().item() == pytest.approx(8 * 12.5)
 
 
+@pytest.mark.stochastic
 def test_the_sweep_reports_both_sides(relu_posterior):
     images = torch.rand((3, 1, 3, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     target = relu_posterior.predict(images).argmax(1)
@@ -284,6 +285,7 @@ def test_the_density_is_the_logistic_one():
         )
 
 
+@pytest.mark.stochastic
 def test_theorem_2_by_sampling_within_its_standard_error():
     weights, points = torch.tensor([0.7, -2.0, 0.3]), points_of(30, 3)
     exact = smoothed.closed_form(weights, points, 2.0) @ weights.double() / weights.double().square().sum()
@@ -305,6 +307,7 @@ def test_gaussian_noise_is_off_by_the_same_share_for_every_beta():
     assert "too much" not in smoothed.told_theorem(rows)
 
 
+@pytest.mark.stochastic
 def test_spherical_noise_is_logistic_in_every_direction():
     from scipy import stats
 
@@ -325,6 +328,7 @@ def one_hidden_layer(seed=0):
     return Posterior(network, samples)
 
 
+@pytest.mark.stochastic
 def test_one_hidden_layer_is_smoothed_exactly_by_a_beta_for_each_neuron():
     posterior, images = one_hidden_layer(), torch.rand((6, 1, 2, 2), generator=torch.Generator().manual_seed(1))
     rows = depth.exact_noise(posterior, images, torch.tensor([0, 1, 2, 0, 1, 2]), 5.0)
@@ -349,6 +353,7 @@ def test_very_sharp_smoothing_of_deep_networks_is_the_gradient(relu_posterior):
     torch.testing.assert_close(depth.each_its_beta(relu_posterior, images, target, 1e6), wanted)
 
 
+@pytest.mark.stochastic
 def test_the_comparison_knows_what_chance_allows():
     posterior, images = one_hidden_layer(), torch.rand((6, 1, 2, 2), generator=torch.Generator().manual_seed(1))
     rows = depth.compare({"one": posterior}, images, torch.zeros(6, dtype=torch.int64), [2.0, 20.0], n_noise=200)

@@ -10,6 +10,7 @@ from relevance.attacks import ball, objectives
 from relevance.attacks.square import square
 from relevance.posterior import Posterior
 
+pytestmark = pytest.mark.stochastic
 SMALL = {"n_steps": 15, "n_restarts": 2, "n_queries": 60, "progress": False}
 
 

@@ -9,6 +9,8 @@ from conftest import random_posterior
 from relevance import evidence, figures, inference, networks
 from relevance.posterior import Posterior
 
+pytestmark = pytest.mark.stochastic
+
 
 def test_calibration_compares_confidence_and_accuracy_and_drops_nobody():
     probabilities = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.7, 0.3], [0.38, 0.62], [0.5, 0.5]])

@@ -15,6 +15,7 @@ from relevance.attacks.soft import SoftLeakyReLU, softened
 from relevance.explanations import AlphaBeta, Epsilon, Gamma
 from relevance.posterior import Posterior
 
+pytestmark = pytest.mark.stochastic
 QUIET = {"progress": False}
 
 
@@ -138,12 +139,16 @@ def test_a_target_map_is_come_closer_to_with_the_label_kept(digits):
 
 def test_a_label_is_only_kept_where_that_is_asked_for(digits):
     posterior, images, target, before = digits
+    # Images from whose class it is a small step, so that many leave it.
+    near, beyond = images, attacks.pgd(posterior, images, target, 0.5, progress=False)
+    for _ in range(8):
+        middle = (near + beyond) / 2
+        inside = (posterior.predict(middle).argmax(1) == target)[:, None, None, None]
+        near, beyond = torch.where(inside, middle, near), torch.where(inside, beyond, middle)
     given = {"target_maps": before.roll(1, 0), "n_steps": 15, **QUIET}
-    free, bound = (
-        attacks.target_map(posterior, images, target, 0.4, keep_label=keep, **given) for keep in (False, True)
-    )
+    free, bound = (attacks.target_map(posterior, near, target, 0.4, keep_label=keep, **given) for keep in (False, True))
     assert torch.equal(posterior.predict(bound).argmax(1), target)
-    assert not torch.equal(posterior.predict(free).argmax(1), target)
+    assert (posterior.predict(free).argmax(1) != target).sum() >= 5
 
 
 def test_a_planted_vulnerable_explanation_is_broken_by_each_attack():

@@ -44,6 +44,7 @@ def test_the_gradient_of_a_linear_network_misses_nothing(linear, some_images, so
     assert scaled.max() < 1e-12
 
 
+@pytest.mark.stochastic
 def test_a_constant_map_of_a_linear_network_misses_what_is_known(linear, some_images, some_labels):
     """Noise: E[(I . (c 1 - w))^2] = sigma^2 |c 1 - w|^2."""
     weights = linear.samples["1.weight"][0][some_labels]
@@ -143,6 +144,7 @@ def test_deletion_falls_as_computed_by_hand(planted):
     assert area.item() == pytest.approx(0.5)
 
 
+@pytest.mark.stochastic
 def test_the_true_order_has_the_lowest_area_and_the_reversed_the_highest(planted):
     posterior, weights = planted
     images = torch.rand((20, 1, 4, 4), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
@@ -159,6 +161,7 @@ def test_the_true_order_has_the_lowest_area_and_the_reversed_the_highest(planted
     assert (area["random"] < area["reversed"]).all()
 
 
+@pytest.mark.stochastic
 def test_a_constant_map_scores_as_the_mean_over_random_orders(planted):
     """Every pixel is as likely to be among the first as any other: by the mean over all choices of 2 of 16 pixels."""
     posterior, weights = planted
@@ -173,6 +176,7 @@ def test_a_constant_map_scores_as_the_mean_over_random_orders(planted):
     assert found.item() == pytest.approx(chances.mean().item(), abs=MOST * error)
 
 
+@pytest.mark.stochastic
 def test_ties_are_broken_at_random_and_the_seed_decides(planted):
     posterior, weights = planted
     images = torch.full((1, 1, 4, 4), 0.5, dtype=torch.float64)

@@ -17,6 +17,7 @@ from relevance.generator import Generated, train_generator
 from relevance.manipulation import Manipulation
 from relevance.posterior import Posterior
 
+pytestmark = pytest.mark.stochastic
 SHAPE = (1, 8, 8)
 
 

@@ -13,6 +13,8 @@ from relevance import inference, networks
 from relevance.inference import common, diagnostics, hamiltonian
 from relevance.inference.hamiltonian import Chain, NetworkEnergy, Settings, State, StepSize, run_chain, transition
 
+pytestmark = pytest.mark.stochastic
+
 
 @pytest.fixture
 def small_network():

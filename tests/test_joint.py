@@ -10,6 +10,8 @@ from relevance import attacks, datasets, inference, joint, networks, paper, remo
 from relevance.alignment import alignment
 from relevance.explanations import lrp
 
+pytestmark = pytest.mark.stochastic
+
 
 def test_the_scores_are_those_of_the_library():
     data = datasets.load("digits").smaller(200, 0)

@@ -11,6 +11,8 @@ from relevance import datasets, inference, networks
 from relevance.inference.low_curvature import curvature, directions, turning
 from relevance.posterior import Posterior
 
+pytestmark = pytest.mark.stochastic
+
 
 @pytest.fixture
 def quadratic():

@@ -127,6 +127,7 @@ def study(tmp_path, monkeypatch):
     return studies.Study("digits", **SMALL)
 
 
+@pytest.mark.stochastic
 def test_a_study_has_all_models_on_the_same_images(study):
     table = study.table(["FGSM", "PGD on the margin"])
     assert list(table["model"].unique()) == ["deterministic", "adversarially trained", "Bayesian, 2", "Bayesian, 4"]
@@ -175,6 +176,7 @@ def test_bad_studies_get_a_sentence(change, message):
         studies.Study("digits", **(SMALL | change))
 
 
+@pytest.mark.stochastic
 def test_a_convolutional_study_by_variational_inference(tmp_path, monkeypatch):
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "store"))
     settings = SMALL | {"inference": {"prior_scale": 0.1}, "hidden": 2, "n_samples": (4,)}

@@ -163,6 +163,7 @@ def test_smooth_grad_is_the_mean_gradient_at_noisy_copies(some_images, some_labe
     assert not torch.allclose(explanations.smooth_grad(*given, noise=0.3, n_noise=5, seed=5), found)
 
 
+@pytest.mark.stochastic
 def test_patterns_find_the_signal_of_a_linear_model():
     """x = a y + distractor, and w filters the distractor out: the pattern is a, not w."""
     generator = torch.Generator().manual_seed(3)

@@ -28,6 +28,7 @@ from relevance.inference.adversarial import Settings as AdversarialSettings
 from relevance.inference.adversarial import perturbed
 from relevance.inference.hamiltonian import NetworkEnergy, Settings, run_chain
 
+pytestmark = pytest.mark.stochastic
 # The package's names are those of the functions.
 laplace, swag, variational = (
     importlib.import_module(f"relevance.inference.{name}") for name in ("laplace", "swag", "variational")
@@ -70,7 +71,7 @@ def test_hmc_samples_the_posterior_of_a_linear_regression(regression):
     energy = NetworkEnergy(network, data, PRIOR, gaussian)
     settings = Settings(warmup=200, n_steps=12, step_size=0.05)
     generator = torch.Generator().manual_seed(1)
-    chain = run_chain(energy, lambda: torch.zeros(4, dtype=torch.float64), settings, 3000, generator)
+    chain = run_chain(energy, lambda: torch.zeros(4, dtype=torch.float64), settings, 1200, generator)
     assert moments_off(chain.positions, mean, torch.linalg.inv(precision), chain=True).abs().max() < MOST
 
 
@@ -344,7 +345,7 @@ def test_hmc_is_in_detailed_balance_on_a_grid():
 
     settings = Settings(warmup=0, n_steps=2, step_size=1.2, adapt=False)
     chain = run_chain(
-        energy, lambda: torch.zeros(1, dtype=torch.float64), settings, 20000, torch.Generator().manual_seed(0)
+        energy, lambda: torch.zeros(1, dtype=torch.float64), settings, 10000, torch.Generator().manual_seed(0)
     )
     at = torch.bucketize(chain.positions.squeeze(1), torch.tensor([-0.8, 0.0, 0.8], dtype=torch.float64))
     flow = torch.zeros(4, 4)
@@ -373,7 +374,7 @@ def test_hmc_agrees_with_pyro_s_on_a_tiny_network():
     size = sum(energy.sizes)
     settings = Settings(warmup=200, n_steps=15, step_size=0.1, prior_scale=2.0)
     chain = run_chain(
-        energy, lambda: torch.zeros(size, dtype=torch.float64), settings, 1500, torch.Generator().manual_seed(1)
+        energy, lambda: torch.zeros(size, dtype=torch.float64), settings, 800, torch.Generator().manual_seed(1)
     )
 
     def model():

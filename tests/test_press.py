@@ -174,6 +174,7 @@ def text_of(notebook):
     return "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
 
 
+@pytest.mark.slow
 def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up_from_there(book, capsys):
     (book / "book/two.md").write_text(chapter_text("Two", "ok = 1", "value = {}\nvalue['missing']"))
     with pytest.raises(BookError) as error:
@@ -223,6 +224,7 @@ def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up
         print_book(book)
 
 
+@pytest.mark.slow
 def test_a_single_chapter_takes_parameters_from_the_command_line(book):
     command = [sys.executable, "-m", "relevance.press", "--root", str(book), "--chapter", "one"]
     command += ["--parameters", "size=5 share=1"]

@@ -12,13 +12,12 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 
 from notebooks import HEAD
+from oracles import MOST
 from relevance import recording, records, studies
 from relevance.chapters import BookError
 
@@ -105,27 +104,33 @@ def test_a_run_killed_three_times_finishes_with_the_same_table(project, tmp_path
     assert (project / "recorded/tiny/layers.csv.xz").read_bytes() == wanted
 
 
+# Standard deviations of the median score over the images of digits-small, each the largest of its kind. From training to training
+# on images that are changed in their last digits, as another CPU's rounding would (4 trainings): of plain and hardened networks.
+OF_TRAINING = 0.0055
+# From chain to chain with seeds of their own (8 chains): of 20 draws, which are few, by the layer that is explained.
+OF_CHAIN = {"noise": dict.fromkeys("135", 0.006), "attack": {"1": 0.017, "3": 0.046, "5": 0.031}}
+
+
+@pytest.mark.stochastic
 def test_a_recorded_run_repeated_from_scratch_gives_its_medians(tmp_path, monkeypatch):
+    """The chain that was recorded and this one are two of many, each with its own error; and tables have three decimals."""
     if "digits-small" not in records.runs("layers"):
         pytest.skip("digits-small is not recorded")
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path))
     settings = records.provenance("digits-small", "layers")["settings"]
     recorded = records.read_run("digits-small", "layers")
-    # With another number of threads sums round differently, and a chain that is short goes elsewhere.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        again = studies.Study(**settings).table(list(recorded["attack"].unique()))
-    finally:
-        torch.set_num_threads(threads)
-    generator = np.random.default_rng(0)
+    again = studies.Study(**settings).table(list(recorded["attack"].unique()))
     keys = ["model", "attack", "layer"]
-    anew = again.groupby(keys)["lrp_robustness"].median()
-    for key, part in recorded.groupby(keys):
-        scores = part["lrp_robustness"].to_numpy()
-        medians = np.median(generator.choice(scores, (1000, len(scores))), axis=1)
-        low, high = np.quantile(medians, [0.025, 0.975])
-        assert low - 1e-3 <= anew[key] <= high + 1e-3, key
+    # What no training has a part in is the same.
+    for column in ("image", "label", "n_samples"):
+        assert again[column].tolist() == recorded[column].tolist()
+    anew, before = (table.groupby(keys)["lrp_robustness"].median() for table in (again, recorded))
+    assert anew.index.equals(before.index)
+    for model, attack, layer in before.index:
+        kind = OF_CHAIN["noise" if attack == "noise" else "attack"]
+        error = kind[layer] if model.startswith(studies.BAYESIAN) else OF_TRAINING
+        off = anew[model, attack, layer] - before[model, attack, layer]
+        assert abs(off) < MOST * 2**0.5 * error + 0.5e-3, (model, attack, layer)
 
 
 @pytest.fixture

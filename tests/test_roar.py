@@ -101,6 +101,7 @@ PLANTED = {
 }
 
 
+@pytest.mark.stochastic
 def test_roar_tells_the_planted_truth(planted, linear):
     table = run(linear, planted, PLANTED)
     assert list(table.columns) == ["attribution", "share", "seed", "accuracy"]
@@ -121,6 +122,7 @@ def test_roar_tells_the_planted_truth(planted, linear):
     assert said.index("**later**") < said.index("inverted (")
 
 
+@pytest.mark.stochastic
 def test_a_network_that_is_explained_ranks_what_it_uses(planted, linear):
     explained = least_squares(linear, planted)
     attributions = {"gradient": Attribution(gradient, explained), **BASELINES}
@@ -131,6 +133,7 @@ def test_a_network_that_is_explained_ranks_what_it_uses(planted, linear):
     assert mean["gradient", 0.2] < mean["Sobel", 0.2] - 0.1
 
 
+@pytest.mark.stochastic
 def test_a_constant_map_says_so_much_as_a_random_order():
     order = roar.rankings(torch.full((3000, 1, 4, 4), 0.3))
     assert (order.flatten(1).sort(1).values == torch.arange(16)).all()
@@ -198,6 +201,7 @@ def test_what_is_removed_becomes_the_mean_of_the_training_images():
         assert torch.equal(changed, torch.where(gone[:, None], fill, images))
 
 
+@pytest.mark.stochastic
 def test_a_mask_that_tells_the_class_is_found_out(planted, linear):
     attributions = {"telling": Attribution(telling_maps), "random": BASELINES["random"]}
     shares = (1 / 36,)
@@ -249,9 +253,11 @@ def small():
     return Dataset("small", images[:80], labels[:80], images[80:], labels[80:], ("a", "b"), "made up")
 
 
+@pytest.mark.slow
+@pytest.mark.stochastic
 def test_the_number_of_jobs_changes_no_result(small, tmp_path, monkeypatch):
     network = networks.fully_connected((1, 4, 4), 4, 2)
-    given = {"train": inference.sgd, "epochs": 3, "batch_size": 16, "seeds": (0, 1)}
+    given = {"train": inference.sgd, "epochs": 20, "learning_rate": 0.02, "batch_size": 16, "seeds": (0, 1)}
     attributions = {"random": BASELINES["random"]}
     one = run(network, small, attributions, (0.5,), **given)
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "another"))

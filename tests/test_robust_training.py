@@ -16,6 +16,8 @@ from relevance import robust_training as robust
 from relevance.inference.jacobian import penalty
 from relevance.posterior import Posterior
 
+pytestmark = pytest.mark.stochastic
+
 
 def directly(function, *arguments, **settings):
     return function(*arguments, **settings)

@@ -62,6 +62,7 @@ def test_the_score_is_symmetric_and_blind_to_the_order_of_pixels(first, second, 
 
 @settings(deadline=None, max_examples=25)
 @given(whole_maps, whole_maps, st.sampled_from([25, 50, 75]))
+@pytest.mark.stochastic
 def test_the_score_is_the_mean_over_random_tie_breaks(first, second, percent):
     generator = np.random.default_rng(0)
     places = round(8 * percent / 100)
@@ -82,6 +83,7 @@ def test_a_common_support_alone_does_not_look_robust():
     assert torch.allclose(score, torch.tensor((64 + 93 * 93 / 720) / 157, dtype=torch.float64))
 
 
+@pytest.mark.stochastic
 def test_unrelated_maps_without_ties_score_the_percentage():
     maps = torch.randn((2, 400, 100), generator=torch.Generator().manual_seed(0))
     assert errors_off(robustness.unrelated_robustness(maps[0], maps[1], 20), 0.2).abs() < MOST
@@ -118,6 +120,7 @@ def test_bad_maps_get_a_sentence():
         robustness.softmax_robustness(torch.zeros(2, 3), torch.zeros(2, 4))
 
 
+@pytest.mark.stochastic
 def test_a_paired_difference_is_that_of_scipy():
     generator = np.random.default_rng(1)
     first = generator.random(80)
@@ -153,6 +156,7 @@ def test_scores_that_are_no_numbers_get_a_sentence():
         robustness.paired_difference(torch.tensor([0.1, float("nan")]), torch.tensor([0.1, 0.2]))
 
 
+@pytest.mark.stochastic
 def test_a_scaled_difference_is_that_of_scipy():
     generator = np.random.default_rng(2)
     floor, ceiling = 0.1 + 0.1 * generator.random(90), 1 - 0.05 * generator.random(90)

@@ -16,6 +16,8 @@ from relevance.attacks import ball, objectives
 from relevance.attacks.search import Search, climb
 from relevance.posterior import Posterior
 
+pytestmark = pytest.mark.stochastic
+
 
 def hill(points, rows, done):
     """Highest where all pixels are 0.5."""

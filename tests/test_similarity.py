@@ -12,6 +12,8 @@ from scipy import stats
 from relevance import robustness
 from relevance.robustness import statistics
 
+pytestmark = pytest.mark.stochastic
+
 
 @pytest.fixture
 def maps():

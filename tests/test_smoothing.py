@@ -62,6 +62,7 @@ def test_smooth_grad_of_the_gradient_is_not_cut(dense_posterior, some_images, ta
     assert not torch.allclose(smoothing.smooth_grad(cut, 2.0, 5, seed=3)(*given), wanted)
 
 
+@pytest.mark.stochastic
 def test_noise_on_weights_is_a_posterior(dense_posterior, some_images, target):
     one = dense_posterior[:1]
     assert len(smoothing.shaken(dense_posterior, 0.1, 4)) == 20
@@ -139,6 +140,7 @@ def test_what_helps_follows_the_numbers():
     assert medians["low"].le(medians["median"]).all()
 
 
+@pytest.mark.stochastic
 def test_quality_is_that_of_the_maps(dense_posterior, some_images):
     rows = smoothing.quality(
         dense_posterior[:1], some_images, explanations.gradient, {500.0: 0.01}, [2], n_reference=20

@@ -229,6 +229,7 @@ def test_another_process_finds_the_same_work(capsys):
     assert dict(line.split() for line in found.stdout.splitlines()) == keys(capsys)
 
 
+@pytest.mark.slow
 def test_two_processes_do_the_same_work_once(tmp_path):
     (tmp_path / "slow.py").write_text(SLOW)
     both = [subprocess.Popen([sys.executable, "-c", ONCE, str(tmp_path)], stdout=subprocess.PIPE) for _ in range(2)]

@@ -50,6 +50,7 @@ def test_an_error_is_shown_and_the_next_choice_works(playground, monkeypatch):
     assert "role" not in playground._status.value
 
 
+@pytest.mark.slow
 def test_untrained_models_are_trained_with_progress_and_can_be_stopped(tmp_path, monkeypatch):
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path))
     long = studies.Study("digits", n_train=200, hidden=8, epochs=100_000, n_draws=4, n_samples=(2,))
@@ -68,6 +69,7 @@ def test_untrained_models_are_trained_with_progress_and_can_be_stopped(tmp_path,
     playground.close()
 
 
+@pytest.mark.slow
 def test_a_training_that_fails_says_its_last_line(tmp_path, monkeypatch):
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path))
     training = Training(studies.Study("no such data"), lambda *_: None)
@@ -75,6 +77,7 @@ def test_a_training_that_fails_says_its_last_line(tmp_path, monkeypatch):
         training.wait()
 
 
+@pytest.mark.slow
 def test_a_training_leaves_its_models_in_the_store(tmp_path, monkeypatch):
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path))
     study = studies.Study(

@@ -18,6 +18,7 @@ from relevance import studies
 from relevance.scene import Choice, Scene
 from test_scene import SMALL
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # As the chapter gives them; small, so that they are trained in seconds.
 PARAMETERS = {
