@@ -107,11 +107,12 @@ def test_roar_tells_the_planted_truth(planted, linear):
     assert list(table.columns) == ["attribution", "share", "seed", "accuracy"]
     assert len(table) == 4 * 4 * 2
     mean = table.groupby(["attribution", "share"])["accuracy"].mean()
-    assert (mean[:, 0.0] == 1).all()
+    # Noise costs the best linear classifier hardly an image.
+    assert (mean[:, 0.0] > 0.97).all()
     for share in (0.2, 0.4, 0.8):
         # Without its pixels a class is a guess; of an order that keeps both for last nothing is lost.
         assert mean["perfect", share] == guessed(0.25)
-        assert mean["inverted", share] == 1
+        assert mean["inverted", share] > 0.97
         # A bit that is gone is guessed: half of the bits at random, ((1 - s) + s / 2)^2.
         assert mean["random", share] == guessed((1 - share / 2) ** 2)
         assert mean["half", share] == guessed((1 - (share - 1 / 36) / 2) / 2)
