@@ -27,10 +27,10 @@ endif
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
-	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") --parameters '$(PARAMETERS)'
+	@$(PY) -m relevance.pages.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") --parameters '$(PARAMETERS)'
 
 chapter: $(INSTALLED) ## execute one chapter: CHAPTER=method/lrp-robustness PARAMETERS="epsilon=0.1 n_images=50"
-	@$(PY) -m relevance.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") \
+	@$(PY) -m relevance.pages.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") \
 	    --chapter "$(CHAPTER)" --parameters '$(PARAMETERS)'
 
 # Processes for the tests: more than four would only wait for the longest file.
@@ -62,7 +62,7 @@ bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libra
 	$(PY) benchmarks/playground.py
 
 record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on
-	@$(PY) -m relevance.recording $(RUNS)
+	@$(PY) -m relevance.pages.press.recording $(RUNS)
 
 differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
 	$(PY) benchmarks/differences.py

@@ -15,9 +15,11 @@ import torch
 from posteriors import KEPT, ROOT, RUNS
 
 import relevance
-from relevance import attacks, datasets
-from relevance.device import default_device, device_name
-from relevance.posterior import Posterior
+from relevance import attacks
+from relevance.base.environment import default_device, device_name
+from relevance.datasets import reading
+from relevance.networks.posterior import Posterior
+from relevance.studies.background import words
 
 RECORD = ROOT / "data" / "recorded" / "attack-evaluation.csv"
 
@@ -31,7 +33,7 @@ def main() -> None:
     parser.add_argument("--epsilon", type=float, default=0.2)
     parser.add_argument("--queries", type=int, default=200)
     given = parser.parse_args()
-    data = datasets.load("mnist")
+    data = reading.load("mnist")
     images, labels = data.balanced_test(given.images, seed=0)
     deterministic = Posterior.load(KEPT / "sgd.safetensors")
     for name in given.runs:
@@ -46,7 +48,7 @@ def main() -> None:
         walk = {"n_steps": 20, "progress": False}
         far = attacks.accuracy_by_epsilon(posterior, images, labels, [0.1, 0.5], **walk)
         steps = attacks.loss_by_steps(posterior, images, labels, given.epsilon, n_steps=40, progress=False)
-        found["concerns"] = " ".join(attacks.concerns(found, far, steps))
+        found["concerns"] = " ".join(words.concerns(found, far, steps))
         found.loc["PGD, margin, in a ball of 0.5", "accuracy"] = far["accuracy"].iloc[-1]
         found.insert(0, "posterior", name)
         found["samples"], found["images"], found["epsilon"] = len(posterior), len(images), given.epsilon

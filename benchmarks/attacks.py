@@ -19,9 +19,10 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
-from relevance import attacks, networks
-from relevance.device import default_device, device_name
-from relevance.posterior import Posterior
+from relevance import attacks
+from relevance.base.environment import default_device, device_name
+from relevance.networks import architectures
+from relevance.networks.posterior import Posterior
 
 FEW = 4
 
@@ -58,7 +59,7 @@ def main() -> None:
     given = parser.parse_args()
     device = default_device()
     generator = torch.Generator().manual_seed(0)
-    network = networks.fully_connected((1, 28, 28), 512)
+    network = architectures.fully_connected((1, 28, 28), 512)
     posterior = random_posterior(network, given.samples, generator, device)
     images = torch.rand((given.images, 1, 28, 28), generator=generator).to(device)
     labels = torch.randint(0, 10, (given.images,), generator=generator).to(device)

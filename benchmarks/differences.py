@@ -15,9 +15,11 @@ import peers
 import torch
 from torch import Tensor, nn
 
-from relevance import datasets, explanations, networks
-from relevance.explanations import AlphaBeta, Epsilon, Gamma, ZPlus
-from relevance.posterior import Posterior
+from relevance import explanations
+from relevance.datasets import reading
+from relevance.explanations.rules import AlphaBeta, Epsilon, Gamma, ZPlus
+from relevance.networks import architectures
+from relevance.networks.posterior import Posterior
 
 RULES = {
     "epsilon": Epsilon(0.1),
@@ -67,12 +69,12 @@ def distance(theirs: Tensor, ours: Tensor) -> float:
 
 def table() -> pd.DataFrame:
     """Measure all rows: library, what is compared, where, the value, and what ours gives."""
-    data = datasets.load("digits")
+    data = reading.load("digits")
     images = data.test_images[:N_IMAGES].double().cpu()
     rows: list[dict[str, Any]] = []
     for activation in ("relu", "leaky_relu"):
         torch.manual_seed(0)
-        posterior = Posterior.of(networks.fully_connected(data.image_shape, 64, 10, activation).double())
+        posterior = Posterior.of(architectures.fully_connected(data.image_shape, 64, 10, activation).double())
         target = posterior.predict(images).argmax(-1)
         for library, rules in (("zennit", peers.zennit_rules()), ("captum", peers.captum_rules())):
             for rule in [name for name in RULES if name in rules]:
@@ -111,7 +113,7 @@ def slope_rows(images: Tensor) -> list[dict[str, Any]]:
     """Return the relative error of the derivative of an epsilon map with respect to the image."""
     torch.manual_seed(0)
     some = images[:5]
-    posterior = Posterior.of(networks.fully_connected(tuple(images.shape[1:]), 64, 10, "softplus").double())
+    posterior = Posterior.of(architectures.fully_connected(tuple(images.shape[1:]), 64, 10, "softplus").double())
     target = posterior.predict(some).argmax(-1)
 
     def ours(x: Tensor) -> Tensor:

@@ -22,13 +22,15 @@ from relevance_maps import seconds
 from torch.func import functional_call
 from torch.nn import functional
 
-from relevance import datasets, networks
-from relevance.datasets import Dataset
-from relevance.device import default_device, device_name
-from relevance.inference import common
-from relevance.inference.hamiltonian import NetworkEnergy, Settings, run_chain
+from relevance.base.environment import default_device, device_name
+from relevance.datasets import reading
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.chain import Settings, run_chain
+from relevance.inference.hamiltonian import NetworkEnergy
 from relevance.inference.variational import Settings as VariationalSettings
 from relevance.inference.variational import fit
+from relevance.networks import architectures
 
 RECORD = Path(__file__).parents[1] / "data" / "recorded" / "inference-speed.csv"
 
@@ -55,7 +57,7 @@ def made_up(n_images: int) -> Dataset:
 
 def gradients(data: Dataset, hidden: int, repeats: int) -> Row:
     """Compare a full-batch gradient with a bare forward and backward loop."""
-    network = common.initialised(networks.fully_connected(data.image_shape, hidden), data, 0).eval()
+    network = training.initialised(architectures.fully_connected(data.image_shape, hidden), data, 0).eval()
     energy = NetworkEnergy(network, data, 0.1)
     position = torch.cat([value.detach().flatten() for value in network.parameters()])
 
@@ -71,9 +73,9 @@ def gradients(data: Dataset, hidden: int, repeats: int) -> Row:
 
 def leapfrog(n_draws: int) -> Row:
     """Compare a leapfrog step on a tiny network with Pyro's HMC."""
-    data = datasets.load("digits", device="cpu").smaller(100, 0)
-    network = networks.fully_connected(data.image_shape, 4)
-    shell = common.initialised(network, data, 0).eval()
+    data = reading.load("digits", device="cpu").smaller(100, 0)
+    network = architectures.fully_connected(data.image_shape, 4)
+    shell = training.initialised(network, data, 0).eval()
     energy = NetworkEnergy(shell, data, 0.3)
     size, n_steps = sum(energy.sizes), 10
     settings = Settings(warmup=0, n_steps=n_steps, step_size=0.001, adapt=False)
@@ -101,7 +103,7 @@ def leapfrog(n_draws: int) -> Row:
 
 def epochs(data: Dataset, hidden: int, repeats: int) -> Row:
     """Compare an epoch of variational inference with Pyro's SVI with an independent normal guide."""
-    network = common.initialised(networks.fully_connected(data.image_shape, hidden), data, 0)
+    network = training.initialised(architectures.fully_connected(data.image_shape, hidden), data, 0)
     settings = VariationalSettings(n_samples=1, epochs=1)
     n_train, batch = len(data.train_labels), settings.batch_size
     shapes = {name: value.shape for name, value in network.named_parameters()}
@@ -116,11 +118,11 @@ def epochs(data: Dataset, hidden: int, repeats: int) -> Row:
     svi = SVI(model, AutoNormal(model, init_scale=0.01), pyro.optim.Adam({"lr": 1e-3}), Trace_ELBO())
 
     def theirs() -> None:
-        for images, labels in common.batches(data, batch, torch.Generator().manual_seed(0)):
+        for images, labels in training.batches(data, batch, torch.Generator().manual_seed(0)):
             svi.step(images, labels)
 
     functions: dict[str, Callable[[], object]] = {
-        "ours": lambda: fit(network, data, settings, common.cross_entropy, show=False),
+        "ours": lambda: fit(network, data, settings, training.cross_entropy, show=False),
         "theirs": theirs,
     }
     times = seconds(functions, repeats)

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relevance import datasets
-from relevance.posterior import Posterior
+from relevance.datasets import reading
+from relevance.networks.posterior import Posterior
 
 # zennit and captum import torchvision, which may not know how beside a CPU build of torch.
-datasets.import_torchvision()
+reading.import_torchvision()
 
 Rules = dict[str, Callable[[], Any]]
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from relevance import studies, widgets
+from relevance.pages.interactive.playground import Playground
+from relevance.studies import names
+from relevance.studies.carbone.study import Study
 
 SAMPLER = {"warmup": 50, "n_steps": 60, "prior_scale": 0.2}
 PAGES = Path(__file__).parents[1] / "_build" / "html"
@@ -15,15 +17,15 @@ PAGES = Path(__file__).parents[1] / "_build" / "html"
 CHANGES = [
     {"epsilon": 0.11}, {"rule": "gamma"}, {"layer": "3"}, {"image": 1}, {"top_percent": 10}, {"n_samples": 100},
     {"attack": "PGD on the margin"}, {"epsilon": 0.12}, {"attack": "top-k"}, {"epsilon": 0.13}, {"attack": "target region"},
-    {"model": studies.ADVERSARIAL}, {"epsilon": 0.14},
+    {"model": names.ADVERSARIAL}, {"epsilon": 0.14},
 ]  # fmt: skip
 
 
 def response_times() -> pd.Series:
     """Return the seconds from each change to its picture."""
-    study = studies.Study("digits", inference=SAMPLER)
+    study = Study("digits", inference=SAMPLER)
     _ = study.trained
-    playground = widgets.Playground({"digits": study})
+    playground = Playground({"digits": study})
     playground.settle()
     seconds = {}
     for change in CHANGES:

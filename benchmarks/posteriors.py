@@ -14,8 +14,11 @@ from typing import Any
 
 import pandas as pd
 
-from relevance import datasets, evidence, inference, networks
-from relevance.posterior import Posterior
+from relevance import inference
+from relevance.datasets import reading
+from relevance.inference import evidence
+from relevance.networks import architectures
+from relevance.networks.posterior import Posterior
 
 ROOT = Path(__file__).parents[1]
 KEPT = ROOT / "_build" / "posteriors"
@@ -33,8 +36,8 @@ RUNS: dict[str, tuple[str, dict[str, Any]]] = {
 def train(name: str, given: dict[str, Any]) -> None:
     """Train one posterior and keep it."""
     method, settings = RUNS[name]
-    data = datasets.load("mnist")
-    network = networks.fully_connected(data.image_shape, 512)
+    data = reading.load("mnist")
+    network = architectures.fully_connected(data.image_shape, 512)
     settings = settings | given
     if method == "hmc":
         settings |= {"checkpoint": KEPT / f"{name}-chain"}
@@ -57,7 +60,7 @@ def main() -> None:
                      if value is not None and hmc})  # fmt: skip
     posteriors = {name: Posterior.load(KEPT / f"{name}.safetensors") for name in RUNS
                   if (KEPT / f"{name}.safetensors").exists()}  # fmt: skip
-    data = datasets.load("mnist")
+    data = reading.load("mnist")
     found = evidence.table(posteriors, data.test_images, data.test_labels)
     columns = {
         "n_train": lambda record: record["n_train"],

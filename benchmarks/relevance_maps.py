@@ -17,10 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from relevance import explanations, networks
-from relevance.device import default_device, device_name
-from relevance.explanations import AlphaBeta, Epsilon, Gamma
-from relevance.posterior import Posterior
+from relevance import explanations
+from relevance.base.environment import default_device, device_name
+from relevance.explanations.rules import AlphaBeta, Epsilon, Gamma
+from relevance.networks import architectures
+from relevance.networks.posterior import Posterior
 
 RULES = {"epsilon": Epsilon(0.1), "gamma": Gamma(0.1), "alpha1-beta0": AlphaBeta(1, 0)}
 
@@ -99,8 +100,8 @@ def main() -> None:
     images = torch.rand((given.images, 1, 28, 28), generator=generator).to(device)
     target = torch.randint(0, 10, (given.images,), generator=generator).to(device)
     for title, network, n_samples, n_images in (
-        ("dense 784-512-512-10", networks.fully_connected((1, 28, 28), 512), given.samples, given.images),
-        ("convolutional, Table I, 512", networks.convolutional((1, 28, 28), 512), 1, min(100, given.images)),
+        ("dense 784-512-512-10", architectures.fully_connected((1, 28, 28), 512), given.samples, given.images),
+        ("convolutional, Table I, 512", architectures.convolutional((1, 28, 28), 512), 1, min(100, given.images)),
     ):
         posterior = random_posterior(network, n_samples, generator, device)
         report(title, posterior, images[:n_images], target[:n_images], given.repeats)

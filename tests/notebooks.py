@@ -1,5 +1,7 @@
 """What the small chapters that tests print begin with."""
 
+from __future__ import annotations
+
 HEAD = """---
 jupytext:
   text_representation:

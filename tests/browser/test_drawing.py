@@ -8,21 +8,26 @@ import numpy as np
 import pytest
 import torch
 
-from relevance import attacks, datasets, drawing, explanations, inference, networks, robustness, runtime
-from relevance.explanations import Epsilon
-from relevance.posterior import Posterior
+from relevance import attacks, explanations, inference, metrics
+from relevance.datasets import reading
+from relevance.explanations.rules import Epsilon
+from relevance.networks import architectures
+from relevance.networks.posterior import Posterior
+from relevance.pages import web
+from relevance.pages.interactive import pad
+from relevance.pages.press import parts
 
 TOP = 30
 
 
 @pytest.fixture(scope="module")
 def data():
-    return datasets.load("digits", device="cpu")
+    return reading.load("digits", device="cpu")
 
 
 @pytest.fixture(scope="module")
 def models(data):
-    network = networks.fully_connected(data.image_shape, hidden=32)
+    network = architectures.fully_connected(data.image_shape, hidden=32)
     trained = inference.sgd(network, data, epochs=30, seed=0, progress=False)
     generator = torch.Generator().manual_seed(0)
     samples = {
@@ -34,20 +39,20 @@ def models(data):
 
 @pytest.fixture(scope="module")
 def block(models, data):
-    return drawing.canvas(models, data, top_percent=TOP, epsilon=0.1).data
+    return pad.canvas(models, data, top_percent=TOP, epsilon=0.1).data
 
 
 @pytest.fixture(scope="module")
 def printed(block, tmp_path_factory):
     """A page of a printed book, beside which the press has put networks and runtime."""
-    if runtime.packed() is None:
+    if web.packed() is None:
         pytest.skip("the runtime for pages is not installed (npm)")
     folder = tmp_path_factory.mktemp("book")
     notebook = folder / "drawing.ipynb"
     result = {"output_type": "execute_result", "data": {"text/html": block.splitlines(keepends=True)}}
     notebook.write_text(json.dumps({"cells": [{"cell_type": "code", "outputs": [result]}]}))
-    runtime.set_aside(notebook, folder / "_static" / "parts")
-    runtime.copy(folder / "_static" / "parts")
+    parts.set_aside(notebook, folder / "_static" / "parts")
+    parts.copy(folder / "_static" / "parts")
     markup = json.loads(notebook.read_text())["cells"][0]["outputs"][0]["data"]["text/html"]
     page = folder / "page.html"
     page.write_text(
@@ -90,7 +95,7 @@ def library(posterior, image, epsilon):
         "attacked": attacked,
         "attacked_probabilities": posterior.predict(attacked),
         "attacked_relevance": after,
-        "score": robustness.lrp_robustness(before, after, TOP),
+        "score": metrics.lrp_robustness(before, after, TOP),
     }
 
 
@@ -141,7 +146,7 @@ def test_a_digit_is_drawn_by_keyboard_alone(opened, models, data):
     """A test image in ink and paper alone, cell by cell, that the network still takes for what it is."""
     model = models["deterministic"]
     chosen = data.test_images[:100]
-    cells = (drawing.counts_of(chosen) >= 0.5).float()[:, None]
+    cells = (pad.counts_of(chosen) >= 0.5).float()[:, None]
     plain = torch.nn.functional.interpolate(cells, size=(28, 28), mode="bilinear", align_corners=False)
     labels = data.test_labels[:100]
     index = int((model.predict(plain).argmax(-1) == labels).nonzero()[0])
@@ -198,9 +203,9 @@ def test_the_empty_pad_and_cleared_pad_show_nothing(opened):
 
 def test_a_book_printed_without_the_runtime_says_so(page, printed, monkeypatch):
     whole = (printed.parent / "_static/parts/runtime.js").read_text()
-    monkeypatch.setattr(runtime, "packages", lambda: printed.parent / "nothing")
+    monkeypatch.setattr(web, "packages", lambda: printed.parent / "nothing")
     try:
-        runtime.copy(printed.parent / "_static/parts")
+        parts.copy(printed.parent / "_static/parts")
         page.goto(printed.as_uri())
         press(page, "Load the networks")
         page.get_by_text("the runtime was not there when the book was printed").wait_for()

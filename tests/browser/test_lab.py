@@ -14,9 +14,9 @@ from urllib.request import urlopen
 
 import pytest
 
-from relevance import studies
-from relevance.scene import Choice, Scene
-from test_scene import SMALL
+from oracles import SMALL_STUDY
+from relevance.pages.interactive.scene import Choice, Scene
+from relevance.studies import names
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -46,7 +46,7 @@ def notebook(tmp_path_factory):
 @pytest.fixture(scope="module")
 def lab(notebook, tmp_path_factory):
     """The address of a JupyterLab that serves the notebook's folder."""
-    _ = SMALL.trained  # in the store, which the kernel shares
+    _ = SMALL_STUDY.trained  # in the store, which the kernel shares
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
@@ -80,8 +80,8 @@ def lab(notebook, tmp_path_factory):
 
 
 def test_sliders_move_and_the_view_is_the_library_s(browser, lab):
-    classes = SMALL.data.classes
-    scene = Scene(SMALL, 3)
+    classes = SMALL_STUDY.data.classes
+    scene = Scene(SMALL_STUDY, 3)
     page = browser.new_context(viewport={"width": 1400, "height": 1200}).new_page()
     page.goto(f"{lab}/lab/tree/explore.ipynb?token=t")
     page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
@@ -94,7 +94,7 @@ def test_sliders_move_and_the_view_is_the_library_s(browser, lab):
         page.wait_for_function(f"wanted => ({SAID})() === wanted", arg=wanted, timeout=120_000)
         assert page.locator(".jp-OutputArea img[alt^=Predicted]").get_attribute("alt") == wanted
 
-    shows(model=studies.BAYESIAN, n_samples=4)
+    shows(model=names.BAYESIAN, n_samples=4)
     picture = page.locator(".jp-OutputArea img[alt^=Predicted]").get_attribute("src")
 
     def slider(name):
@@ -103,22 +103,22 @@ def test_sliders_move_and_the_view_is_the_library_s(browser, lab):
 
     for _ in range(5):
         slider("attack size").press("ArrowRight")
-    shows(model=studies.BAYESIAN, n_samples=4, epsilon=0.15)
+    shows(model=names.BAYESIAN, n_samples=4, epsilon=0.15)
     assert page.locator(".jp-OutputArea img[alt^=Predicted]").get_attribute("src") != picture
     slider("posterior samples").press("ArrowLeft")
     slider("posterior samples").press("ArrowLeft")
-    shows(model=studies.BAYESIAN, n_samples=2, epsilon=0.15)
+    shows(model=names.BAYESIAN, n_samples=2, epsilon=0.15)
     slider("image").press("ArrowRight")
-    shows(model=studies.BAYESIAN, n_samples=2, epsilon=0.15, image=1)
+    shows(model=names.BAYESIAN, n_samples=2, epsilon=0.15, image=1)
     for name, value in (
-        ("model", studies.DETERMINISTIC),
+        ("model", names.DETERMINISTIC),
         ("attack", "PGD on the margin"),
         ("rule", "gamma"),
         ("layer", "3"),
     ):
         row = page.locator(".widget-dropdown", has=page.get_by_text(name, exact=True))
         row.locator("select").select_option(label=value)
-    shows(model=studies.DETERMINISTIC, epsilon=0.15, image=1, attack="PGD on the margin", rule="gamma", layer="3")
+    shows(model=names.DETERMINISTIC, epsilon=0.15, image=1, attack="PGD on the margin", rule="gamma", layer="3")
     text = page.locator(".jp-OutputArea", has=page.locator("img[alt^=Predicted]")).last.inner_html()
     assert escape(classes[0]) in text
     page.context.close()

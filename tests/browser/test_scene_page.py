@@ -5,22 +5,23 @@ from __future__ import annotations
 import pytest
 
 from browsing import axe
-from relevance import figures, grid, studies
-from relevance.scene import Choice, Scene
-from test_scene import GRID, SMALL
+from oracles import SCENE_GRID, SMALL_STUDY
+from relevance.pages.interactive import scene_figure, scene_page
+from relevance.pages.interactive.scene import Choice, Scene
+from relevance.studies import names
 
 PAGE = "<!doctype html><html lang='en'><meta charset='utf-8'><title>A scene</title><body>{}</body></html>"
 
 
 @pytest.fixture(scope="module")
 def scene():
-    return Scene(SMALL, n_images=3)
+    return Scene(SMALL_STUDY, n_images=3)
 
 
 @pytest.fixture(scope="module")
 def file(scene, tmp_path_factory):
     path = tmp_path_factory.mktemp("scene") / "page.html"
-    path.write_text(PAGE.format(grid.page(scene, **GRID).data))
+    path.write_text(PAGE.format(scene_page.page(scene, **SCENE_GRID).data))
     return path.as_uri()
 
 
@@ -29,7 +30,7 @@ def test_every_choice_shows_the_library_s_numbers(page, file, scene):
     page.wait_for_selector(".rr-scene[data-ready]")
     classes = scene.study.data.classes
     assert page.locator("[role=status]").inner_text() == scene.view(
-        Choice(0, studies.DETERMINISTIC, 1, "FGSM", 0.2, "epsilon", "5", 30)
+        Choice(0, names.DETERMINISTIC, 1, "FGSM", 0.2, "epsilon", "5", 30)
     ).sentence(classes)
     page.get_by_label("image", exact=True).select_option(index=1)
     page.get_by_label("model", exact=True).select_option(label="Bayesian, 4 samples")
@@ -39,7 +40,7 @@ def test_every_choice_shows_the_library_s_numbers(page, file, scene):
     # By the keyboard alone.
     page.get_by_label("attack size").press("ArrowLeft")
     page.get_by_label("top percent").press("Home")
-    view = scene.view(Choice(2, studies.BAYESIAN, 4, "top-k", 0.05, "gamma", "3", 10))
+    view = scene.view(Choice(2, names.BAYESIAN, 4, "top-k", 0.05, "gamma", "3", 10))
     assert page.locator("[role=status]").inner_text() == view.sentence(classes)
     assert page.get_by_label("attack size").get_attribute("aria-valuetext") == "0.05"
     shown = page.locator(".rr-bars td.rr-attacked").all_inner_texts()
@@ -47,13 +48,13 @@ def test_every_choice_shows_the_library_s_numbers(page, file, scene):
         (100 * view.probabilities[1]).tolist(), abs=0.51
     )
     labels = page.locator("canvas").evaluate_all("all => all.map(one => one.ariaLabel)")
-    assert [label.split(":")[0] for label in labels] == list(figures.SCENE_TITLES)
+    assert [label.split(":")[0] for label in labels] == list(scene_figure.SCENE_TITLES)
 
 
 def test_pixels_are_those_of_the_image_and_of_the_map(page, file, scene):
     page.goto(file)
     page.wait_for_selector(".rr-scene[data-ready]")
-    view = scene.view(Choice(0, studies.DETERMINISTIC, 1, "FGSM", 0.2, "epsilon", "5", 30))
+    view = scene.view(Choice(0, names.DETERMINISTIC, 1, "FGSM", 0.2, "epsilon", "5", 30))
     read = (
         """index => [...document.querySelectorAll("canvas")[index].getContext("2d").getImageData(0, 0, 28, 28).data]"""
     )
@@ -67,9 +68,9 @@ def test_pixels_are_those_of_the_image_and_of_the_map(page, file, scene):
 
 
 def test_two_scenes_do_not_disturb_one_another(page, scene, tmp_path):
-    small = {**GRID, "images": (1,), "rules": ("epsilon",), "layers": ("5",), "attacks": ("FGSM",)}
+    small = {**SCENE_GRID, "images": (1,), "rules": ("epsilon",), "layers": ("5",), "attacks": ("FGSM",)}
     path = tmp_path / "two.html"
-    path.write_text(PAGE.format(2 * grid.page(scene, **small).data))
+    path.write_text(PAGE.format(2 * scene_page.page(scene, **small).data))
     page.goto(path.as_uri())
     page.wait_for_function("document.querySelectorAll('.rr-scene[data-ready]').length === 2")
     before = page.locator("[role=status]").all_inner_texts()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relevance import controls
-from relevance.figures.style import new_figure
+from relevance.pages.figures.style import new_figure
+from relevance.pages.interactive.turning import turning
 
 SIZES, RULES = [0, 0.05, 0.1, 0.2], ["epsilon", "gamma", "alpha-beta"]
 
@@ -17,7 +17,7 @@ def draw(attack_size, rule):
 
 
 def block(name):
-    return controls.turning(
+    return turning(
         draw,
         {"attack_size": SIZES, "rule": RULES},
         caption=f"Bars of {name}.",

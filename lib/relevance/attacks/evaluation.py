@@ -15,32 +15,16 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from relevance import checks, chunks
-from relevance.attacks import ball
 from relevance.attacks.objectives import LOSSES, Loss, loss_named
-from relevance.attacks.prediction import fgsm, loss_gradient, pgd
-from relevance.attacks.search import Search, climb
+from relevance.attacks.prediction import fgsm, pgd, zero_gradients
 from relevance.attacks.square import square
-from relevance.posterior import Posterior
+from relevance.base import balls, checks, chunks
+from relevance.base.ascent import Search, climb
+from relevance.networks.posterior import Posterior
 
+TITLES = {"cross_entropy": "PGD, cross-entropy", "margin": "PGD, margin", "mean_logit": "PGD, mean logit"}
 WORST = "worst of all"
 HALF, OTHERS = "PGD, margin, half the draws", "PGD, margin, other draws"
-TITLES = {"cross_entropy": "PGD, cross-entropy", "margin": "PGD, margin", "mean_logit": "PGD, mean logit"}
-# More than such a share of the images, and a check says so.
-TOLERATED = 0.02
-# Accuracies of two attacks on the same images that differ by more than this are not the same.
-APART = 0.05
-
-
-def zero_gradients(
-    posterior: Posterior, images: Tensor, labels: Tensor, objective: str | Loss = "cross_entropy"
-) -> Tensor:
-    """Return for each image, [N], whether the gradient of the attacked loss is exactly zero: nothing to follow.
-
-    Args:
-        posterior, images, labels, objective: as for :func:`relevance.attacks.loss_gradient`.
-    """
-    return (loss_gradient(posterior, images, labels, objective) == 0).flatten(1).all(1)
 
 
 def evaluate(
@@ -87,7 +71,7 @@ def evaluate(
 
     ways = {
         "none": lambda: images,
-        "random corners": lambda: ball.random_corners(images, epsilon, norm, seed),
+        "random corners": lambda: balls.random_corners(images, epsilon, norm, seed),
         "FGSM": lambda: fgsm(posterior, images, labels, epsilon, norm=norm),
         **{title: by_pgd(posterior, objective) for objective, title in TITLES.items()},
     }
@@ -123,8 +107,8 @@ def evaluate(
             "accuracy": _share(right[title]),
             "success": _success(clean[title], right[title]),
             "alone": _share(~right[title] & (stood.sum(0) == len(stood) - 1)) if title in ways else torch.nan,
-            "linf": ball.sizes(change, "linf").max().item() if len(images) else 0.0,
-            "l2": ball.sizes(change, "l2").mean().item(),
+            "linf": balls.sizes(change, "linf").max().item() if len(images) else 0.0,
+            "l2": balls.sizes(change, "l2").mean().item(),
             "zero gradients": _share(zeros[title]) if title in zeros else torch.nan,
             "seconds": seconds[title],
         }
@@ -170,7 +154,7 @@ def loss_by_steps(
 
     Args:
         posterior, images, labels, epsilon, objective, n_steps, progress: as for :func:`relevance.attacks.pgd`.
-        settings: other fields of :class:`relevance.attacks.Search`; one walk only.
+        settings: other fields of :class:`relevance.base.ascent.Search`; one walk only.
 
     Returns:
         Columns ``step``, from 0, ``loss`` at the point before the step, and ``best``, the mean over the images of the
@@ -179,7 +163,7 @@ def loss_by_steps(
     loss = loss_named(objective)
     search = checks.settings(Search, {"epsilon": epsilon, "n_steps": n_steps, **settings, "keep": "last"})
     checks.count("n_restarts", search.n_restarts, at_most=1)
-    checks.pixels("images", images, posterior.image_shape)
+    images = checks.pixels("images", images, posterior.image_shape)
     labels = posterior.class_indices("labels", labels, images)
     seen: dict[float, list[Tensor]] = {}
 
@@ -198,53 +182,6 @@ def loss_by_steps(
             "best": losses.cummax(0).values.mean(1).tolist(),
         }
     )
-
-
-def concerns(
-    table: pd.DataFrame, by_epsilon: pd.DataFrame | None = None, by_steps: pd.DataFrame | None = None
-) -> list[str]:
-    """Return a sentence for each reason to doubt that the attacks found what there is; none if there is no reason.
-
-    Args:
-        table: from :func:`evaluate`.
-        by_epsilon: from :func:`accuracy_by_epsilon`, up to a ball that holds a grey image (0.5 in the maximum norm).
-        by_steps: from :func:`loss_by_steps`.
-    """
-    found = []
-    accuracy, zero, alone = (table[name] for name in ("accuracy", "zero gradients", "alone"))
-    entropy, by_margin = TITLES["cross_entropy"], TITLES["margin"]
-    for title in TITLES.values():
-        if zero[title] > TOLERATED:
-            found.append(f"{title}: the gradient is exactly zero at {zero[title]:.0%} of the images.")
-    pair = accuracy[[entropy, by_margin]]
-    if pair.max() - pair.min() > APART:
-        found.append(
-            f"{pair.idxmax()} leaves an accuracy of {pair.max():.1%}, {pair.idxmin()} of {pair.min():.1%}: the first is not "
-            "the attack to report."
-        )
-    if OTHERS in table.index and accuracy[OTHERS] - accuracy[HALF] > APART:
-        found.append(
-            f"An attack through half of the draws leaves an accuracy of {accuracy[HALF]:.1%} with these draws, and of "
-            f"{accuracy[OTHERS]:.1%} with the others: part of what it finds is in the draws, not in the posterior."
-        )
-    if accuracy["FGSM"] < accuracy[list(TITLES.values())].min() - TOLERATED:
-        found.append("One step breaks more images than many do.")
-    for title, what in (("squares", "random squares, which need no gradient,"), ("transfer", "a transferred attack")):
-        if title in table.index and alone[title] > TOLERATED:
-            found.append(f"{alone[title]:.1%} of the images are broken by {what} alone.")
-    if accuracy["random corners"] < accuracy[by_margin]:
-        found.append("Random corners of the ball break more images than PGD on the margin does.")
-    if by_epsilon is not None and by_epsilon["accuracy"].iloc[-1] > TOLERATED:
-        last = by_epsilon.iloc[-1]
-        found.append(f"In a ball of {last['epsilon']:g} the accuracy is still {last['accuracy']:.1%}.")
-    if by_steps is not None:
-        best = by_steps["best"]
-        gained, late = best.iloc[-1] - best.iloc[0], best.iloc[-1] - best.iloc[3 * len(best) // 4]
-        if gained <= 0:
-            found.append("The loss did not rise at any step.")
-        elif late > 0.05 * gained:
-            found.append(f"The last quarter of the steps still brought {late / gained:.0%} of what the loss gained.")
-    return found
 
 
 def _right(posterior: Posterior, images: Tensor, labels: Tensor) -> Tensor:

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance import checks, chunks, explanations, robustness
-from relevance.attacks.search import Search, climb
-from relevance.attacks.soft import softened
-from relevance.explanations import Composite, Epsilon, Rule
-from relevance.posterior import Posterior
+from relevance.base import checks, chunks
+from relevance.base.ascent import Search, climb
+from relevance.explanations.expected import Explain
+from relevance.explanations.lrp import lrp
+from relevance.explanations.rules import Composite, Epsilon, Rule
+from relevance.explanations.smoothing import softened
+from relevance.explanations.top import top_share
+from relevance.networks.posterior import Posterior
 
-# A posterior, images, and the class to explain in each -> a map of each image, such as explanations.lrp.
-Explain = Callable[[Posterior, Tensor, Tensor], Tensor]
 # A posterior, points, the indices of their images -> values to raise, [n].
 Aim = Callable[[Posterior, Tensor, Tensor], Tensor]
 # A map remembers about so many numbers for its gradient for each that a layer gives.
@@ -68,7 +69,7 @@ class _Case:
         keep: str = "best",
         **settings: Any,
     ) -> _Case:
-        checks.pixels("images", images, posterior.image_shape)
+        images = checks.pixels("images", images, posterior.image_shape)
         target = posterior.class_indices("target", target, images)
         if rule is not None and explain is not None:
             raise ValueError("rule and explain are both given; a rule is for LRP, so it must be one of the two.")
@@ -81,7 +82,7 @@ class _Case:
             posterior if n_samples is None else posterior.thinned(n_samples),
             images,
             target,
-            explain or partial(explanations.lrp, rule=rule or Epsilon()),
+            explain or partial(lrp, rule=rule or Epsilon()),
             checks.settings(Search, {"epsilon": epsilon, "keep": keep, **settings}),
             keep_label,
             progress,
@@ -171,7 +172,7 @@ def top_k(
             step, which maps without a gradient of their own need; ``keep_label`` (True): go only where the predicted
             class is that of the clean image; ``n_samples``: of the posterior, that the
             gradient is taken through, where not of all (which judge the points all the same); ``progress``; and the
-            fields of :class:`relevance.attacks.Search`: ``norm``, ``n_steps`` and so on.
+            fields of :class:`relevance.base.ascent.Search`: ``norm``, ``n_steps`` and so on.
 
     Returns:
         The attacked images [N, C, H, W], in [0, 1] and in the ball.
@@ -182,7 +183,7 @@ def top_k(
     case = _Case.of(posterior, images, target, epsilon, **settings)
     checks.number("top_percent", top_percent, above=0, at_most=100)
     measured = MEASURES[checks.one_of("measure", measure, MEASURES)]
-    top = robustness.top_share(case.maps(), top_percent).to(images.dtype)
+    top = top_share(case.maps(), top_percent).to(images.dtype)
 
     def aim(attacked: Posterior, points: Tensor, rows: Tensor) -> Tensor:
         maps = case.explain(attacked, points, case.target[rows]).flatten(1)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance import checks
-from relevance.posterior import log_mean_softmax
+from relevance.base import checks
+from relevance.networks.posterior import log_mean_softmax
 
 # Logits [S, N, K] and labels [N] -> losses [N], higher where the attack has got further.
 Loss = Callable[[Tensor, Tensor], Tensor]

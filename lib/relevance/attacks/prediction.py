@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relevance import checks, chunks
 from relevance.attacks.objectives import Loss, loss_named
-from relevance.attacks.search import Objective, Search, climb
-from relevance.posterior import Posterior
+from relevance.base import checks, chunks
+from relevance.base.ascent import Objective, Search, climb
+from relevance.networks.posterior import Posterior
 
 
 class LogPredictive(nn.Module):
@@ -121,7 +121,7 @@ def pgd(
             that gives a loss of each image, [N].
         random_start: start anywhere in the ball, not at the image.
         progress: show a progress bar.
-        settings: other fields of :class:`relevance.attacks.Search`: ``step_size``, ``n_restarts``, ``keep``, ``seed``.
+        settings: other fields of :class:`relevance.base.ascent.Search`: ``step_size``, ``n_restarts``, ``keep``, ``seed``.
 
     Returns:
         The attacked images [N, C, H, W], in [0, 1] and in the ball.
@@ -144,10 +144,21 @@ def _attacked(
 def _raised(posterior: Posterior, images: Tensor, labels: Tensor, objective: str | Loss) -> tuple[Objective, int]:
     """Check what was given; return what the loop is to raise, and how many images fit into memory."""
     loss = loss_named(objective)
-    checks.pixels("images", images, posterior.image_shape)
+    images = checks.pixels("images", images, posterior.image_shape)
     labels = posterior.class_indices("labels", labels, images)
 
     def raised(points: Tensor, rows: Tensor, done: float) -> Tensor:
         return loss(posterior.logits(points), labels[rows])
 
     return raised, chunks.images_with_graph(posterior.network, posterior.samples, images)
+
+
+def zero_gradients(
+    posterior: Posterior, images: Tensor, labels: Tensor, objective: str | Loss = "cross_entropy"
+) -> Tensor:
+    """Return for each image, [N], whether the gradient of the attacked loss is exactly zero: nothing to follow.
+
+    Args:
+        posterior, images, labels, objective: as for :func:`relevance.attacks.loss_gradient`.
+    """
+    return (loss_gradient(posterior, images, labels, objective) == 0).flatten(1).all(1)

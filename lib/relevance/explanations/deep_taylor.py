@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relevance import checks
-from relevance.explanations.common import checked
+from relevance.base import checks
+from relevance.explanations.expected import checked
 from relevance.explanations.gradient import gradient
-from relevance.posterior import Posterior
+from relevance.networks.posterior import Posterior
 
 BISECTIONS = 50
 

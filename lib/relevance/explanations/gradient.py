@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from relevance import checks
-from relevance.chunks import Sample
-from relevance.explanations.common import checked, logit_gradient, over_all
-from relevance.posterior import Posterior
+from relevance.base import checks
+from relevance.base.chunks import Sample
+from relevance.explanations.expected import checked, logit_gradient, over_all
+from relevance.networks.posterior import Posterior
 
 
 def gradient(posterior: Posterior, images: Tensor, target: Tensor, *, per_sample: bool = False) -> Tensor:
@@ -71,43 +71,5 @@ def integrated_gradients(
         for place, weight in zip((nodes + 1) / 2, weights / 2, strict=True):
             total = total + float(weight) * of_logit(sample, baseline + float(place) * (x - baseline), y)
         return (x - baseline) * total
-
-    return over_all(posterior, one_map, images, target, per_sample=per_sample)
-
-
-def smooth_grad(
-    posterior: Posterior,
-    images: Tensor,
-    target: Tensor,
-    *,
-    per_sample: bool = False,
-    noise: float = 0.15,
-    n_noise: int = 50,
-    seed: int = 0,
-) -> Tensor:
-    """Return the mean :func:`gradient` at noisy copies of each image (Smilkov et al. 2017, arXiv:1706.03825).
-
-    Args:
-        posterior, images, target, per_sample: as for :func:`gradient`.
-        noise: standard deviation of the Gaussian noise, in units of the pixel range; at least 0. The copies may leave
-            [0, 1].
-        n_noise: number of copies, at least 1.
-        seed: of the noise. All images and all samples get the same.
-
-    Returns:
-        As :func:`gradient`.
-    """
-    target = checked(posterior, images, target)
-    checks.number("noise", noise, at_least=0)
-    checks.count("n_noise", n_noise)
-    generator = torch.Generator().manual_seed(seed)
-    added = noise * torch.randn((n_noise, *images.shape[1:]), generator=generator, dtype=torch.float64).to(images)
-    of_logit = logit_gradient(posterior)
-
-    def one_map(sample: Sample, x: Tensor, y: Tensor) -> Tensor:
-        total = torch.zeros_like(x)
-        for some in added:
-            total = total + of_logit(sample, x + some, y)
-        return total / n_noise
 
     return over_all(posterior, one_map, images, target, per_sample=per_sample)

@@ -10,16 +10,9 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor, fx, nn
 
-from relevance.chunks import Sample
+from relevance.base.chunks import Sample
 from relevance.explanations.affine import Convolution, Dense, Scaling
-from relevance.explanations.steps import (
-    Step,
-    Visit,
-    affine_step,
-    function_step,
-    is_known,
-    module_step,
-)
+from relevance.explanations.steps import Step, Visit, affine_step, function_step, is_known, module_step
 from relevance.explanations.tracing import traced
 
 # A step, its visit, the relevance of its value -> the relevance of each source.

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from relevance.chunks import Sample
-from relevance.explanations.common import checked, one_hot, over_all
+from relevance.base.chunks import Sample
+from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import RelevanceGraph
 from relevance.explanations.steps import Step, Visit
-from relevance.posterior import Posterior
+from relevance.networks.posterior import Posterior
 
 
 def guided_backprop(posterior: Posterior, images: Tensor, target: Tensor, *, per_sample: bool = False) -> Tensor:

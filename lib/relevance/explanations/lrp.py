@@ -11,13 +11,13 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from relevance import checks
-from relevance.chunks import Sample
-from relevance.explanations.common import checked, one_hot, over_all
+from relevance.base import checks
+from relevance.base.chunks import Sample
+from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import Back, RelevanceGraph
 from relevance.explanations.rules import Composite, Epsilon, Rule
 from relevance.explanations.steps import Step, Visit
-from relevance.posterior import Posterior
+from relevance.networks.posterior import Posterior
 
 READINGS = ("activation", "class")
 SEEDS = ("logit", "one_hot", "probability")

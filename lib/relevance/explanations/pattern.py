@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance import checks, chunks
-from relevance.chunks import Sample
+from relevance.base import checks, chunks
+from relevance.base.chunks import Sample
 from relevance.explanations.affine import Convolution, Layer, Scaling
-from relevance.explanations.common import checked, one_hot, over_all
+from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import RelevanceGraph
 from relevance.explanations.steps import Step, Visit
-from relevance.posterior import Posterior
+from relevance.networks.posterior import Posterior
 
 
 def fit_patterns(posterior: Posterior, images: Tensor) -> dict[str, Tensor]:

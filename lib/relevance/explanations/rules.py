@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance import checks
+from relevance.base import checks
 from relevance.explanations.affine import Layer
 
 # Where the outputs' sum of positive contributions is zero there is nothing to share; this keeps 0 / 0 from it.

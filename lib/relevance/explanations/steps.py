@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from torch.func import functional_call, vjp
 from torch.nn import functional
 
-from relevance.chunks import Sample
+from relevance.base.chunks import Sample
 from relevance.explanations.affine import AffineMap, Dense, Layer, Scaling, convolution_of, norm_factors
 from relevance.explanations.rules import TINY, stabilised
-from relevance.networks import Normalise
+from relevance.networks.architectures import Normalise
 
 Function = Callable[[Tensor], Tensor]
 # A step as a function of its inputs, the inputs, the outputs and their relevance -> relevance of the inputs.
@@ -24,17 +24,29 @@ Backward = Callable[[Function, Tensor, Tensor, Tensor], Tensor]
 
 
 def pass_on(function: Function, inputs: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
-    """Return the relevance as it came: the way back through an activation that acts on each neuron by itself."""
+    """Return the relevance as it came: the way back through an activation that acts on each neuron by itself.
+
+    Args:
+        function: what the step computes, from its inputs to its outputs.
+        inputs, outputs: of the step.
+        relevance: of the outputs, in their shape.
+    """
     return relevance
 
 
 def in_proportion(function: Function, inputs: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
-    """Share relevance in proportion to what each input added to a linear map without weights, such as an average."""
+    """Share relevance in proportion to what each input added to a linear map without weights, such as an average.
+
+    Arguments are those of :func:`pass_on`.
+    """
     return inputs * to_the_winner(function, inputs, outputs, relevance / stabilised(outputs, TINY))
 
 
 def to_the_winner(function: Function, inputs: Tensor, outputs: Tensor, relevance: Tensor) -> Tensor:
-    """Give the relevance to the input that alone decided, as the slope of a maximum does."""
+    """Give the relevance to the input that alone decided, as the slope of a maximum does.
+
+    Arguments are those of :func:`pass_on`.
+    """
     (shared,) = vjp(function, inputs)[1](relevance)
     return shared
 

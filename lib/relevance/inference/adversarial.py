@@ -10,13 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance import checks
-from relevance.attacks.search import Search, climb
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.inference.sgd import fit
-from relevance.posterior import Posterior
+from relevance.base import checks
+from relevance.base.ascent import Search, climb
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit
+from relevance.networks.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def adversarial(network: nn.Module, data: Dataset, *, progress: bool = True, **s
         network: the architecture.
         data: its training images and labels are used.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of one sample; ``record["history"]`` has loss and accuracy of every epoch on attacked batches.
@@ -75,7 +75,7 @@ def adversarial(network: nn.Module, data: Dataset, *, progress: bool = True, **s
         return perturbed(model, images, labels, chosen.search, generator)
 
     model, history = fit(network, data, chosen, "adversarial training", perturb=perturb, show=progress)
-    return Posterior.of(model, common.record("adversarial", data, asdict(chosen), started, history=history))
+    return Posterior.of(model, training.record("adversarial", data, asdict(chosen), started, history=history))
 
 
 def perturbed(

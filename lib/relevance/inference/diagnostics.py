@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 
-from relevance.datasets import Dataset
-from relevance.posterior import Posterior
-
-if TYPE_CHECKING:
-    from relevance.inference.hamiltonian import Chain
+from relevance.datasets.dataset import Dataset
+from relevance.inference.chain import Chain
+from relevance.networks.posterior import Posterior
 
 RHAT_LIMIT = 1.05
 N_IMAGES = 100

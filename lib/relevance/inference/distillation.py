@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.objective import Terms, fit
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.posterior import Posterior
+from relevance.base import checks
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import Terms, fit_terms
+from relevance.networks.posterior import Posterior
 
 # From the student's seed to the teacher's: no student of an ensemble starts as another one's teacher did.
 APART = 10_000
@@ -60,7 +60,7 @@ def distillation(network: nn.Module, data: Dataset, *, progress: bool = True, **
         network: the architecture.
         data: its training images and labels are used.
         progress: show progress bars.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of one sample, the student at temperature 1; ``record["history"]`` has its soft cross-entropy and its
@@ -72,14 +72,14 @@ def distillation(network: nn.Module, data: Dataset, *, progress: bool = True, **
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     of_teacher = replace(chosen, seed=chosen.seed + APART)
-    teacher, taught = fit(
+    teacher, taught = fit_terms(
         network, data, of_teacher, "teacher", _hard(chosen.teacher_temperature or chosen.temperature), show=progress
     )
     # Without augmentation an image's soft label never changes, and a forward pass costs less than keeping track of it.
     teacher = teacher.eval().requires_grad_(False)
     soft = _soft(teacher, chosen.temperature, chosen.student_temperature or chosen.temperature)
-    student, history = fit(network, data, chosen, "student", soft, show=progress)
-    record = common.record("distillation", data, asdict(chosen), started, history=history, teacher=taught)
+    student, history = fit_terms(network, data, chosen, "student", soft, show=progress)
+    record = training.record("distillation", data, asdict(chosen), started, history=history, teacher=taught)
     return Posterior.of(student, record)
 
 

@@ -12,12 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.inference.sgd import fit
-from relevance.posterior import Posterior
+from relevance.base import checks
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit
+from relevance.networks.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def mc_dropout(network: nn.Module, data: Dataset, *, progress: bool = True, **se
         network: the architecture, without dropout of its own.
         data: its training images and labels are used.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`.
@@ -68,14 +68,14 @@ def mc_dropout(network: nn.Module, data: Dataset, *, progress: bool = True, **se
     model, history = fit(dropped, data, chosen, "dropout", show=progress)
     for name in hidden:
         model.get_submodule(name)._forward_pre_hooks.clear()
-    samples = common.repeated(model, chosen.n_samples)
+    samples = training.repeated(model, chosen.n_samples)
     generator = torch.Generator().manual_seed(chosen.seed)
     for name in hidden:
         weight = samples[f"{name}.weight"]
         kept = torch.rand((chosen.n_samples, 1, weight.shape[2]), generator=generator) >= chosen.rate
         mask = kept.to(weight) / (1 - chosen.rate)
         samples[f"{name}.weight"] = weight * mask.reshape(*mask.shape, *[1] * (weight.ndim - 3))
-    record = common.record("mc_dropout", data, asdict(chosen), started, history=history)
+    record = training.record("mc_dropout", data, asdict(chosen), started, history=history)
     return Posterior(model, samples, record)
 
 

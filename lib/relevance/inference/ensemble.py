@@ -8,13 +8,13 @@ from typing import Any
 
 from torch import nn
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.inference.sgd import fit
-from relevance.posterior import Posterior
-from relevance.progress import bar
+from relevance.base import checks
+from relevance.base.environment import bar
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit
+from relevance.networks.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, *
         network: the architecture.
         data: its training images and labels are used.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of ``n_samples`` samples; ``record["history"]`` has one history for each.
@@ -60,5 +60,5 @@ def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, *
             members.append(model)
             histories.append(history)
             shown.update()
-    record = common.record("deep_ensemble", data, asdict(chosen), started, history=histories)
-    return Posterior(members[0], common.stacked(members), record)
+    record = training.record("deep_ensemble", data, asdict(chosen), started, history=histories)
+    return Posterior(members[0], training.stacked(members), record)

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.objective import fit
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.posterior import Posterior
+from relevance.base import checks
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit_terms
+from relevance.networks.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def jacobian(network: nn.Module, data: Dataset, *, progress: bool = True, **sett
         network: the architecture.
         data: its training images and labels are used.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of one sample; ``record["history"]`` has ``loss`` (cross-entropy alone), ``accuracy`` and ``penalty``
@@ -56,8 +56,8 @@ def jacobian(network: nn.Module, data: Dataset, *, progress: bool = True, **sett
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
-    model, history = fit(network, data, chosen, "Jacobian", _terms, strength=chosen.strength, show=progress)
-    return Posterior.of(model, common.record("jacobian", data, asdict(chosen), started, history=history))
+    model, history = fit_terms(network, data, chosen, "Jacobian", _terms, strength=chosen.strength, show=progress)
+    return Posterior.of(model, training.record("jacobian", data, asdict(chosen), started, history=history))
 
 
 def penalty(model: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

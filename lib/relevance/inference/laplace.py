@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.inference.sgd import fit
-from relevance.posterior import Posterior
+from relevance.base import checks
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit
+from relevance.networks.posterior import Posterior
 
 # Outputs [n, K] -> the second derivative of the negative log-likelihood with respect to them, [n, K, K].
 Curvature = Callable[[Tensor], Tensor]
@@ -57,7 +57,7 @@ def laplace(network: nn.Module, data: Dataset, *, progress: bool = True, **setti
         network: the architecture; its last layer with weights must be dense and end it.
         data: its training images and labels are the data D.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`.
@@ -71,7 +71,7 @@ def laplace(network: nn.Module, data: Dataset, *, progress: bool = True, **setti
     last_layer(network)
     model, history = fit(network, data, chosen, "SGD", show=progress)
     posterior = around(model.eval(), data, chosen, softmax_curvature)
-    posterior.record.update(common.record("laplace", data, asdict(chosen), started, history=history))
+    posterior.record.update(training.record("laplace", data, asdict(chosen), started, history=history))
     return posterior
 
 
@@ -96,7 +96,7 @@ def around(model: nn.Module, data: Dataset, settings: Settings, curvature: Curva
     steps = torch.linalg.solve_triangular(factor.T, noise, upper=True).T.reshape(
         settings.n_samples, layer.out_features, -1
     )
-    samples = common.repeated(model, settings.n_samples)
+    samples = training.repeated(model, settings.n_samples)
     prefix = f"{name}." if name else ""
     samples[f"{prefix}weight"] += steps[..., : layer.in_features].to(layer.weight)
     if layer.bias is not None:

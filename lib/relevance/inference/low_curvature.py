@@ -16,12 +16,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.objective import fit
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.posterior import Posterior
+from relevance.base import checks
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit_terms
+from relevance.networks.posterior import Posterior
 
 # Images [n, C, H, W] -> logits [n, K].
 Logits = Callable[[Tensor], Tensor]
@@ -75,7 +75,7 @@ def low_curvature(network: nn.Module, data: Dataset, *, progress: bool = True, *
         network: the architecture.
         data: its training images and labels are used.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of one sample; ``record["history"]`` has ``loss`` (cross-entropy alone), ``accuracy`` and ``curvature``
@@ -97,9 +97,9 @@ def low_curvature(network: nn.Module, data: Dataset, *, progress: bool = True, *
         model.train()
         return logits, functional.cross_entropy(logits, labels), turned
 
-    model, history = fit(network, data, chosen, "low curvature", terms, strength=chosen.strength, show=progress)
+    model, history = fit_terms(network, data, chosen, "low curvature", terms, strength=chosen.strength, show=progress)
     history["curvature"] = history.pop("penalty")
-    return Posterior.of(model, common.record("low_curvature", data, asdict(chosen), started, history=history))
+    return Posterior.of(model, training.record("low_curvature", data, asdict(chosen), started, history=history))
 
 
 def directions(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.inference.sgd import fit
-from relevance.posterior import Posterior
-from relevance.progress import bar
+from relevance.base import checks
+from relevance.base.environment import bar
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit
+from relevance.networks.posterior import Posterior
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def swag(network: nn.Module, data: Dataset, *, progress: bool = True, **settings
         network: the architecture.
         data: its training images and labels are used.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`, of the
@@ -79,7 +79,7 @@ def swag(network: nn.Module, data: Dataset, *, progress: bool = True, **settings
         vector_to_parameters(drawn(path, chosen.rank, generator), model.parameters())
         for name, value in model.named_parameters():
             draws[name].append(value.detach().clone())
-    record = common.record("swag", data, asdict(chosen), started, history=history)
+    record = training.record("swag", data, asdict(chosen), started, history=history)
     return Posterior(model, {name: torch.stack(values) for name, values in draws.items()}, record)
 
 
@@ -103,12 +103,12 @@ def _followed(model: nn.Module, data: Dataset, settings: Settings, *, show: bool
     points: list[Tensor] = []
     model.train()
     with (
-        common.seeded(settings.seed + 1, data.train_images.device),
+        training.seeded(settings.seed + 1, data.train_images.device),
         bar(settings.swag_epochs, "SWAG", "epoch", show=show) as shown,
     ):
         for epoch in range(settings.swag_epochs):
             total = 0.0
-            for index, (images, labels) in enumerate(common.batches(data, settings.batch_size, generator)):
+            for index, (images, labels) in enumerate(training.batches(data, settings.batch_size, generator)):
                 loss = functional.cross_entropy(model(images), labels)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
@@ -116,6 +116,6 @@ def _followed(model: nn.Module, data: Dataset, settings: Settings, *, show: bool
                 if index + 1 in marks:
                     points.append(parameters_to_vector(model.parameters()).detach().clone())
                     total += loss.item()
-            common.finite(total, epoch, settings)
+            training.finite(total, epoch, settings)
             shown.update()
     return torch.stack(points)

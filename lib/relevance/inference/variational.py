@@ -13,14 +13,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from relevance import checks
-from relevance.datasets import Dataset
-from relevance.inference import common
-from relevance.inference.common import Loss, cross_entropy
-from relevance.inference.sgd import Settings as TrainingSettings
-from relevance.inference.sgd import fit as fit_network
-from relevance.posterior import Posterior
-from relevance.progress import bar
+from relevance.base import checks
+from relevance.base.environment import bar
+from relevance.datasets.dataset import Dataset
+from relevance.inference import training
+from relevance.inference.training import Loss, cross_entropy
+from relevance.inference.training import Settings as TrainingSettings
+from relevance.inference.training import fit as fit_network
+from relevance.networks.posterior import Posterior
 
 # Variances of activations below this add nothing, and the square root has a slope there.
 LEAST_VARIANCE = 1e-12
@@ -109,7 +109,7 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
         network: the architecture.
         data: its training images and labels are the data D.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`relevance.inference.sgd.Settings`.
+        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
 
     Returns:
         A posterior of ``n_samples`` independent samples; ``record["history"]`` has the loss (negative evidence lower
@@ -122,7 +122,7 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
     started = time.perf_counter()
     model = _start(network, data, chosen)
     posterior, history = fit(model, data, chosen, cross_entropy, show=progress)
-    posterior.record.update(common.record("variational", data, asdict(chosen), started, history=history))
+    posterior.record.update(training.record("variational", data, asdict(chosen), started, history=history))
     return posterior
 
 
@@ -136,11 +136,11 @@ def fit(
     generator = torch.Generator().manual_seed(settings.seed)
     history: dict[str, list[float]] = {"loss": [], "negative log-likelihood": [], "kl": [], "accuracy": []}
     n_train = len(data.train_labels)
-    with common.seeded(settings.seed, device), bar(settings.epochs, "VI", "epoch", show=show) as shown:
+    with training.seeded(settings.seed, device), bar(settings.epochs, "VI", "epoch", show=show) as shown:
         for epoch in range(settings.epochs):
             weight = min(1.0, (epoch + 1) / (settings.kl_epochs + 1)) / n_train
             sums = torch.zeros(3, dtype=torch.float64, device=device)
-            for images, labels in common.batches(data, settings.batch_size, generator):
+            for images, labels in training.batches(data, settings.batch_size, generator):
                 outputs = noisy(images)
                 misfit = loss(outputs, labels).mean()
                 kl = sum_of_kl(noisy, settings.prior_scale)
@@ -150,7 +150,7 @@ def fit(
                 right = (outputs.argmax(-1) == labels).double().mean()
                 sums += len(labels) * torch.stack([misfit.detach().double(), kl.detach().double(), right])
             misfits, kls, accuracy = (sums / n_train).tolist()
-            history["loss"].append(common.finite(misfits + kls / n_train, epoch, settings))
+            history["loss"].append(training.finite(misfits + kls / n_train, epoch, settings))
             history["negative log-likelihood"].append(misfits)
             history["kl"].append(kls)
             history["accuracy"].append(accuracy)
@@ -201,8 +201,8 @@ def _start(network: nn.Module, data: Dataset, settings: Settings) -> nn.Module:
     if settings.start == "sgd":
         first = TrainingSettings(epochs=settings.start_epochs, seed=settings.seed)
         return fit_network(network, data, first, "SGD", show=False)[0]
-    model = common.initialised(network, data, settings.seed)
-    with common.seeded(settings.seed, torch.device("cpu")), torch.no_grad():
+    model = training.initialised(network, data, settings.seed)
+    with training.seeded(settings.seed, torch.device("cpu")), torch.no_grad():
         for module in model.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 for value in module.parameters():

@@ -1,0 +1,60 @@
+"""Digests of what a result depends on, so that finished work is found again and never served when stale."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from relevance.base.environment import default_device
+
+
+def digest(*parts: str) -> str:
+    """Return a digest of texts, 32 hexadecimal digits; where one ends and the next begins counts."""
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
+
+
+def of_parameters(parameters: Mapping[str, Any]) -> str:
+    """Return a digest of named JSON values; their order does not count."""
+    return digest(json.dumps(parameters, sort_keys=True))
+
+
+def of_installed() -> str:
+    """Return a digest of what computes: Python, the installed packages in their versions, and the device."""
+    packages = sorted(f"{package.name}=={package.version}" for package in distributions())
+    return digest(platform.python_version(), str(default_device()), *packages)
+
+
+def of_tensors(*tensors: Tensor) -> str:
+    """Return a digest of the values, kinds and shapes of tensors."""
+    return digest(
+        *(
+            f"{value.dtype} {list(value.shape)} {hashlib.sha256(value.detach().cpu().numpy().tobytes()).hexdigest()}"
+            for value in tensors
+        )
+    )
+
+
+def of_files(folder: Path, pattern: str, without: Path | None = None) -> str:
+    """Return a digest of the names and the contents of the files below ``folder`` that match ``pattern``.
+
+    Args:
+        folder: where they are.
+        pattern: such as ``"*.py"``.
+        without: a folder whose files do not count.
+    """
+    files = sorted(path for path in folder.rglob(pattern) if path.is_file() and "__pycache__" not in path.parts)
+    files = [path for path in files if without is None or not path.is_relative_to(without)]
+    return digest(
+        *(
+            part
+            for path in files
+            for part in (path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest())
+        )
+    )

@@ -1,0 +1,199 @@
+"""Data sets by name: ``load("digits")`` always works; the larger ones come from disk or, once, from the network."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from relevance.base.environment import chosen_device, data_root
+from relevance.datasets import folders
+from relevance.datasets.dataset import Dataset
+
+N_DIGITS_TEST = 597
+# Training and test images of the whole sets: a file that holds fewer is said to.
+FULL_SIZES = {"mnist": (60_000, 10_000), "fashion_mnist": (60_000, 10_000), "cifar10": (50_000, 10_000)}
+
+
+def _digits(root: Path) -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    # The file holds one writer after another, so a split by position tests on writers who are not in the training set.
+    images = torch.as_tensor(bunch.images / 16.0, dtype=torch.float32)[:, None]
+    images = functional.interpolate(images, size=(28, 28), mode="bilinear", align_corners=False).clamp(0, 1)
+    labels = torch.as_tensor(bunch.target, dtype=torch.int64)
+    return Dataset(
+        name="digits",
+        train_images=images[:-N_DIGITS_TEST],
+        train_labels=labels[:-N_DIGITS_TEST],
+        test_images=images[-N_DIGITS_TEST:],
+        test_labels=labels[-N_DIGITS_TEST:],
+        classes=tuple(map(str, bunch.target_names)),
+        source=(
+            "digits: 1,797 real handwritten digits of 8x8 pixels (scikit-learn's copy of the UCI test set), resized "
+            f"to 28x28; the first {len(labels) - N_DIGITS_TEST:,} to train, the last {N_DIGITS_TEST:,} to test"
+        ),
+    )
+
+
+def import_torchvision() -> None:
+    """Import torchvision, also where its compiled operators do not fit the torch that is installed.
+
+    torchvision's wheels from the common index are built for CUDA. Beside a CPU build of torch their operators cannot
+    be loaded, and then the import fails on the two that it registers without asking. Data sets use none of them.
+    """
+    try:
+        import torchvision.datasets
+    except RuntimeError as error:
+        if "torchvision::" not in str(error):
+            raise
+        for operator in ("nms", "qnms"):
+            torch.library.define(
+                f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+            )
+        import torchvision.datasets  # noqa: F401
+
+
+def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable[[Path], Dataset]:
+    def read(root: Path) -> Dataset:
+        import_torchvision()
+        import torchvision
+
+        kind = getattr(torchvision.datasets, class_name)
+        try:
+            parts = [_read_or_download(kind, root, train) for train in (True, False)]
+        except Exception as error:  # torchvision raises RuntimeError, OSError, URLError, EOFError, ...
+            raise FileNotFoundError(
+                f"The data set {name!r} could not be read or downloaded: {root / files} is missing or damaged "
+                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no reason given'}). Delete "
+                "what is damaged, set the variable RELEVANCE_DATA to the folder that holds it, or use 'digits', which "
+                "always works."
+            ) from error
+        (train_images, train_labels), (test_images, test_labels) = map(_as_tensors, parts)
+        counts = len(train_labels), len(test_labels)
+        subset = f" (first {counts[0]:,}/{counts[1]:,})" if counts != FULL_SIZES[name] else ""
+        return Dataset(
+            name=name,
+            train_images=train_images,
+            train_labels=train_labels,
+            test_images=test_images,
+            test_labels=test_labels,
+            classes=tuple(map(str, parts[0].classes)),
+            source=f"{title}{subset}: {len(train_labels):,} images to train, {len(test_labels):,} to test",
+        )
+
+    return read
+
+
+def _read_or_download(kind: Any, root: Path, train: bool) -> Any:
+    try:
+        return kind(str(root), train=train, download=False)
+    except RuntimeError:
+        if not os.access(root if root.exists() else root.parent, os.W_OK):
+            raise
+        return kind(str(root), train=train, download=True)
+
+
+def _as_tensors(part: Any) -> tuple[Tensor, Tensor]:
+    images = torch.as_tensor(part.data)
+    # MNIST and its kin are [N, H, W]; CIFAR-10 is [N, H, W, C].
+    images = images[:, None] if images.ndim == 3 else images.permute(0, 3, 1, 2)
+    return images.to(torch.float32).div(255).contiguous(), torch.as_tensor(part.targets, dtype=torch.int64)
+
+
+def _cifar10(root: Path) -> Dataset:
+    archive = root / "cifar10-imagefolder.tar.xz"
+    if archive.exists() and not (root / "cifar-10-batches-py").exists():
+        return _from_parts("cifar10", "CIFAR-10 (JPEG)", folders.read_archive(archive))
+    return _torchvision("CIFAR10", "cifar10", "CIFAR-10", "cifar-10-batches-py")(root)
+
+
+def _from_parts(name: str, title: str, parts: folders.Parts) -> Dataset:
+    return Dataset(
+        name=name,
+        train_images=parts.train_images,
+        train_labels=parts.train_labels,
+        test_images=parts.test_images,
+        test_labels=parts.test_labels,
+        classes=parts.classes,
+        source=f"{title}: {len(parts.train_labels):,} images to train, {len(parts.test_labels):,} to test"
+        + (f"; {parts.note}" if parts.note else ""),
+    )
+
+
+READERS: dict[str, Callable[[Path], Dataset]] = {
+    "digits": _digits,
+    "mnist": _torchvision("MNIST", "mnist", "MNIST", "MNIST/raw"),
+    "fashion_mnist": _torchvision("FashionMNIST", "fashion_mnist", "Fashion-MNIST", "FashionMNIST/raw"),
+    "cifar10": _cifar10,
+}
+FILES = {
+    "digits": (),
+    "mnist": ("MNIST/raw",),
+    "fashion_mnist": ("FashionMNIST/raw",),
+    "cifar10": ("cifar-10-batches-py", "cifar10-imagefolder.tar.xz"),
+}
+
+
+def at_hand(root: str | Path | None = None) -> list[str]:
+    """Return the names of the data sets that :func:`load` reads without a download."""
+    where = Path(root) if root is not None else data_root()
+    return [name for name, files in FILES.items() if not files or any((where / file).exists() for file in files)]
+
+
+def load(name: str, *, root: str | Path | None = None, device: torch.device | str | None = None) -> Dataset:
+    """Load a data set by its name, or from a folder of class folders.
+
+    Args:
+        name: ``"digits"`` (embedded), ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of a folder that
+            holds ``train/<class>/<image>`` and ``test/<class>/<image>``, or ``<class>/<image>`` alone (then every
+            fifth image of each class, in the order of their names, is for testing).
+        root: where to look for the files; ``$RELEVANCE_DATA`` or ``data`` if not given.
+        device: where the tensors are put; a CUDA GPU where there is one if not given.
+
+    Raises:
+        ValueError: the name is neither a known one nor a folder, or the folder holds no such images.
+        FileNotFoundError: the files are not there and cannot be downloaded.
+    """
+    _check_name(name)
+    where = Path(root) if root is not None else data_root()
+    if str(name) in READERS:
+        data = READERS[str(name)](where)
+    else:
+        data = _from_parts(Path(name).name, f"Folder {Path(name).name}", folders.read_folder(Path(name)))
+    target = chosen_device(device)
+    moved = {
+        part: getattr(data, part).to(target) for part in ("train_images", "train_labels", "test_images", "test_labels")
+    }
+    return replace(data, **moved)
+
+
+def fingerprint(name: str, root: str | Path | None = None) -> str:
+    """Return a digest of the files that ``load(name)`` reads, so that a change of the data can be noticed."""
+    _check_name(name)
+    where = Path(root) if root is not None else data_root()
+    places = [where / file for file in FILES[name]] if name in FILES else [Path(name)]
+    digest = hashlib.sha256(name.encode())
+    for place in places:
+        # The readers follow links to folders, so this does too.
+        walked = (Path(folder) / file for folder, _, files in os.walk(place, followlinks=True) for file in files)
+        for path in [place] if place.is_file() else sorted(walked):
+            digest.update(path.relative_to(place.parent).as_posix().encode())
+            with path.open("rb") as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _check_name(name: str | Path) -> None:
+    if str(name) not in READERS and not (isinstance(name, (str, Path)) and str(name) and Path(name).is_dir()):
+        raise ValueError(
+            f"dataset is {name!r}; it may be one of: {', '.join(sorted(READERS))}, or a folder of class folders."
+        )

@@ -1,0 +1,85 @@
+"""What all explanations share: what a method is, checks of what is given, and chunks of images and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vjp
+
+from relevance.base import checks, chunks
+from relevance.base.chunks import Sample
+from relevance.networks.posterior import Posterior
+
+# A posterior (or nothing, where a map needs none), images, and the class to explain in each -> a map of each image [N, C, H, W],
+# such as relevance.explanations.lrp: what a method of explanation is.
+Explain = Callable[[Any, Tensor, Tensor], Tensor]
+
+# A posterior sample, images and their targets -> a map of each image.
+OneMap = Callable[[Sample, Tensor, Tensor], Tensor]
+
+
+def over_all(
+    posterior: Posterior,
+    one_map: OneMap,
+    images: Tensor,
+    target: Tensor,
+    *,
+    per_sample: bool = False,
+    dim: int = 0,
+    also: Mapping[str, Tensor] | None = None,
+) -> Tensor:
+    """Return the mean over the samples of ``one_map``, or with ``per_sample`` its results [S, ...], in chunks.
+
+    Args:
+        posterior: the networks to explain.
+        one_map: explains images [n, ...] by one sample.
+        images, target: as they were given, already checked.
+        per_sample: return the result of each sample.
+        dim: the dimension of the images in a result, which is put together along it; without that of the samples.
+        also: more that a sample has besides its parameters: name -> [S, ...].
+    """
+    n_images, n_samples = chunks.at_once(posterior.network, posterior.samples, images)
+    parts = []
+    for some_images, some_targets in zip(images.split(n_images), target.split(n_images), strict=True):
+
+        def of_sample(sample: Sample, x: Tensor = some_images, y: Tensor = some_targets) -> Tensor:
+            return one_map(sample, x, y)
+
+        results = chunks.over_samples(of_sample, {**posterior.samples, **(also or {})}, n_samples)
+        if per_sample:
+            parts.append(torch.cat(list(results)))
+            continue
+        total = next(results).sum(0)
+        for result in results:
+            total = total + result.sum(0)
+        parts.append(total / len(posterior))
+    return torch.cat(parts, dim=dim + per_sample)
+
+
+def checked(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
+    """Check images and target, and return the target as class indices.
+
+    Raises:
+        ValueError: an image or a target is not what it may be.
+    """
+    checks.pixels("images", images, posterior.image_shape)
+    return posterior.class_indices("target", target, images)
+
+
+def logit_gradient(posterior: Posterior) -> OneMap:
+    """Return the map that is the gradient of the target's logit, by one sample."""
+
+    def gradient(sample: Sample, images: Tensor, target: Tensor) -> Tensor:
+        # An explicit pullback, not autograd.grad: it can be mapped over samples and differentiated again.
+        logits, pull_back = vjp(lambda x: functional_call(posterior.network, dict(sample), (x,)), images)  # type: ignore[misc]
+        return pull_back(one_hot(logits, target))[0]
+
+    return gradient
+
+
+def one_hot(logits: Tensor, target: Tensor) -> Tensor:
+    """Return 1 at each image's target and 0 elsewhere, in the type of the logits [N, K]."""
+    return torch.nn.functional.one_hot(target, logits.shape[-1]).to(logits.dtype)

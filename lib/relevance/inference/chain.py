@@ -1,0 +1,208 @@
+"""Hamiltonian Monte Carlo of any energy: leapfrog steps, acceptance, a step that adapts (Neal 2011; Hoffman and Gelman 2014).
+
+The sampler knows neither network nor data: an energy is a function from a position to its terms and its gradient.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from relevance.base import checks
+from relevance.inference.checkpoint import Checkpoint, Progress
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the chains are run.
+
+    Attributes:
+        n_samples: draws that are kept, of all chains together; a rejected proposal repeats the state before it.
+        warmup: draws of each chain before the first one that is kept; the step size is adapted in them.
+        n_steps: leapfrog steps of a proposal (Carbone et al., Table IV: 10).
+        step_size: of the leapfrog; the first guess where it is adapted. (Table IV has 0.5. A leapfrog is
+            stable below twice the smallest standard deviation of the target, and a full batch leaves many weights far less
+            than that: no proposal is accepted.)
+        adapt: find the step size in the warm-up, by dual averaging (Hoffman and Gelman 2014, Sec. 3.2).
+        target_acceptance: acceptance probability that the adaptation aims at.
+        prior_scale: standard deviation of the normal prior of every weight and bias.
+        start: ``"sgd"``, a solution found by SGD, or ``"prior"``, a draw from the prior.
+        n_chains: independent chains, one after the other, each from a start of its own.
+        seed: of the starts, the momenta and the acceptances.
+    """
+
+    n_samples: int = 100
+    warmup: int = 100
+    n_steps: int = 10
+    step_size: float = 0.01
+    adapt: bool = True
+    target_acceptance: float = 0.8
+    prior_scale: float = 0.1
+    start: str = "sgd"
+    n_chains: int = 1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.count("n_samples", self.n_samples)
+        checks.count("warmup", self.warmup, at_least=0)
+        checks.count("n_steps", self.n_steps)
+        checks.number("step_size", self.step_size, above=0)
+        if not isinstance(self.adapt, bool):
+            raise ValueError(f"adapt is {self.adapt!r}; it must be True or False.")
+        checks.number("target_acceptance", self.target_acceptance, above=0, at_most=0.999)
+        checks.number("prior_scale", self.prior_scale, above=0)
+        checks.one_of("start", self.start, ("sgd", "prior"))
+        checks.count("n_chains", self.n_chains, at_most=self.n_samples)
+        checks.count("seed", self.seed, at_least=0)
+
+
+class State(NamedTuple):
+    """A point with the terms of its energy and the gradient of their sum."""
+
+    position: Tensor
+    terms: Tensor
+    gradient: Tensor
+
+
+class Energy(Protocol):
+    """The negative log density of the target, up to a constant, as terms whose sum it is."""
+
+    def __call__(self, position: Tensor) -> State:
+        """Return the state at ``position``, a vector [D]."""
+        ...
+
+
+class Draw(NamedTuple):
+    """What one transition gave."""
+
+    state: State
+    accepted: bool
+    acceptance: float
+    energy_change: float
+
+
+def leapfrog(energy: Energy, state: State, momentum: Tensor, step_size: float, n_steps: int) -> tuple[State, Tensor]:
+    """Follow Hamilton's equations for ``n_steps`` leapfrog steps (Neal 2011, Eq. 2.28 to 2.30)."""
+    for _ in range(n_steps):
+        momentum = momentum - 0.5 * step_size * state.gradient
+        state = energy(state.position + step_size * momentum)
+        momentum = momentum - 0.5 * step_size * state.gradient
+    return state, momentum
+
+
+def transition(energy: Energy, state: State, step_size: float, n_steps: int, generator: torch.Generator) -> Draw:
+    """Make one proposal with ``n_steps`` leapfrog steps and accept or reject it (Neal 2011, Fig. 2)."""
+    momentum = torch.randn(
+        state.position.shape, generator=generator, dtype=state.position.dtype, device=state.position.device
+    )
+    proposal, moved = leapfrog(energy, state, momentum, step_size, n_steps)
+    # Term by term: the energies are large and nearly equal, so the difference of their sums would lose its digits.
+    change = (proposal.terms - state.terms).double().sum()
+    change = change + 0.5 * ((moved - momentum).double() * (moved + momentum).double()).sum()
+    energy_change = change.item() if torch.isfinite(change) else math.inf
+    acceptance = math.exp(min(0.0, -energy_change))
+    uniform = torch.rand((), generator=generator, dtype=torch.float64, device=generator.device).item()
+    accepted = uniform < acceptance
+    return Draw(proposal if accepted else state, accepted, acceptance, energy_change)
+
+
+class StepSize:
+    """Dual averaging of the log step size (Hoffman and Gelman 2014, Eq. 6 and Sec. 3.2, with their constants)."""
+
+    def __init__(self, first: float, target_acceptance: float) -> None:
+        self.target = target_acceptance
+        self.centre = math.log(10 * first)
+        self.error = 0.0
+        self.log_average = 0.0
+        self.count = 0
+        self.now = first
+
+    def update(self, acceptance: float) -> None:
+        """Learn from the acceptance probability of one transition."""
+        self.count += 1
+        weight = 1 / (self.count + 10)
+        self.error = (1 - weight) * self.error + weight * (self.target - acceptance)
+        log_now = self.centre - math.sqrt(self.count) / 0.05 * self.error
+        decay = self.count**-0.75
+        self.log_average = decay * log_now + (1 - decay) * self.log_average
+        self.now = math.exp(log_now)
+
+    @property
+    def average(self) -> float:
+        """The step size to keep after the adaptation."""
+        return math.exp(self.log_average) if self.count else self.now
+
+
+class Chain(NamedTuple):
+    """A finished chain: positions [S, D] and what each kept transition gave."""
+
+    positions: Tensor
+    draws: list[dict[str, float]]
+    warmup: list[dict[str, float]]
+    step_size: float
+
+
+def run_chain(
+    energy: Energy,
+    start: Callable[[], Tensor],
+    settings: Settings,
+    n_samples: int,
+    generator: torch.Generator,
+    report: Callable[[int], Any] = lambda count: None,
+    checkpoint: Checkpoint | None = None,
+) -> Chain:
+    """Run one chain: ``settings.warmup`` transitions that adapt the step size, then ``n_samples`` that are kept.
+
+    Args:
+        energy: the target.
+        start: gives [D], where the chain starts.
+        report: called with the number of transitions that were just made.
+        checkpoint: where the chain is kept on disk; it goes on from what is found there.
+
+    Raises:
+        ValueError: the energy at the start is not finite.
+    """
+    progress = checkpoint.load(generator) if checkpoint is not None else None
+    if progress is None:
+        progress = Progress(start())
+    report(progress.index)
+    state = energy(progress.position)
+    if not torch.isfinite(state.terms).all():
+        raise ValueError(
+            f"the energy at the start of the chain is not finite, with prior_scale={settings.prior_scale} and "
+            f"start={settings.start!r}; the network or its images have NaN."
+        )
+    adaptation = StepSize(settings.step_size, settings.target_acceptance)
+    vars(adaptation).update(progress.adaptation)
+    while progress.index < settings.warmup + n_samples:
+        warming = progress.index < settings.warmup
+        step_size = settings.step_size
+        if settings.adapt:
+            step_size = adaptation.now if warming else adaptation.average
+        draw = transition(energy, state, step_size, settings.n_steps, generator)
+        state = draw.state
+        if warming and settings.adapt:
+            adaptation.update(draw.acceptance)
+        progress.rows.append(
+            {
+                "energy": state.terms.double().sum().item(),
+                "acceptance": draw.acceptance,
+                "accepted": float(draw.accepted),
+                "energy_change": draw.energy_change if math.isfinite(draw.energy_change) else 1e308,
+                "step_size": step_size,
+            }
+        )
+        if not warming:
+            progress.kept.append(state.position[None])
+        progress.position, progress.adaptation = state.position, dict(vars(adaptation))
+        progress.index += 1
+        report(1)
+        if checkpoint is not None:
+            checkpoint.save(progress, generator, now=progress.index == settings.warmup + n_samples)
+    rows = progress.rows
+    return Chain(torch.cat(progress.kept), rows[settings.warmup :], rows[: settings.warmup], rows[-1]["step_size"])

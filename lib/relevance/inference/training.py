@@ -1,0 +1,252 @@
+"""What every training does alike: start from a seed, choose batches, follow an objective, write the record."""
+
+from __future__ import annotations
+
+import copy
+import math
+import platform
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+import relevance
+from relevance.base import checks
+from relevance.base.environment import bar, device_name
+from relevance.datasets.dataset import Dataset
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+SettingsType = TypeVar("SettingsType", bound="DataclassInstance")
+
+
+# Outputs and labels -> the negative log-likelihood of each example, [n].
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
+    """Return the negative log-likelihood of each example under the softmax, [n]."""
+    return functional.cross_entropy(outputs, labels, reduction="none")
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Draw torch's random numbers from ``seed`` inside, and leave its random state as it was outside."""
+    checks.count("seed", seed, at_least=0)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
+    """Return a copy of ``network`` on the data's device with fresh parameters drawn from ``seed``, for training.
+
+    ``network`` itself and torch's global random state stay as they are. The draw is the CPU's on every device.
+
+    Raises:
+        ValueError: the network does not fit the images or the classes of ``data``.
+    """
+    fresh = copy.deepcopy(network).cpu()
+    with seeded(seed, torch.device("cpu")):
+        for module in fresh.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+    fresh = fresh.to(data.train_images.device).eval()
+    try:
+        with torch.no_grad():
+            outputs = fresh(data.train_images[:2])
+    except RuntimeError as error:
+        raise ValueError(
+            f"network does not take images of shape {list(data.image_shape)} as data has them "
+            f"({str(error).splitlines()[0]}); build it with data.image_shape."
+        ) from None
+    if outputs.ndim != 2 or outputs.shape[1] < len(data.classes):
+        raise ValueError(
+            f"network gives outputs of shape {list(outputs.shape)} for 2 images; "
+            f"it must give [2, {len(data.classes)}], one logit for each class."
+        )
+    return fresh.train()
+
+
+def batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+    """Give the training images and labels once, in a random order, ``batch_size`` at a time."""
+    order = torch.randperm(len(data.train_labels), generator=generator).to(data.train_labels.device)
+    for batch in order.split(batch_size):
+        yield data.train_images[batch], data.train_labels[batch]
+
+
+def finite(loss: float, epoch: int, settings: DataclassInstance) -> float:
+    """Return the mean loss of an epoch if it is finite.
+
+    Raises:
+        ValueError: it is not; the sentence says when, and with which settings.
+    """
+    if math.isfinite(loss):
+        return loss
+    given = ", ".join(f"{name}={value}" for name, value in asdict(settings).items())
+    raise ValueError(
+        f"the loss is {loss} in epoch {epoch + 1}, with {given}; it must be finite: a smaller learning_rate usually helps."
+    )
+
+
+def stacked(models: Sequence[nn.Module]) -> dict[str, Tensor]:
+    """Return the parameters of several networks, and the buffers in which they differ, as samples [S, ...]."""
+    parts = [dict(model.named_parameters()) | dict(model.named_buffers()) for model in models]
+    names = [name for name, value in parts[0].items() if value.is_floating_point()]
+    return {name: torch.stack([part[name].detach() for part in parts]) for name in names}
+
+
+def repeated(model: nn.Module, n_samples: int) -> dict[str, Tensor]:
+    """Return the parameters of one network ``n_samples`` times, as samples [S, ...] of their own memory."""
+    return {name: value.detach().expand(n_samples, *value.shape).clone() for name, value in model.named_parameters()}
+
+
+def record(method: str, data: Dataset, settings: dict[str, Any], started: float, **results: Any) -> dict[str, Any]:
+    """Return the record of a training run: what was run, on what, with what, for how long, with what result.
+
+    Args:
+        started: ``time.perf_counter()`` when the run began.
+        results: histories and diagnostics, JSON values.
+    """
+    device = data.train_images.device
+    return {
+        "method": method,
+        "settings": settings,
+        "dataset": data.source,
+        "n_train": len(data.train_labels),
+        "date": datetime.now(UTC).date().isoformat(),
+        "hardware": device_name(device),
+        "versions": {
+            "relevance": relevance.__version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "seconds": round(time.perf_counter() - started, 3),
+        **results,
+    }
+
+
+# A network in training, images and labels -> the logits [n, K], the mean loss, and a mean penalty (0 where there is none).
+Terms = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+
+
+def fit_terms(
+    network: nn.Module,
+    data: Dataset,
+    settings: Settings,
+    title: str,
+    terms: Terms,
+    *,
+    strength: float = 1.0,
+    show: bool = True,
+) -> tuple[nn.Module, dict[str, list[float]]]:
+    """Train a fresh copy of ``network`` on loss + strength * penalty with Adam; return it and its history.
+
+    Initial parameters and the order of the images are those of :func:`relevance.inference.sgd` with the same seed.
+
+    Args:
+        network: the architecture.
+        data: its training images and labels are used.
+        settings: of the training.
+        title: of the progress bar.
+        terms: what is minimised.
+        strength: factor of the penalty.
+        show: whether there is a bar.
+
+    Returns:
+        The network, and ``loss``, ``accuracy`` and ``penalty`` (before its factor) of every epoch, of the training
+        batches as they were seen.
+
+    Raises:
+        ValueError: the network does not fit the data, or the loss is not finite.
+    """
+    model = initialised(network, data, settings.seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    generator = torch.Generator().manual_seed(settings.seed)
+    history: dict[str, list[float]] = {"loss": [], "accuracy": [], "penalty": []}
+    device, total = data.train_images.device, len(data.train_labels)
+    with seeded(settings.seed, device), bar(settings.epochs, title, "epoch", show=show) as shown:
+        for epoch in range(settings.epochs):
+            sums = torch.zeros(3, dtype=torch.float64, device=device)
+            for images, labels in batches(data, settings.batch_size, generator):
+                logits, loss, penalty = terms(model, images, labels)
+                optimiser.zero_grad(set_to_none=True)
+                (loss + strength * penalty).backward()
+                optimiser.step()
+                right = (logits.argmax(-1) == labels).double().mean()
+                sums += torch.stack([loss.detach().double(), right, penalty.detach().double()]) * len(labels)
+            means = (sums / total).tolist()
+            finite(means[0] + strength * means[2], epoch, settings)
+            for name, value in zip(history, means, strict=True):
+                history[name].append(value)
+            shown.update()
+    return model, history
+
+
+# A network, images and labels -> the images to train on in their place.
+Perturbation = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the network is trained. The defaults are those behind the paper's dense networks.
+
+    Attributes:
+        epochs: passes over the training images.
+        learning_rate: of Adam.
+        batch_size: images in a step.
+        seed: of the initial parameters and of the order of the images.
+    """
+
+    epochs: int = 15
+    learning_rate: float = 1e-3
+    batch_size: int = 128
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.count("epochs", self.epochs)
+        checks.number("learning_rate", self.learning_rate, above=0)
+        checks.count("batch_size", self.batch_size)
+        checks.count("seed", self.seed, at_least=0)
+
+
+def fit(
+    network: nn.Module,
+    data: Dataset,
+    settings: Settings,
+    title: str,
+    *,
+    perturb: Perturbation | None = None,
+    show: bool = True,
+) -> tuple[nn.Module, dict[str, list[float]]]:
+    """Train a fresh copy of ``network``, on perturbed images where ``perturb`` is given; return it and its history."""
+    model = initialised(network, data, settings.seed)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    generator = torch.Generator().manual_seed(settings.seed)
+    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
+    device = data.train_images.device
+    with seeded(settings.seed, device), bar(settings.epochs, title, "epoch", show=show) as shown:
+        for epoch in range(settings.epochs):
+            total_loss = torch.zeros((), dtype=torch.float64, device=device)
+            total_right = torch.zeros((), dtype=torch.int64, device=device)
+            for images, labels in batches(data, settings.batch_size, generator):
+                seen = images if perturb is None else perturb(model, images, labels)
+                logits = model(seen)
+                loss = functional.cross_entropy(logits, labels)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()
+                optimiser.step()
+                total_loss += loss.detach().double() * len(labels)
+                total_right += (logits.argmax(-1) == labels).sum()
+            history["loss"].append(finite(total_loss.item() / len(data.train_labels), epoch, settings))
+            history["accuracy"].append(total_right.item() / len(data.train_labels))
+            shown.update()
+    return model, history

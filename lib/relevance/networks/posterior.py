@@ -1,0 +1,215 @@
+"""A network with one or many samples of its parameters: what every attack, explanation and score takes."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from relevance.base import checks, chunks
+from relevance.base.chunks import Sample
+from relevance.base.environment import chosen_device
+from relevance.networks import architectures
+
+# In a file, what the network holds beside its parameters, such as the statistics of batch norm.
+BUFFER = "buffer:"
+
+
+def log_mean_softmax(logits: Tensor) -> Tensor:
+    """Return log E[softmax f] over the samples, [N, K], of logits [S, N, K].
+
+    Taken as logsumexp over the samples of the log-softmax, minus log S, so that nothing underflows.
+    """
+    return torch.logsumexp(logits.log_softmax(-1), dim=0) - math.log(len(logits))
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """Samples from the posterior p(w | D) over the parameters of one network.
+
+    A deterministic network is a posterior of one sample.
+
+    Attributes:
+        network: gives the architecture, in evaluation mode; its own parameters are not used.
+        samples: parameter name -> [S, ...], the S samples stacked; buffers in which samples differ may be among them.
+        record: how the samples were made: method, settings, seed, data set, versions, wall time, diagnostics.
+    """
+
+    network: nn.Module
+    samples: dict[str, Tensor]
+    record: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        wanted = {name: tuple(value.shape) for name, value in self.network.named_parameters()}
+        # Samples may have buffers of their own, such as batch norm's statistics.
+        wanted |= {name: tuple(value.shape) for name, value in self.network.named_buffers() if name in self.samples}
+        given = {name: tuple(value.shape[1:]) for name, value in self.samples.items()}
+        if wanted != given:
+            odd = sorted(name for name in wanted.keys() | given.keys() if wanted.get(name) != given.get(name))
+            raise ValueError(
+                f"samples do not fit the network at {', '.join(odd)}: they have {[given.get(name) for name in odd]} "
+                f"after the first dimension; they must have {[wanted.get(name) for name in odd]}."
+            )
+        lengths = {len(value) for value in self.samples.values()}
+        if len(lengths) != 1 or 0 in lengths:
+            raise ValueError(
+                f"samples have the lengths {sorted(lengths)}; all parameters must have the same number of samples, "
+                "at least 1."
+            )
+        # A copy of its own, in evaluation mode: what is done to the caller's network later changes nothing here.
+        object.__setattr__(self, "network", copy.deepcopy(self.network).eval().requires_grad_(False))
+
+    def _of_samples(self, chosen: slice | Tensor) -> Posterior:
+        """Return a posterior of some samples, sharing the network."""
+        part = copy.copy(self)
+        object.__setattr__(part, "samples", {name: value[chosen] for name, value in self.samples.items()})
+        return part
+
+    @classmethod
+    def of(cls, network: nn.Module, record: Mapping[str, Any] | None = None) -> Posterior:
+        """Return a trained network as a posterior of one sample: a copy of its present parameters."""
+        samples = {name: value.detach().clone()[None] for name, value in network.named_parameters()}
+        return cls(network, samples, dict(record or {}))
+
+    def __len__(self) -> int:
+        return len(next(iter(self.samples.values())))
+
+    def __getitem__(self, index: int | slice) -> Posterior:
+        """Return a posterior of the chosen samples: ``posterior[3]`` has one, ``posterior[:10]`` the first ten."""
+        if isinstance(index, slice):
+            for edge in (index.start, index.stop):
+                if edge is not None and abs(edge) > len(self):
+                    raise ValueError(f"{abs(edge)} samples were asked for; this posterior has {len(self)}.")
+            if not range(*index.indices(len(self))):
+                raise ValueError(f"{index} holds no samples; this posterior has {len(self)}.")
+            chosen = index
+        else:
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"sample {index} was asked for; this posterior has {len(self)}, counted from 0.")
+            chosen = slice(index, index + 1 or None)
+        return self._of_samples(chosen)
+
+    def thinned(self, n_samples: int) -> Posterior:
+        """Return a posterior of ``n_samples`` samples at even distances, so that neighbours in a chain are left out."""
+        checks.count("n_samples", n_samples, at_most=len(self))
+        chosen = torch.linspace(0, len(self) - 1, n_samples, device=self.device).round().long()
+        if n_samples == 1:
+            chosen = chosen.new_tensor([len(self) - 1])
+        return self._of_samples(chosen)
+
+    def __iter__(self) -> Iterator[Posterior]:
+        return (self[index] for index in range(len(self)))
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the samples are on."""
+        return next(iter(self.samples.values())).device
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """(C, H, W) of the images that the network takes, where the network says it."""
+        shape = getattr(self.network, "settings", {}).get("image_shape")
+        return tuple(shape) if shape else None
+
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W]."""
+        checks.image_batch("images", images, self.image_shape)
+        own = next(iter(self.samples.values()))
+        if images.dtype != own.dtype or images.device != own.device:
+            raise ValueError(
+                f"images are {images.dtype} on {images.device}; the posterior computes in {own.dtype} on {own.device}, "
+                "so they must be too."
+            )
+
+        n_images, n_samples = chunks.at_once(self.network, self.samples, images)
+        parts = []
+        for some in images.split(n_images):
+
+            def of_sample(sample: Sample, x: Tensor = some) -> Tensor:
+                return functional_call(self.network, dict(sample), (x,))
+
+            parts.append(torch.cat(list(chunks.over_samples(of_sample, self.samples, n_samples))))
+        return torch.cat(parts, dim=1)
+
+    def log_predictive(self, images: Tensor) -> Tensor:
+        """Return the log of the posterior predictive, log E[softmax f(x, w)]: [N, K]."""
+        return log_mean_softmax(self.logits(images))
+
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the posterior predictive E[softmax f(x, w)], probabilities [N, K], for images in [0, 1]."""
+        return self.log_predictive(checks.pixels("images", images, self.image_shape)).exp()
+
+    def class_indices(self, name: str, classes: Tensor, images: Tensor) -> Tensor:
+        """Return ``classes`` if they are a class of this posterior for each image, or say what they must be."""
+        with torch.no_grad():
+            n_classes = self[0].logits(images[:1]).shape[-1]
+        return checks.class_indices(name, classes, len(images), n_classes)
+
+    def accuracy(self, images: Tensor, labels: Tensor) -> float:
+        """Return the share of ``images`` whose predicted class is their label, in [0, 1]."""
+        probabilities = self.predict(images)
+        checks.count("the number of images", len(images))
+        labels = checks.class_indices("labels", labels, *probabilities.shape)
+        return (probabilities.argmax(-1) == labels).double().mean().item()
+
+    def save(self, path: str | Path) -> None:
+        """Write samples and record to ``path`` (safetensors: nothing is pickled). The file appears whole or not."""
+        metadata = {
+            "record": json.dumps(self.record),
+            "network": json.dumps(getattr(self.network, "settings", {})),
+        }
+        tensors = {name: value.detach().cpu().contiguous() for name, value in self.samples.items()}
+        tensors |= {BUFFER + name: value.cpu().contiguous() for name, value in self.network.named_buffers()}
+        target = Path(path)
+        partial = target.with_name(target.name + ".partial")
+        safetensors.torch.save_file(tensors, partial, metadata)
+        partial.replace(target)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | Path,
+        network: nn.Module | None = None,
+        device: torch.device | str | None = None,
+    ) -> Posterior:
+        """Read what :meth:`save` wrote.
+
+        Args:
+            path: the file.
+            network: the architecture; needed only where it is not one of :mod:`relevance.networks.architectures`.
+            device: where the samples are put; a CUDA GPU where there is one if not given.
+
+        Raises:
+            ValueError: the file is damaged, or does not fit ``network``, or names no network.
+        """
+        target = chosen_device(device)
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
+            record, settings = (json.loads(metadata.get(part, "{}")) for part in ("record", "network"))
+        except FileNotFoundError:
+            raise
+        except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
+            raise ValueError(f"{path} is damaged ({error}); it must be a file that Posterior.save wrote.") from error
+        if network is None and not settings:
+            raise ValueError(
+                f"{path} does not say what network its samples belong to; give it as the argument network."
+            )
+        fresh = copy.deepcopy(network) if network is not None else architectures.build(settings)
+        samples = {name: value for name, value in tensors.items() if not name.startswith(BUFFER)}
+        posterior = cls(fresh.to(target), samples, record)
+        buffers = {name.removeprefix(BUFFER): value for name, value in tensors.items() if name.startswith(BUFFER)}
+        if buffers.keys() != dict(posterior.network.named_buffers()).keys():
+            raise ValueError(f"{path} does not fit the network: their buffers, such as batch norm's, differ.")
+        posterior.network.load_state_dict(buffers, strict=False)
+        return posterior

@@ -1,0 +1,57 @@
+"""The figures of the book: the same functions draw every build and every recorded run."""
+
+from relevance.pages.figures.answer import answer
+from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
+from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
+from relevance.pages.figures.generator import generated_maps
+from relevance.pages.figures.manipulation import manipulations, resistance, smoothing
+from relevance.pages.figures.maps import (
+    attack_gallery,
+    failed_attack,
+    first_of_each_class,
+    heatmaps,
+    layer_heatmaps,
+    side_by_side,
+    top_pixels,
+)
+from relevance.pages.figures.models import attack_curves, averaging, chain, known_posterior, reliability, survival
+from relevance.pages.figures.roar import removal_curves, removals
+from relevance.pages.figures.scores import (
+    difference_grid,
+    paired_differences,
+    robustness_distributions,
+)
+from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
+
+__all__ = [
+    "alignment_by_epsilon",
+    "answer",
+    "attack_curves",
+    "attack_gallery",
+    "averaging",
+    "chain",
+    "curvature_bounds",
+    "deletion_curves",
+    "difference_grid",
+    "failed_attack",
+    "first_of_each_class",
+    "generated_maps",
+    "heatmaps",
+    "known_posterior",
+    "layer_heatmaps",
+    "manipulations",
+    "paired_differences",
+    "reliability",
+    "removal_curves",
+    "removals",
+    "resistance",
+    "robustness_distributions",
+    "saliency_by_training",
+    "side_by_side",
+    "smoothing",
+    "smoothing_curve",
+    "smoothing_depth",
+    "survival",
+    "top_pixels",
+    "tradeoff",
+]

@@ -1,0 +1,162 @@
+"""Figures of posteriors and of attacks on predictions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from relevance.base import checks
+from relevance.pages.figures.style import BLUE, COLOURS, GREEN, ORANGE, PURPLE, new_figure
+
+
+def reliability(calibrations: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
+    """Draw accuracy against confidence for each posterior; one that knows what it knows lies on the diagonal.
+
+    Args:
+        calibrations: name of a posterior -> rows of :func:`relevance.inference.evidence.calibration`; the area of a mark is
+            the share of the images in its bin.
+        columns: panels in a row.
+    """
+    rows = math.ceil(len(calibrations) / checks.count("columns", columns))
+    with new_figure(rows, columns, (2.1 * columns, 0.4 + 2.1 * rows)) as (figure, axes):
+        for axis, (name, bins) in zip(axes.flat, calibrations.items(), strict=False):
+            axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=0)
+            axis.scatter(
+                bins["confidence"], bins["accuracy"], 6 + 300 * bins["share"], color=BLUE, alpha=0.7, linewidths=0
+            )
+            axis.set(title=name, xlim=(0, 1.06), ylim=(0, 1.06), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
+        for axis in axes.flat[len(calibrations) :]:
+            axis.set_axis_off()
+        figure.supxlabel("confidence: largest predictive probability", fontsize=10)
+        figure.supylabel("accuracy", fontsize=10)
+    return figure
+
+
+def known_posterior(mean: Tensor, covariance: Tensor, draws: Mapping[str, Tensor], names: tuple[str, str]) -> Figure:
+    """Draw samples of two parameters beside the ellipses of the normal distribution that they should come from.
+
+    Args:
+        mean, covariance: [2] and [2, 2], exact.
+        draws: title -> [S, 2].
+        names: of the two parameters.
+    """
+    values, directions = np.linalg.eigh(covariance.cpu().numpy())
+    circle = np.stack([np.cos(angles := np.linspace(0, 2 * np.pi, 200)), np.sin(angles)])
+    with new_figure(1, len(draws), (3.1 * len(draws), 3.2)) as (figure, axes):
+        for axis, (title, points), colour in zip(axes[0], draws.items(), COLOURS * len(draws), strict=False):
+            axis.scatter(*points.cpu().numpy().T, s=5, color=colour, alpha=0.35, linewidths=0, rasterized=True)
+            for n_deviations in (1, 2):
+                ellipse = mean.cpu().numpy()[:, None] + n_deviations * directions @ (np.sqrt(values)[:, None] * circle)
+                axis.plot(*ellipse, color="0.15", linewidth=1)
+            reach = 3.5 * covariance.diagonal().sqrt()
+            axis.set(title=title, xlabel=names[0], xlim=_around(mean[0], reach[0]), ylim=_around(mean[1], reach[1]))
+        axes[0, 0].set_ylabel(names[1])
+    return figure
+
+
+def attack_curves(by_epsilon: Mapping[str, pd.DataFrame], by_steps: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw accuracy against the size of the ball, and the loss against the steps, for several models.
+
+    Args:
+        by_epsilon: model -> rows of :func:`relevance.attacks.accuracy_by_epsilon`.
+        by_steps: model -> rows of :func:`relevance.attacks.loss_by_steps`.
+    """
+    with new_figure(1, 2, (7.6, 3.2)) as (figure, axes):
+        marks = ["o", "s", "^", "D", "v", "P"] * len(by_epsilon)
+        for (name, rows), colour, mark in zip(by_epsilon.items(), COLOURS * len(by_epsilon), marks, strict=False):
+            axes[0, 0].plot(rows["epsilon"], rows["accuracy"], color=colour, marker=mark, markersize=4, label=name)
+            steps = by_steps[name]
+            gained = (steps["best"] - steps["best"].iloc[0]) / (steps["best"].iloc[-1] - steps["best"].iloc[0])
+            axes[0, 1].plot(steps["step"], gained, color=colour, marker=mark, markersize=4, markevery=5)
+        axes[0, 0].set(
+            xlabel=r"size of the ball, $\delta$", ylabel="accuracy under PGD on the margin", ylim=(-0.03, 1.03)
+        )
+        axes[0, 1].set(xlabel="step of PGD", ylabel="share of the gain in margin", ylim=(-0.03, 1.03))
+        figure.legend(loc="outside lower center", ncols=len(by_epsilon))
+    return figure
+
+
+def _around(centre: Tensor, reach: Tensor) -> tuple[float, float]:
+    return (centre - reach).item(), (centre + reach).item()
+
+
+def chain(history: Sequence[Sequence[Mapping[str, float]]], n_warmup: int) -> Figure:
+    """Draw the energy of Markov chains, transition by transition, with the warm-up shaded.
+
+    Args:
+        history: for each chain, a row for each transition (``record["history"]`` of an HMC posterior).
+        n_warmup: transitions of each chain before the first one that is kept.
+    """
+    with new_figure(1, 1, (7.4, 2.6)) as (figure, axes):
+        axis = axes[0, 0]
+        for rows, colour in zip(history, [BLUE, ORANGE, GREEN, PURPLE] * len(history), strict=False):
+            axis.plot([row["energy"] for row in rows], color=colour, linewidth=1)
+        axis.axvspan(0, n_warmup, color="0.92", zorder=0)
+        axis.text(n_warmup / 2, 0.06, "warm-up", transform=axis.get_xaxis_transform(), ha="center", color="0.35")
+        axis.set_xlabel("transition")
+        axis.set_ylabel("energy (nats)")
+    return figure
+
+
+def averaging(parts: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw how the parts of an averaged gradient shrink with the number of samples, a panel for each title.
+
+    Args:
+        parts: title -> rows of :func:`relevance.studies.carbone.geometry.by_samples`.
+    """
+    with new_figure(1, len(parts), (0.8 + 2.6 * len(parts), 3.1)) as (figure, axes):
+        names = list(dict.fromkeys(name for rows in parts.values() for name in rows["part"]))
+        looks = dict(zip(names, zip(COLOURS, ["o", "s", "^", "D"] * 2, strict=False), strict=False))
+        for axis, (title, rows) in zip(axes[0], parts.items(), strict=True):
+            for name, part in rows.groupby("part", sort=False):
+                colour, mark = looks[str(name)]
+                axis.plot(part["n_samples"], part["kept"], color=colour, marker=mark, markersize=4, label=name)
+            first = rows.drop_duplicates("n_samples")
+            axis.plot(
+                first["n_samples"], first["independent"], color="0.5", linestyle="--", label="independent, mean zero"
+            )
+            axis.set(title=title, xscale="log", yscale="log", xlabel="samples")
+            ticks = list(first["n_samples"])
+            axis.set_xticks(ticks, [str(tick) for tick in ticks])
+            axis.set_xticks([], minor=True)
+        axes[0, 0].set_ylabel("length of the mean / length of one")
+        handles = {
+            text: handle for axis in axes[0] for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=8)
+    return figure
+
+
+def survival(rows: pd.DataFrame, parts: Sequence[str]) -> Figure:
+    """Draw, for each case, the share of each part that an average over infinitely many samples would keep.
+
+    Args:
+        rows: from :func:`relevance.studies.carbone.geometry.sweep`.
+        parts: names of the parts.
+    """
+    manifolds = list(rows["manifold"].unique())
+    n_cases = rows.groupby("manifold").size().max()
+    with new_figure(1, len(manifolds), (2.2 + 2.9 * len(manifolds), 1.1 + 0.42 * n_cases)) as (figure, axes):
+        for axis, name in zip(axes[0], manifolds, strict=True):
+            chosen = rows[rows["manifold"] == name].reset_index(drop=True)
+            for part, colour, mark, shift in zip(parts, COLOURS, "os^D", (-0.2, 0.0, 0.2, 0.3), strict=False):
+                spread = [chosen[part] - chosen[f"{part}, low"], chosen[f"{part}, high"] - chosen[part]]
+                axis.errorbar(
+                    chosen[part], chosen.index + shift, xerr=np.clip(spread, 0, None), fmt=mark, color=colour,
+                    markersize=4, linewidth=1, label=part,
+                )  # fmt: skip
+            axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
+            axis.set(title=name, xlabel="share that survives averaging")
+            cases = [
+                f"{row['method']}, {row['training points']} points, width {row['width']}"
+                for row in chosen.to_dict("records")
+            ]
+            axis.set_yticks(chosen.index, cases if name == manifolds[0] else [""] * len(cases), fontsize=8)
+            axis.invert_yaxis()
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(parts), fontsize=8)
+    return figure

@@ -1,0 +1,191 @@
+"""Figures of scores, image by image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from relevance.base import checks
+from relevance.metrics.statistics import mann_whitney, spearman
+from relevance.pages.figures.style import BLUE, ORANGE, VERMILION, new_figure
+
+
+def robustness_distributions(table: pd.DataFrame, score: str = "lrp_robustness") -> Figure:
+    """Draw the distribution of a score over the images for each model, with the score of unrelated maps.
+
+    Args:
+        table: from :func:`relevance.studies.tables.robustness_table`.
+        score: ``"lrp_robustness"`` or ``"softmax_robustness"``.
+    """
+    labels = {"lrp_robustness": "LRP robustness", "softmax_robustness": "softmax robustness"}
+    checks.one_of("score", score, labels)
+    models = list(table["model"].unique())
+    with new_figure(1, 1, (7.4, 0.9 + 0.55 * len(models))) as (figure, axes):
+        axis = axes[0, 0]
+        boxes(axis, [table.loc[table["model"] == model, score] for model in models], models)
+        axis.set_xlabel(f"{labels[score]} of an image")
+        axis.set_xlim(-0.02, 1.02)
+        if score == "lrp_robustness":
+            chance = [table.loc[table["model"] == model, f"unrelated_{score}"].mean() for model in models]
+            axis.scatter(chance, range(len(models)), marker="|", s=260, color=VERMILION, linewidths=2, zorder=3)
+            handle = plt.Line2D([], [], color=VERMILION, marker="|", markersize=12, markeredgewidth=2, linestyle="")
+            figure.legend([handle], ["mean score of unrelated maps"], loc="outside upper right")
+    return figure
+
+
+def paired_differences(table: pd.DataFrame, baseline: str, score: str = "lrp_robustness") -> Figure:
+    """Draw, for each other model, the image-by-image difference of a score from ``baseline`` (Carbone et al., Fig. 2).
+
+    Args:
+        table: from :func:`relevance.studies.tables.robustness_table`.
+        baseline: the model that is subtracted.
+        score: a column of the table.
+    """
+    by_model = table.pivot(index="image", columns="model", values=score)
+    checks.one_of("baseline", baseline, by_model.columns)
+    models = [model for model in table["model"].unique() if model != baseline]
+    differences = [by_model[model] - by_model[baseline] for model in models]
+    with new_figure(1, 1, (7.4, 0.9 + 0.55 * len(models))) as (figure, axes):
+        axis = axes[0, 0]
+        axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
+        boxes(axis, differences, models)
+        axis.set_xlabel(f"{score.replace('_', ' ').replace('lrp', 'LRP')} minus that of {baseline}, image by image")
+    return figure
+
+
+def boxes(axis: Axes, values: Sequence[pd.Series], names: Sequence[str]) -> None:
+    """Draw horizontal boxes (quartiles, whiskers to 1.5 times their distance), each with its points and its mean."""
+    positions = np.arange(len(names))
+    generator = np.random.default_rng(0)
+    for position, value in zip(positions, values, strict=True):
+        jitter = generator.uniform(-0.28, 0.28, len(value))
+        axis.scatter(value, position + jitter, s=5, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
+    axis.boxplot(
+        values,
+        positions=positions,
+        orientation="horizontal",
+        widths=0.56,
+        showfliers=False,
+        showmeans=True,
+        medianprops={"color": "black", "linewidth": 1.6},
+        meanprops={"marker": "D", "markerfacecolor": ORANGE, "markeredgecolor": "black", "markersize": 5},
+    )
+    axis.set_yticks(positions, names)
+    axis.invert_yaxis()
+
+
+def difference_grid(
+    table: pd.DataFrame, baseline: str, *, rows: str, columns: str, compared: tuple[str, str] | None = None
+) -> Figure:
+    """Draw the image-by-image differences of LRP robustness from ``baseline``, a panel for each setting.
+
+    At the right of each box stands the share of images on which the attack had nothing to follow.
+
+    Args:
+        table: from :meth:`relevance.studies.carbone.study.Study.table`.
+        baseline: the model that is subtracted.
+        rows, columns: columns of the table whose values the panels stand for (Carbone et al., Figs. 2 and 7 to 9: layers by
+            attacks; Figs. 3 and 10 to 15: layers by rules).
+        compared: two models; the asterisks of the paper's test that the first is the lower one (Table V) stand above
+            the panel.
+    """
+    for name in (rows, columns):
+        checks.one_of("rows and columns", name, table.columns)
+    if table.duplicated([rows, columns, "model", "image"]).any():
+        several = [
+            name for name in ("attack", "rule", "layer") if name not in (rows, columns) and table[name].nunique() > 1
+        ]
+        raise ValueError(
+            f"a panel for each {rows} and {columns} would hold several rows of the same image and model; choose one "
+            f"{' and one '.join(several) or 'row of each'}."
+        )
+    down, across = (list(table[name].astype(str).unique()) for name in (rows, columns))
+    models = [
+        model
+        for model in table["model"].unique()
+        if model != checks.one_of("baseline", baseline, table["model"].unique())
+    ]
+    size = (1.6 + 2.3 * len(across), 0.9 + len(down) * (0.45 + 0.3 * len(models)))
+    with new_figure(len(down), len(across), size) as (figure, axes):
+        for number, (row, column) in enumerate((one, other) for one in down for other in across):
+            axis = axes.flat[number]
+            part = table[(table[rows].astype(str) == row) & (table[columns].astype(str) == column)]
+            by_model = part.pivot(index="image", columns="model", values="lrp_robustness")
+            axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
+            boxes(axis, [by_model[model] - by_model[baseline] for model in models], models)
+            blind = part.groupby("model")["gradient_is_zero"].mean()
+            for position, model in enumerate(models):
+                share = max(blind[model], blind[baseline])
+                axis.text(
+                    1.0,
+                    position,
+                    f" {share:.0%}",
+                    transform=axis.get_yaxis_transform(),
+                    fontsize=7,
+                    va="center",
+                    color="0.35",
+                )
+            if compared is not None:
+                found = mann_whitney(by_model[compared[0]].to_numpy(), by_model[compared[1]].to_numpy())
+                axis.text(0.01, 1.0, found.asterisks, transform=axis.transAxes, fontsize=8, va="bottom")
+            if number < len(across):
+                axis.set_title(column)
+            axis.tick_params(axis="x", labelsize=8)
+            axis.set_yticklabels(models if number % len(across) == 0 else [""] * len(models), fontsize=8)
+            if number % len(across) == 0:
+                axis.set_ylabel(f"{rows} {row}")
+        # One scale for all panels, the same to both sides.
+        reach = max(abs(edge) for axis in axes.flat for edge in axis.get_xlim())
+        for axis in axes.flat:
+            axis.set_xlim(-reach, reach)
+        figure.supxlabel(f"LRP robustness minus that of the {baseline} network, image by image", fontsize=9)
+    return figure
+
+
+def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
+    """Draw LRP robustness against softmax robustness, a panel for each model, with Spearman's rho and its interval.
+
+    Args:
+        table: from :meth:`relevance.studies.carbone.study.Study.table`, of one attack and one rule.
+        rows: a column of the table that sets the rows of panels (Carbone et al., Figs. 4 and 16: layers).
+    """
+    models, down = list(table["model"].unique()), list(table[rows].unique())
+    with new_figure(len(down), len(models), (0.7 + 1.75 * len(models), 0.7 + 1.95 * len(down))) as (figure, axes):
+        for number, (row, model) in enumerate((one, other) for one in down for other in models):
+            axis = axes.flat[number]
+            part = table[(table[rows] == row) & (table["model"] == model)]
+            axis.scatter(
+                part["softmax_robustness"],
+                part["lrp_robustness"],
+                s=7,
+                color=BLUE,
+                alpha=0.4,
+                linewidths=0,
+                rasterized=True,
+            )
+            found = spearman(part["softmax_robustness"].to_numpy(), part["lrp_robustness"].to_numpy())
+            text = (
+                rf"$\rho$ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]" if not found.reason else r"no $\rho$"
+            )
+            axis.text(0.04, 0.03, text, transform=axis.transAxes, fontsize=7)
+            axis.text(
+                0.04,
+                0.11,
+                f"zero gradients {part['gradient_is_zero'].mean():.0%}",
+                transform=axis.transAxes,
+                fontsize=7,
+                color="0.35",
+            )
+            axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+            if number < len(models):
+                axis.set_title(model, fontsize=8)
+            if number % len(models) == 0:
+                axis.set_ylabel(f"{rows} {row}")
+        figure.supxlabel("softmax robustness", fontsize=9)
+        figure.supylabel("LRP robustness", fontsize=9)
+    return figure

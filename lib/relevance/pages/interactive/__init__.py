@@ -1,0 +1,27 @@
+"""What a reader can turn, in a kernel and without one: pictures, the playground, a pad to draw on.
+
+For each choice there is a figure, a text for those who cannot see it, and what was computed: classes of choices have ``figure``,
+``alt`` and ``reading``, as :func:`relevance.pages.interactive.turning` wants them.
+"""
+
+from relevance.pages.interactive.attacked import Look, of_study, sizes
+from relevance.pages.interactive.manipulated import Defended, Manipulated
+from relevance.pages.interactive.maps import Holes, Ruled, Scatter, Trained
+from relevance.pages.interactive.pad import canvas
+from relevance.pages.interactive.playground import playground
+from relevance.pages.interactive.turning import turning
+
+__all__ = [
+    "Defended",
+    "Holes",
+    "Look",
+    "Manipulated",
+    "Ruled",
+    "Scatter",
+    "Trained",
+    "canvas",
+    "of_study",
+    "playground",
+    "sizes",
+    "turning",
+]

@@ -1,0 +1,81 @@
+"""The page that says what ran where: chapters with their times, versions, and recorded runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from html import escape
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import nbformat
+
+from relevance.base.environment import default_device, device_name
+from relevance.studies import records
+
+# A line of the page's source, in place of which the tables stand.
+PLACE = "% The press puts the tables here."
+PACKAGES = ("torch", "numpy", "pyro-ppl", "captum", "jupyter-book", "jupytext", "papermill", "matplotlib", "ipywidgets")
+
+
+class Executed(NamedTuple):
+    """A chapter, the parameters that it was given, and its executed notebook."""
+
+    name: str
+    parameters: Mapping[str, Any]
+    path: Path
+
+
+def filled(source: str, executed: Sequence[Executed]) -> str:
+    """Return the page's source with its tables.
+
+    Args:
+        source: text with :data:`PLACE` in it.
+        executed: the chapters.
+    """
+    import platform
+
+    installed = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
+    parts = [
+        "## Chapters\n",
+        _table(("chapter", "data", "executed", "seconds"), [_chapter(one) for one in executed]),
+        f"\nOn {device_name(default_device())}, with Python {platform.python_version()}, {installed}. Seconds are those of the "
+        "chapter's own cells; what it found in the store, trained by itself before or by another chapter, is not counted "
+        "again.\n",
+        "## Recorded runs\n",
+        _table(("run", "table", "date", "seconds", "hardware", "commit"), _runs()),
+    ]
+    return source.replace(PLACE, "\n".join(parts))
+
+
+def _chapter(executed: Executed) -> Sequence[str]:
+    notebook = nbformat.read(executed.path, as_version=4)
+    ran = [cell.metadata.get("papermill", {}) for cell in notebook.cells if cell.cell_type == "code"]
+    seconds = sum(cell.get("duration") or 0.0 for cell in ran)
+    ends = [cell["end_time"] for cell in ran if cell.get("end_time")]
+    day = datetime.fromisoformat(max(ends)).date().isoformat() if ends else "unknown"
+    data = str(executed.parameters.get("dataset", ""))
+    return f"{{doc}}`/book/{executed.name}`", data, day, f"{seconds:.0f}"
+
+
+def _runs() -> list[Sequence[str]]:
+    rows: list[Sequence[str]] = []
+    for run in records.runs():
+        for path in sorted((records.folder() / run).glob("*.json")):
+            told = json.loads(path.read_text(encoding="utf-8"))
+            parts = (
+                told.get("date", ""),
+                f"{told.get('seconds', 0):,.0f}",
+                told.get("hardware", ""),
+                told.get("commit", ""),
+            )
+            rows.append((run, path.stem, *(escape(str(part)) for part in parts)))
+    return rows
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table; columns of numbers stand to the right."""
+    rule = ["---:" if name == "seconds" else "---" for name in head]
+    return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))

@@ -1,0 +1,89 @@
+"""Results as a page shows them: sentences, tables, figures with captions, and what they stand on."""
+
+from __future__ import annotations
+
+from html import escape
+
+import pandas as pd
+from IPython.display import HTML
+from markdown_it import MarkdownIt
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from relevance.networks.posterior import Posterior
+from relevance.pages.web import STATIC, picture
+from relevance.studies.phrases import Sentence, join, method_name
+
+_Table = Styler.from_custom_template(str(STATIC), html_table="table.html")
+
+
+def sentence(text: str) -> Sentence:
+    """Return ``text``, which may have Markdown in it, as a cell shows it that ends in it."""
+    return Sentence(text)
+
+
+def pasteable(text: str) -> HTML:
+    """Return rendered Markdown in the form in which another page can paste it (MyST-NB's ``glue``)."""
+    return HTML(MarkdownIt().render(text))
+
+
+def table(rows: pd.DataFrame) -> Styler:
+    """Return a table as the book prints it: three decimals, small p-values as powers, heads that say what they head."""
+
+    def decimals(value: float) -> str:
+        text = f"{value:.3f}"
+        return "0.000" if text == "-0.000" else text
+
+    formats = {name: "{:.1e}" if name == "p_value" else decimals for name in rows.select_dtypes("number")}
+    formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
+    # The class is the one by which the theme knows a table.
+    styled = _Table(rows).format(formats, na_rep="").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
+    for level in range(rows.index.nlevels):
+        # Settings, not results: as short as they were given.
+        if pd.api.types.is_float_dtype(rows.index.get_level_values(level)):
+            styled = styled.format_index("{:.4g}", level=level)
+    if not rows.index.is_unique:
+        return styled
+    # Numbers stand under one another; the style sheet sets cells of this class to the right.
+    classes = pd.DataFrame("", index=rows.index, columns=rows.columns)
+    classes[rows.select_dtypes("number").columns] = "number"
+    return styled.set_td_classes(classes)
+
+
+def provenance(*posteriors: Posterior, evaluated_on: str) -> Sentence:
+    """Say what this build's numbers stand on: data, sizes, hardware, date, versions."""
+    record = posteriors[-1].record
+    versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
+    times = [f"{method_name(one.record['method'])} {one.record['seconds']:.0f} s" for one in posteriors]
+    return sentence(
+        f"*This build.* Data: {record['dataset']}. Trained on {record['n_train']:,} images: {join(times)}. Measured on "
+        f"{evaluated_on}. {record['date']}, {record['hardware']}; {versions}."
+    )
+
+
+def library_differences(recorded: pd.DataFrame) -> Styler:
+    """Return the recorded comparison with other libraries, in words where there is no number."""
+
+    def in_words(value: float) -> str:
+        return "" if pd.isna(value) else "equal" if value == 0 else f"{value:.3g}"
+
+    values = recorded.assign(value=recorded["value"].map(lambda value: in_words(value) or "refused"))
+    wide = values.pivot(index="compared", columns="library", values="value")[["zennit", "captum"]]
+    wide["this book"] = recorded.groupby("compared")["ours"].first().map(in_words)
+    return table(wide.reindex(recorded["compared"].unique()).fillna("").rename_axis(columns=None))
+
+
+def recorded_on(rows: pd.DataFrame) -> Sentence:
+    """Say when and on what a recorded table was measured."""
+    versions = ", ".join(f"{name} {rows[name].iloc[0]}" for name in ("torch", "pyro") if name in rows)
+    return sentence(f"*Recorded* {rows['date'].iloc[0]}, {rows['hardware'].iloc[0]}; {versions}.")
+
+
+def small(rows: pd.DataFrame) -> Styler:
+    """Return a table of very small numbers as the book prints it: two digits in the place of three decimals."""
+    return table(rows).format("{:.2g}")
+
+
+def captioned(figure: Figure, alt: str, caption: str) -> HTML:
+    """Return a figure with its caption as one block, which another page can paste (MyST-NB's ``glue``)."""
+    return HTML(f"<figure>{picture(figure, alt)}<figcaption><p>{escape(caption)}</p></figcaption></figure>")

@@ -1,0 +1,174 @@
+"""What a page shows of a study: where its numbers come from, and its tables, figures and verdicts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
+
+from relevance.attacks.named import NOISE
+from relevance.pages import show
+from relevance.pages.figures.scores import difference_grid, lrp_against_softmax
+from relevance.studies import names, phrases, records, tables
+from relevance.studies.carbone import claims
+from relevance.studies.carbone import words as carbone_words
+from relevance.studies.carbone.study import Study
+from relevance.studies.differences import comparisons, no_more_than_noise
+from relevance.studies.dombrowski import tables as dombrowski_tables
+from relevance.studies.dombrowski import words as dombrowski_words
+from relevance.studies.names import ADVERSARIAL, DETERMINISTIC
+from relevance.studies.phrases import Sentence, made
+from relevance.studies.tables import only
+
+
+def fresh(study: Study, **also: Any) -> Sentence:
+    """Say what this build's study stands on; ``also`` as for :func:`relevance.studies.records.keep`."""
+    story = records.story(study, **also)
+    return Sentence(f"*This build.* {carbone_words.study(story)} {made(story)}")
+
+
+def together(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Return several tables of a study as one."""
+    return pd.concat(tables, ignore_index=True)
+
+
+def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
+    """Draw :func:`figures.scores.lrp_against_softmax` of the rows that have the chosen values, as for :func:`only`."""
+    return lrp_against_softmax(only(table, **chosen))
+
+
+def correlations(table: pd.DataFrame) -> Styler:
+    """Return Spearman's rho of LRP and softmax robustness, with its interval, for each model, attack, rule and layer.
+
+    *Tied* is the share of images whose softmax robustness another image has too: they have no rank of their own.
+    """
+    found = claims.correlations(table)
+    names = ["model", "attack", *(["rule"] if found["rule"].nunique() > 1 else []), "layer"]
+    return show.table(found[[*names, "rho", "low", "high", "tied"]].set_index(names))
+
+
+def grid(table: pd.DataFrame, rows: str, columns: str, *, asterisks: bool = False, **chosen: str) -> Figure:
+    """Draw :func:`figures.difference_grid` from the deterministic network, of the rows with the chosen values.
+
+    Args:
+        table: from :meth:`relevance.studies.carbone.study.Study.table`.
+        rows, columns: what the panels stand for.
+        asterisks: of the paper's test that adversarially trained is lower than Bayesian.
+        chosen: as for :func:`only`.
+    """
+    compared = (ADVERSARIAL, names.most_samples(table)) if asterisks else None
+    part = only(table, **chosen)
+    return difference_grid(part, DETERMINISTIC, rows=rows, columns=columns, compared=compared)
+
+
+def all_runs() -> Styler:
+    """Return a row for each recorded table: data, sizes, minutes, date, hardware, commit."""
+    rows = []
+    for run in records.runs():
+        for path in sorted((records.folder() / run).glob("*.json")):
+            story = records.provenance(run, path.stem)
+            sizes = {
+                name: value for name, value in story["settings"].items() if name in ("n_images", "hidden", "n_draws")
+            }
+            rows.append(
+                {
+                    "run": run,
+                    "table": path.stem,
+                    **sizes,
+                    "minutes": story["seconds"] / 60,
+                    "date": story["date"],
+                    "hardware": story["hardware"],
+                    "commit": story["commit"],
+                }
+            )
+    return show.table(pd.DataFrame(rows).set_index("run"))
+
+
+def accuracies(table: pd.DataFrame) -> Styler:
+    """Return what the attacks did to the predictions: a row for each model, a column for each attack, and the clean one."""
+    rows = table.drop_duplicates(["model", "attack", "image"])
+    clean = rows[rows["attack"] == rows["attack"].iloc[0]]
+    right = (clean["clean_class"] == clean["label"]).groupby(clean["model"], sort=False).mean()
+    kept = (rows["attacked_class"] == rows["label"]).groupby([rows["model"], rows["attack"]], sort=False).mean()
+    blind = rows.groupby(["model", "attack"], sort=False)["gradient_is_zero"].mean().groupby("model", sort=False).max()
+    found = pd.concat([right.rename("clean"), kept.unstack(sort=False), blind.rename("nothing to follow")], axis=1)
+    return show.table(found.rename_axis("accuracy under"))
+
+
+def means(table: pd.DataFrame, score: str = "lrp_robustness") -> Styler:
+    """Return the mean of a score for each model, and each attack and rule, at the layer that explains the class."""
+    last = tables.last_layer(table)
+    several = [name for name in ("attack", "rule") if last[name].nunique() > 1] or ["attack"]
+    found = last.groupby(["model", *several], sort=False)[score].mean().unstack(several, sort=False)
+    if len(several) > 1:
+        found.columns = [", ".join(map(str, column)) for column in found.columns]
+    return show.table(found.rename_axis("model"))
+
+
+def verdicts(table: pd.DataFrame, *names: str) -> Styler:
+    """Return the verdicts on claims of :mod:`relevance.studies.carbone.claims` by a table."""
+    return show.table(claims.judged(table, names))
+
+
+def differences(table: pd.DataFrame) -> Styler:
+    """Return, for each setting, by how much the Bayesian explanation is more robust, with the share of zero gradients."""
+    rows = comparisons(table, DETERMINISTIC, names.most_samples(table))
+    shown = rows[[*tables.SETTING, "mean", "low", "high", "effect", "p_value"]].copy()
+    shown[["scaled", "scaled low", "scaled high"]] = rows[["scaled", "scaled_low", "scaled_high"]]
+    shown["zero gradients"] = rows["zero_gradients"]
+    return show.table(shown.set_index(tables.SETTING))
+
+
+def against_noise(table: pd.DataFrame) -> Sentence:
+    """Say which attacks changed maps no more than random corners of the ball did, for each model, at the last layer."""
+    if NOISE not in table["attack"].unique():
+        return Sentence("Noise of the same size is not among these attacks, so how much they do is not known.")
+    found = no_more_than_noise(tables.last_layer(table))
+    if found.empty:
+        return Sentence("Every attack changed the explanations more than random corners of the same ball did.")
+    weak = [
+        f"{model}, {rule}: {phrases.join(list(part['attack']))}"
+        for (model, rule), part in found.groupby(["model", "rule"], sort=False)
+    ]
+    return Sentence(
+        f"No more than random corners of the same ball changed the explanations: {'; '.join(weak)}. Such a score says nothing "
+        "about the attack's direction: it is what the model does to noise."
+    )
+
+
+MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "before", "to target",
+               "to origin", "under noise", "outputs", "labels kept", "l2", "l2 / image", "noise l2"]  # fmt: skip
+
+
+def manipulated(table: pd.DataFrame) -> Styler:
+    """Return what became of each model and method under manipulation, in short."""
+    return show.table(dombrowski_tables.summary(table).set_index(["model", "method"])[MANIPULATED])
+
+
+def resisting(table: pd.DataFrame, *others: str) -> Sentence:
+    """Say how many images of each model were manipulated, and which models resist better than the deterministic one.
+
+    Args:
+        table: of :func:`relevance.studies.dombrowski.manipulation.table`.
+        others: models; all but the deterministic one if none is given.
+    """
+    models = [str(name) for name in table["model"].unique()]
+    told = [dombrowski_words.manipulated(table, name) for name in models]
+    for other in others or [name for name in models if name != DETERMINISTIC]:
+        rows = dombrowski_tables.differences(table, DETERMINISTIC, other)
+        told.append(dombrowski_words.resists(rows, DETERMINISTIC, other))
+    if smaller := dombrowski_words.noise(table):
+        told.append(smaller)
+    return Sentence("\n".join(f"- {line}" for line in told))
+
+
+def linked(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows with links to their chapters, for a page in the folder ``appendix``."""
+    folder = {"lrp-robustness": "../method", "geometry": "../method", "architectures": ".", "manipulation": "../manipulation",
+              "smoothing": "../manipulation"}  # fmt: skip
+    links = [
+        f'<a href="{folder.get(chapter, "../experiments")}/{chapter}.html">{chapter}</a>' for chapter in rows["chapter"]
+    ]
+    return rows.assign(chapter=links)

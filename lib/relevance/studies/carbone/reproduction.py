@@ -1,0 +1,217 @@
+"""Every figure, table, theorem and claim of the paper, with what the recorded runs say: nothing without a verdict or a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import NamedTuple
+
+import pandas as pd
+
+from relevance.attacks import named
+from relevance.studies import names, phrases, records, verdicts
+from relevance.studies.carbone import claims, geometry, source, words
+from relevance.studies.carbone.source import Panel
+from relevance.studies.names import BAYESIAN, DETERMINISTIC
+from relevance.studies.tables import attacks_only, right_throughout
+from relevance.studies.verdicts import Verdict
+
+# Data set and architecture of the paper -> the recorded run.
+RUNS = {
+    ("mnist", "fully_connected"): "mnist-dense",
+    ("mnist", "convolutional"): "mnist-convolutional",
+    ("fashion_mnist", "fully_connected"): "fashion-dense",
+    ("fashion_mnist", "convolutional"): "fashion-convolutional",
+    ("cifar10", "resnet20"): "cifar10-residual",
+}
+ILLUSTRATION = "illustration"
+NOT_RECORDED = "not recorded"
+
+
+class Shown(NamedTuple):
+    """How one kind of figure is judged.
+
+    Attributes:
+        experiment: name of the recorded table.
+        judge: the rows of the figure -> verdict.
+        chapter: label of the page.
+        question: what the verdict is on.
+    """
+
+    experiment: str
+    judge: Callable[[pd.DataFrame], Verdict]
+    chapter: str
+    question: str
+
+
+def shown_by(panel: Panel) -> Shown | None:
+    """Return how a panel is judged; None if it is a picture without a number."""
+    more, rises = "Bayesian more robust than deterministic", "Bayesian LRP rises with softmax robustness"
+    if panel.shows == "robustness by layer":
+        return Shown("layers", claims.bayesian_is_more_robust, "layers", more)
+    if panel.shows == "LRP against softmax robustness":
+        return Shown("layers", claims.bayesian_is_correlated, "softmax-robustness", rises)
+    if panel.shows == "robustness by rule":
+        if panel.attack in named.EXPLANATION:
+            return Shown("saliency", claims.bayesian_is_more_robust, "saliency-attacks", more)
+        chapter = "cifar10" if panel.dataset == "cifar10" else "rules"
+        return Shown("rules", claims.bayesian_is_more_robust, chapter, more)
+    return None
+
+
+def rows_of(panel: Panel, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of a recorded table that a panel shows."""
+    return table[
+        table["attack"].isin([panel.attack, named.NOISE])
+        & table["rule"].isin(panel.rules)
+        & table["layer"].astype(str).isin(panel.layers)
+    ]
+
+
+def _panel(panel: Panel) -> dict[str, str]:
+    row = {"item": f"Figure {panel.figure}", "paper": f"{panel.shows}, {panel.attack}"}
+    shown, run = shown_by(panel), RUNS[panel.dataset, panel.architecture]
+    if shown is None:
+        return row | _picture(panel, run)
+    if run not in records.runs(shown.experiment):
+        reason = f"no run {run} with a table {shown.experiment}"
+        return row | {"run": run, "verdict": NOT_RECORDED, "evidence": reason, "chapter": shown.chapter}
+    rows = rows_of(panel, records.read_run(run, shown.experiment))
+    if panel.attack not in rows["attack"].unique():
+        reason = f"run {run} has no such attack"
+        return row | {"run": run, "verdict": NOT_RECORDED, "evidence": reason, "chapter": shown.chapter}
+    found = shown.judge(rows)
+    made_by = records.provenance(run, shown.experiment)["settings"]["method"]
+    other = (
+        f" (The paper's posterior is by {panel.inference}, the run's by {made_by}.)"
+        if made_by != panel.inference
+        else ""
+    )
+    told = f"{shown.question}: {found.evidence}{other}{_caution(run, shown.experiment)}"
+    return row | {"run": run, "verdict": found.verdict, "evidence": told, "chapter": shown.chapter}
+
+
+def _caution(run: str, experiment: str) -> str:
+    """Say that a recorded chain has not converged, if it has not."""
+    about = records.provenance(run, experiment)["posteriors"][BAYESIAN].get("diagnostics") or {}
+    if about.get("converged", True):
+        return ""
+    return (
+        f" The chain has not converged (R-hat {about['rhat_95']:.2f})."
+        if about.get("rhat_95")
+        else " Convergence is not known."
+    )
+
+
+def _picture(panel: Panel, run: str) -> dict[str, str]:
+    """Return what is said of a figure that is an example: Figure 6 alone has numbers."""
+    chapter = "lrp-robustness"
+    if panel.figure != "6" or run not in records.runs("layers"):
+        reason = "an example image; drawn for this build's data, by the same definition"
+        return {"run": "", "verdict": ILLUSTRATION, "evidence": reason, "chapter": chapter}
+    rows = rows_of(panel, records.read_run(run, "layers"))
+    most = names.most_samples(rows)
+    rows = attacks_only(rows)
+    rows = rows[rows["model"].isin([DETERMINISTIC, most]) & (rows["layer"] == panel.layers[-1])]
+    right = right_throughout(rows)
+    failed = rows[right.groupby(rows["image"]).transform("all")]
+    medians = failed.groupby("model")["lrp_robustness"].median()
+    count = failed["image"].nunique()
+    if count < 2:
+        told = "the attack fails for both networks on fewer than two images, so there is nothing to compare"
+        return {"run": run, "verdict": "undecided", "evidence": told, "chapter": chapter}
+    found = verdicts.is_more_robust(failed, DETERMINISTIC, most)
+    told = (
+        f"paper: 0.46 deterministic, 0.68 Bayesian, one image, top 30 %; here, top 20 %, medians over the {count} images on "
+        f"which the attack fails for both: {medians[DETERMINISTIC]:.2f} and {medians[most]:.2f}. {found.evidence}"
+    )
+    return {"run": run, "verdict": found.verdict, "evidence": told, "chapter": chapter}
+
+
+@cache
+def figures() -> pd.DataFrame:
+    """Return a row for each panel of Figures 1 to 16: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
+    return pd.DataFrame([_panel(panel) for panel in source.FIGURES]).set_index("item")
+
+
+@cache
+def claimed() -> pd.DataFrame:
+    """Return a row for each claim and recorded run: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
+    rows = []
+    for claim in claims.CLAIMS.values():
+        for (dataset, _), run in RUNS.items():
+            if claim.datasets and dataset not in claim.datasets:
+                continue
+            row = {"item": claim.text, "paper": claim.where, "run": run, "chapter": claim.chapter}
+            if run not in records.runs(claim.experiment):
+                rows.append(row | {"verdict": NOT_RECORDED, "evidence": f"no table {claim.experiment}"})
+                continue
+            table = records.read_run(run, claim.experiment)
+            found = claims.judge(claim, table)
+            evidence = found.evidence + _caution(run, claim.experiment)
+            rows.append(row | {"verdict": found.verdict, "evidence": evidence})
+    return pd.DataFrame(rows)[["item", "paper", "run", "verdict", "evidence", "chapter"]].set_index("item")
+
+
+def theory(run: str = "geometry") -> pd.DataFrame:
+    """Return a row for each statement of the theory: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
+    rows = [
+        ("Lemma VII.1", "a function on a submanifold continues with any slope across it", "taken over",
+         "a theorem of differential geometry"),
+        ("Lemma VII.2", "wide networks reach zero loss on the manifold", "taken over",
+         "a limit; the accuracies in the chapter show how near it is"),
+        ("Corollary VII.1", "for all weights there are others with the opposite slope across the manifold", "taken over",
+         "an existence proof; the posterior's weight on such pairs is what the theorem needs"),
+    ]  # fmt: skip
+    found = words.theorem(records.read_run(run, "geometry")) if run in records.runs("geometry") else {}
+    for part in (geometry.OUTSIDE, geometry.CURVED):
+        verdict, _, told = found.get(part, NOT_RECORDED).partition(": ")
+        rows.append(
+            (f"Theorem IV.1, {part}", "the expected gradient across the manifold vanishes", verdict, told or "no run")
+        )
+    columns = ["item", "paper", "verdict", "evidence"]
+    return pd.DataFrame(rows, columns=columns).assign(run=run, chapter="geometry").set_index("item")
+
+
+def tables() -> pd.DataFrame:
+    """Return a row for each table of the paper: ``paper``, ``verdict``, ``evidence``, ``chapter``."""
+    changed: dict[str, list[str]] = {}
+    for training in source.TRAINING:
+        run = RUNS[training.dataset, training.architecture]
+        less = words.cut(records.provenance(run, "layers")) if run in records.runs("layers") else []
+        smaller = [f"{run}: {phrases.join(less)}"] if less else []
+        own = [f"{name}: {text}" for name, text in training.ours.items()]
+        known = changed.setdefault(training.table, [])
+        known += [text for text in (*own, *smaller) if text not in known]
+    rows = [
+        ("Table I", "convolutional architecture", "built", "its input has 1 channel, not 784", "architectures"),
+        ("Table II", "dense architecture", "built", "", "architectures"),
+        ("Table III", "training by variational inference", "in part", "; ".join(changed["III"]), "architectures"),
+        ("Table IV", "training by HMC", "in part", "; ".join(changed["IV"]), "architectures"),
+        ("Table V", "asterisks", "used", "beside paired differences with intervals", "rules"),
+    ]
+    return pd.DataFrame(rows, columns=["item", "paper", "verdict", "evidence", "chapter"]).set_index("item")
+
+
+def counts(rows: pd.DataFrame) -> str:
+    """Say how many rows have which verdict."""
+    short = rows["verdict"].str.replace(r" \(.*| on the .*", "", regex=True)
+    short = short.mask(rows["verdict"].str.contains("; "), "differs between the score and its scaled form")
+    return "; ".join(f"{verdict}: {count}" for verdict, count in short.value_counts().items()) + "."
+
+
+def in_short() -> str:
+    """Say what became of all claims in the recorded runs."""
+    rows = claimed()
+    judged = rows[rows["verdict"] != NOT_RECORDED]
+    return (
+        f"{judged.index.nunique()} claims of the paper, judged by {judged['run'].nunique()} recorded runs, {len(judged)} "
+        f"verdicts: {counts(judged)}"
+    )
+
+
+def summary() -> pd.DataFrame:
+    """Return the verdict on each claim by each run: a row for each claim, a column for each run, an empty cell for none."""
+    rows = claimed().reset_index()
+    wide = rows.pivot(index="item", columns="run", values="verdict").reindex(rows["item"].unique())
+    return wide[[run for run in RUNS.values() if run in wide]]

@@ -1,0 +1,201 @@
+"""A study: one data set and one architecture, with all models that the paper compares on it, and their tables."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from relevance.attacks.named import KINDS, OBJECTIVES, PREDICTION, Attack
+from relevance.base import checks
+from relevance.datasets import reading
+from relevance.datasets.dataset import Dataset
+from relevance.inference.adversarial import adversarial as adversarially_train
+from relevance.inference.hamiltonian import hmc
+from relevance.inference.sgd import sgd
+from relevance.inference.variational import variational
+from relevance.networks import architectures
+from relevance.networks.architectures import Classifier
+from relevance.networks.posterior import Posterior
+from relevance.studies import experiment
+from relevance.studies.carbone import source
+from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, RULES, bayesian
+from relevance.studies.store import Store, kept
+
+BUILD: dict[str, Callable[..., Classifier]] = {
+    "fully_connected": architectures.fully_connected,
+    "convolutional": architectures.convolutional,
+    "resnet20": architectures.resnet20,
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """One data set and one architecture; every result is found in the store, or computed and kept there.
+
+    Attributes:
+        dataset: name for :func:`relevance.datasets.reading.load`.
+        architecture: ``"fully_connected"``, ``"convolutional"`` or ``"resnet20"``.
+        method: of inference: ``"hmc"`` or ``"variational"``.
+        n_train: training images, balanced over the classes; all if there are no more.
+        n_images: test images, balanced over the classes.
+        hidden: width of the network.
+        epochs: of SGD, of adversarial training, and of variational inference and its start.
+        adversarial: further settings of adversarial training.
+        inference: further settings of ``method``.
+        n_draws: samples of the posterior.
+        n_samples: how many of them the Bayesian models have.
+        epsilon: size of all attacks in the maximum norm.
+        seed: of all that is random.
+    """
+
+    dataset: str
+    architecture: str = "fully_connected"
+    method: str = "hmc"
+    n_train: int = 2000
+    n_images: int = 100
+    hidden: int = 64
+    epochs: int = 60
+    adversarial: Mapping[str, Any] = field(default_factory=dict)
+    inference: Mapping[str, Any] = field(default_factory=dict)
+    n_draws: int = 100
+    n_samples: Sequence[int] = (10, 50, 100)
+    epsilon: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        checks.one_of("architecture", self.architecture, BUILD)
+        checks.one_of("method", self.method, ("hmc", "variational"))
+        for count in self.n_samples:
+            checks.count("n_samples", count, at_most=self.n_draws)
+
+    @cached_property
+    def data(self) -> Dataset:
+        """The data set, with as many training images as the study takes."""
+        return reading.load(self.dataset).smaller(self.n_train, self.seed)
+
+    @cached_property
+    def network(self) -> Classifier:
+        """The untrained network."""
+        return BUILD[self.architecture](self.data.image_shape, self.hidden, len(self.data.classes))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Names of the layers that the paper explains."""
+        return source.LAYERS[self.architecture]
+
+    @property
+    def _trainings(self) -> dict[str, tuple[Callable[..., Posterior], dict[str, Any]]]:
+        """How the models are trained: name -> function and its settings."""
+        same: dict[str, Any] = {"epochs": self.epochs, "seed": self.seed}
+        hardened = {"epsilon": self.epsilon, "n_steps": 5, **self.adversarial}
+        draws: dict[str, Any] = {"n_samples": self.n_draws, "seed": self.seed, **self.inference}
+        if self.method == "variational":
+            draws = {**draws, "epochs": self.epochs, "start_epochs": self.epochs}
+        return {
+            DETERMINISTIC: (sgd, same),
+            ADVERSARIAL: (adversarially_train, {**same, **hardened}),
+            BAYESIAN: (hmc if self.method == "hmc" else variational, draws),
+        }
+
+    @cached_property
+    def trained(self) -> dict[str, Posterior]:
+        """The deterministic and the adversarially trained network, and the posterior with all its draws."""
+        given = (self.network, self.data)
+        return {name: kept(function, *given, **settings) for name, (function, settings) in self._trainings.items()}
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether all models are in the store, so that they need not be trained."""
+        given, store = (self.network, self.data), Store()
+        return all(store.holds(function, *given, **settings) for function, settings in self._trainings.values())
+
+    @cached_property
+    def models(self) -> dict[str, Posterior]:
+        """All models under attack: the Bayesian one with several numbers of samples, thinned evenly."""
+        found = {name: self.trained[name] for name in (DETERMINISTIC, ADVERSARIAL)}
+        return found | {bayesian(count): self.trained[BAYESIAN].thinned(count) for count in self.n_samples}
+
+    def attack(self, kind: str, objective: str = "cross_entropy") -> Attack:
+        """Return an attack of the study's size, with the paper's settings for those on explanations (Sec. VII-C)."""
+        own: dict[str, dict[str, Any]] = {
+            "top-k": source.TOP_K,
+            "target region": source.TOP_K,
+            "target map": {name: source.TARGET_MAP[name] for name in ("n_steps", "step_size")},
+        }
+        return Attack(kind, self.epsilon, objective, seed=self.seed, **own.get(kind, {}))
+
+    def attacks(self, names: Sequence[str]) -> list[Attack]:
+        """Return attacks by the names that tables have for them, such as ``"PGD on the margin"``."""
+        known = {
+            Attack(kind, 0.0, objective).name: (kind, objective)
+            for kind in KINDS
+            for objective in (OBJECTIVES if kind in PREDICTION else ["cross_entropy"])
+        }
+        return [self.attack(*known[checks.one_of("attack", name, known)]) for name in names]
+
+    def table(
+        self,
+        attacks: Sequence[str],
+        *,
+        rules: Sequence[str] = ("epsilon",),
+        layers: Sequence[str] | None = None,
+        models: Sequence[str] | None = None,
+        n_images: int | None = None,
+        top_percent: float = 20,
+    ) -> pd.DataFrame:
+        """Measure models under attacks.
+
+        Args:
+            attacks: names, as for :meth:`attacks`.
+            rules: names in :data:`relevance.studies.names.RULES`.
+            layers: all of :attr:`layers` if None.
+            models: names in :attr:`models`; all if None.
+            n_images: fewer than the study's, where an attack is dear.
+            top_percent: share of the pixels that count as relevant, in (0, 100].
+
+        Returns:
+            The rows of :func:`relevance.studies.experiment.rows` with ``model`` and ``n_samples`` in front.
+        """
+        for name in rules:
+            checks.one_of("rule", name, RULES)
+        chosen = list(self.models) if models is None else [checks.one_of("model", one, self.models) for one in models]
+        images, labels = self.data.balanced_test(n_images or self.n_images, self.seed)
+        parts = []
+        for name in chosen:
+            for attack in self.attacks(attacks):
+                rows = experiment.rows(
+                    self.models[name],
+                    images,
+                    labels,
+                    attack=attack,
+                    rules={rule: RULES[rule] for rule in rules},
+                    layers=list(layers or self.layers),
+                    top_percent=top_percent,
+                    keep=kept,
+                )
+                rows.insert(0, "n_samples", len(self.models[name]))
+                rows.insert(0, "model", name)
+                parts.append(rows)
+        return pd.concat(parts, ignore_index=True)
+
+
+def at_hand(study: Study) -> dict[str, Study]:
+    """Return the same study of every other data set whose files are here: name -> study."""
+    others = [name for name in reading.at_hand() if name != study.dataset]
+    return {name: replace(study, dataset=name) for name in others}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train the models of a study, given as JSON such as ``{"dataset": "digits"}``, and keep them."""
+    (given,) = arguments
+    _ = Study(**json.loads(given)).trained
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

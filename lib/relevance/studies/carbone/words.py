@@ -1,0 +1,243 @@
+"""What the tables of the main source say, in sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+import torch
+from torch import Tensor
+
+import relevance
+from relevance.datasets.dataset import Dataset
+from relevance.metrics.statistics import PairedDifference
+from relevance.networks.posterior import Posterior
+from relevance.studies import differences, experiment, names, tables
+from relevance.studies.carbone import source
+from relevance.studies.carbone.geometry import ALONG, CURVED, NOTHING, OUTSIDE
+from relevance.studies.experiment import Outcome
+from relevance.studies.names import BAYESIAN
+from relevance.studies.phrases import interval, join, sentence
+
+FEW_IMAGES = 10
+
+
+@sentence
+def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
+    """Say on how many images the attack failed on every model, and how the one that is shown was chosen."""
+    failed = torch.stack([outcome.failed for outcome in outcomes.values()]).all(0)
+    n_failed, n_images = int(failed.sum()), len(failed)
+    where = f"image {shown} (counted from 0 in this sample)"
+    if not n_failed:
+        return (
+            f"On none of {n_images} images are all models right both before and after their attacks, so **no failed "
+            f"attack can be shown**. The figures have {where}, whose scores are the nearest to the medians of all images."
+        )
+    if n_failed == 1:
+        return (
+            f"On 1 of {n_images} images all models are right before and after their attacks: {where}, in the figures."
+        )
+    return (
+        f"On {n_failed} of {n_images} images all models are right before and after their attacks. The figures show "
+        f"{where}, whose scores are the nearest to the medians over these {n_failed}: it was chosen by this rule, not "
+        "by hand. Images on which an attack fails are not typical of all images."
+    )
+
+
+@sentence
+def attack_strength(scores: pd.DataFrame) -> str:
+    """Say what the attack did to the predictions of each model of a robustness table, and whether it could work."""
+    moved, blind = [], []
+    for name, rows in scores.groupby("model", sort=False):
+        right = (rows["clean_class"] == rows["label"]).mean()
+        still = (rows["attacked_class"] == rows["label"]).mean()
+        moved.append(f"{name} from {right:.0%} to {still:.0%}")
+        if n_blind := int(rows["gradient_is_zero"].sum()):
+            blind.append(f"{n_blind} of {len(rows)} ({name})")
+    seen = (
+        f"On {join(blind)} images the gradient is exactly zero in every pixel: the attack could not move them, so their "
+        "scores say nothing about robustness."
+        if blind
+        else "No image's gradient is zero in every pixel."
+    )
+    return f"Accuracy without and with the attack: {join(moved)}. {seen}"
+
+
+@sentence
+def common_settings() -> str:
+    """Say what all figures of the paper have in common, from :mod:`relevance.studies.carbone.source`."""
+    top, beta = source.TOP_K, source.TARGET_MAP
+    return (
+        f"*This build.* The {len(source.FIGURES)} panels share {source.N_IMAGES} test images, balanced over the classes, attacks "
+        f"of size {source.EPSILON:g} in the maximum norm, and the rules {join([repr(rule) for rule in names.RULES.values()])}. "
+        f"Top-k and target region: {top['n_steps']} steps of {top['step_size']:g} (cut to the size of the attack here) on the "
+        f"top {top['top_percent']:g} %. Target map: {beta['n_steps']} steps of {beta['step_size']:g}, weight of the outputs "
+        f"{beta['output_weight']:g}. relevance {relevance.__version__}, torch {torch.__version__}."
+    )
+
+
+@sentence
+def comparison(differences: pd.DataFrame, baseline: str, score: str) -> str:
+    """Say, for every row of :func:`relevance.studies.differences.paired_differences`, which model has the higher score.
+
+    A difference counts as one only if its 95 % interval leaves out zero.
+    """
+    verbs = {1: "higher", -1: "lower", 0: "not distinguishable"}
+    parts = []
+    for name, row in differences.iterrows():
+        found = PairedDifference(*(row[part] for part in PairedDifference._fields))
+        parts.append(f"{verbs[found.direction]} with {name}, by {interval(found)}")
+    n_images = int(differences["n_images"].iloc[0])
+    return f"Compared with {baseline} over the same {n_images} images, the mean {score} is {join(parts)}."
+
+
+@sentence
+def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: experiment.Settings) -> str:
+    """Answer the book's question from one experiment: only what its table says, with its limits.
+
+    The verdict is that of the model with the most samples against the first model, and it stands only if the score and
+    its scaled form (:func:`relevance.metrics.scaled_difference`) agree.
+    """
+    by_size = scores.groupby("model", sort=False)["n_samples"].first()
+    baseline, fewest, most = map(str, (by_size.index[0], by_size.iloc[1:].idxmin(), by_size.iloc[1:].idxmax()))
+    means = scores.groupby("model")["lrp_robustness"].mean()
+    raw = differences.paired_difference(scores, baseline, most)
+    scaled = differences.scaled_difference(scores, baseline, most)
+    verdicts = {
+        1: f"is **more robust** than that of the {baseline} network",
+        -1: f"is **less robust** than that of the {baseline} network",
+        0: f"**cannot be told apart** in robustness from that of the {baseline} network",
+    }
+    verdict = verdicts[raw.direction]
+    if raw.direction != scaled.direction:
+        how = (
+            "in opposite directions by two scores" if raw.direction * scaled.direction else "by only one of two scores"
+        )
+        verdict = f"differs in robustness from that of the {baseline} network **{how}**"
+    text = [
+        f"On {data.name}, under a one-step attack of size {settings.epsilon:g} on the prediction, the explanation averaged "
+        f"over {most} of the posterior {verdict}: the mean LRP robustness is {means[most]:.3f} against "
+        f"{means[baseline]:.3f}, a difference of {interval(raw)} over {raw.n_images} images; as a share of "
+        f"the room above unrelated maps, it is {interval(scaled)}."
+    ]
+    survivors = tables.surviving(scores[scores["model"].isin([baseline, most])])
+    n_survivors = survivors["image"].nunique()
+    where = f"On {n_survivors} of them both models predict rightly before and after the attack"
+    if n_survivors < FEW_IMAGES:
+        text.append(f"{where}: too few to say whether the reasons stay where the prediction does.")
+    elif n_survivors < raw.n_images:
+        text.append(
+            f"{where}; there the difference is {interval(differences.paired_difference(survivors, baseline, most))}."
+        )
+    if by_size[fewest] == 1 and fewest != most:
+        single = differences.paired_difference(scores, fewest, most)
+        own = {1: "more", -1: "less", 0: "not distinguishably more or less"}[
+            differences.paired_difference(scores, baseline, fewest).direction
+        ]
+        text.append(
+            f"A single draw of the posterior is {own} robust than the {baseline} network; from it to {most} the "
+            f"difference is {interval(single)}, which is what averaging does to attack, prediction and explanation "
+            "together."
+        )
+    if not posterior.record["diagnostics"]["converged"]:
+        text.append("The draws have not passed this book's convergence check, so they may misrepresent the posterior.")
+    return " ".join(text)
+
+
+def theorem(rows: pd.DataFrame) -> dict[str, str]:
+    """Judge Theorem IV.1 by the largest HMC case of a :func:`geometry.sweep` on each manifold: does what is across it vanish?
+
+    Returns:
+        Part across the manifold -> what is found, with the verdict first: ``"vanishes"`` and ``"does not vanish"`` if
+        the whole interval lies below or above :data:`NOTHING`, ``"cannot be told from zero"`` between.
+    """
+    found = {}
+    for part in (OUTSIDE, CURVED):
+        told, small = [], []
+        for name, cases in rows[rows["method"] == "hmc"].groupby("manifold", sort=False):
+            row = cases.sort_values(["training points", "width"]).iloc[-1]
+            told.append(
+                f"{name} {row[part]:.2f} [{row[f'{part}, low']:.2f}, {row[f'{part}, high']:.2f}], R-hat {row['R-hat']:.2f}"
+            )
+            # What an interval over four chains cannot tell from nothing has not been shown to be nothing.
+            small.append(
+                "left" if row[f"{part}, low"] > NOTHING else "sure" if row[f"{part}, high"] < NOTHING else "open"
+            )
+        words = {"left": "does not vanish", "sure": "vanishes", "open": "cannot be told from zero"}
+        if len(set(small)) == 1:
+            verdict = words[small[0]]
+        else:
+            manifolds = rows[rows["method"] == "hmc"]["manifold"].unique()
+            each = (f"{words[one]} on {name}" for name, one in zip(manifolds, small, strict=True))
+            verdict = ", ".join(each)
+        found[part] = f"{verdict}: {'; '.join(told)}".replace(" -", " \N{MINUS SIGN}").replace("[-", "[\N{MINUS SIGN}")
+    return found
+
+
+@sentence
+def averaging(rows: pd.DataFrame, parts: Mapping[str, Tensor]) -> str:
+    """Say what the largest average of :func:`geometry.by_samples` keeps of each part, and how much is across the manifold."""
+    most = rows[rows["n_samples"] == rows["n_samples"].max()]
+    kept_of = ", ".join(f"{row['kept']:.0%} of the {row['part']} part" for row in most.to_dict("records"))
+    lengths = {name: vectors.mean(0).square().sum().item() for name, vectors in parts.items()}
+    single = {name: vectors.square().sum(-1).mean(0).sum().item() for name, vectors in parts.items()}
+    share, alone = (1 - one[ALONG] / sum(one.values()) for one in (lengths, single))
+    return (
+        f"The mean of {int(most['n_samples'].iloc[0])} samples keeps {kept_of}, in length; independent samples of mean zero "
+        f"would keep {most['independent'].iloc[0]:.0%}. Across the (estimated) manifold lie {share:.0%} of the "
+        f"averaged gradient's squared length, and {alone:.0%} of a single sample's."
+    )
+
+
+NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}
+METHODS = {"hmc": "HMC", "variational": "variational inference"}
+
+
+@sentence
+def study(story: Mapping[str, Any]) -> str:
+    """Say what a study stands on, by its story: data, networks, training, attacks, posterior."""
+    settings = story["settings"]
+    kind = f"{NETWORKS[settings['architecture']]} networks of width {settings['hidden']}"
+    n_train = next(iter(story["posteriors"].values()))["n_train"]
+    found = story["posteriors"][BAYESIAN].get("diagnostics")
+    chain = ""
+    if found and found.get("rhat_95") is None:
+        chain = "; the chain is too short to check convergence"
+    elif found:
+        verdict = "passes" if found["converged"] else "does **not** pass"
+        chain = f"; R-hat {found['rhat_95']:.2f} on 95 % of test images: the chain {verdict} this book's check"
+    training = (
+        f"{settings['epochs']} epochs, adversarial training with {settings['adversarial'].get('n_steps', 5)} steps"
+    )
+    attack = story.get("attack", f"attacks of size {settings['epsilon']:g}")
+    return (
+        f"Data: {story['data']['source']}. {kind[0].upper()}{kind[1:]}, {n_train:,} training images, {training}; "
+        f"{settings['n_images']} test images, balanced over the classes; {attack}; posterior by "
+        f"{METHODS[settings['method']]}, {settings['n_draws']} draws{chain}."
+    )
+
+
+def cut(story: Mapping[str, Any]) -> list[str]:
+    """Return what of a recorded run is smaller than in the paper, by its story."""
+    settings = story["settings"]
+    name = settings["dataset"]
+    found = []
+    n_train, whole = next(iter(story["posteriors"].values()))["n_train"], 50_000 if name == "cifar10" else 60_000
+    if n_train < whole:
+        found.append(f"{n_train:,} training images of {whole:,}")
+    if settings["n_images"] < source.N_IMAGES:
+        found.append(f"{settings['n_images']} test images of {source.N_IMAGES}")
+    if name in source.HIDDEN and settings["hidden"] < source.HIDDEN[name]:
+        found.append(f"width {settings['hidden']} of {source.HIDDEN[name]}")
+    epochs = source.epochs(name, settings["architecture"], settings["method"])
+    if epochs and settings["epochs"] < epochs:
+        found.append(f"{settings['epochs']} epochs of {epochs}")
+    if settings["n_draws"] < 100:
+        found.append(f"{settings['n_draws']} posterior draws of 100")
+    if settings["method"] == "hmc" and settings["inference"].get("warmup", 100) < 100:
+        found.append(f"{settings['inference']['warmup']} draws of warm-up of 100")
+    trained_at = settings["adversarial"].get("epsilon", settings["epsilon"])
+    if trained_at != settings["epsilon"]:
+        found.append(f"adversarial training at size {trained_at:g}, attacks at {settings['epsilon']:g}")
+    return found

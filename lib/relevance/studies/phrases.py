@@ -1,0 +1,80 @@
+"""Numbers as text: signs, intervals, lists and durations, as sentences have them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
+
+import pandas as pd
+
+from relevance.metrics.statistics import Interval, PairedDifference
+
+Arguments = ParamSpec("Arguments")
+
+
+class Sentence(str):
+    """A text that a notebook shows as Markdown."""
+
+    __slots__ = ()
+
+    def _repr_markdown_(self) -> str:
+        return str(self)
+
+
+def sentence(say: Callable[Arguments, str]) -> Callable[Arguments, Sentence]:
+    """Have a function that says something give a :class:`Sentence`."""
+
+    @wraps(say)
+    def said(*arguments: Arguments.args, **settings: Arguments.kwargs) -> Sentence:
+        return Sentence(say(*arguments, **settings))
+
+    return said
+
+
+def difference(row: pd.Series | PairedDifference | Interval) -> str:
+    """Return a mean difference with its interval, signed, with three decimals."""
+    mean, low, high = (
+        row[name] if isinstance(row, pd.Series) else getattr(row, name) for name in ("mean", "low", "high")
+    )
+    return f"{signed(mean)} [{signed(low)}, {signed(high)}]"
+
+
+def method_name(method: str) -> str:
+    """Return what a training method is called in a sentence."""
+    return method.upper() if method in {"sgd", "hmc", "swag"} else method.replace("_", " ")
+
+
+def samples(count: int) -> str:
+    """Return '1 sample', '10 samples'."""
+    return f"{count} sample" + ("" if count == 1 else "s")
+
+
+def join(parts: Sequence[str]) -> str:
+    """Join ``parts`` with commas and a last 'and'."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign (a true minus) and three decimals: +0.012, 0.000."""
+    text = f"{value:+.3f}"
+    return "0.000" if text in {"+0.000", "-0.000"} else text.replace("-", "\N{MINUS SIGN}")
+
+
+def interval(found: PairedDifference | Interval) -> str:
+    """Return a difference with its interval."""
+    return f"{signed(found.mean)} (95 % interval {signed(found.low)} to {signed(found.high)})"
+
+
+def made(story: Mapping[str, Any]) -> str:
+    """Say when, on what, for how long, with which versions and from which commit a recorded table was made."""
+    versions = ", ".join(f"{name} {version}" for name, version in story["versions"].items())
+    return (
+        f"{story['date']}, {story['hardware']}, {duration(story['seconds'])} of computing in all; {versions}; commit "
+        f"{story['commit']}." + (f" {story['note']}" if "note" in story else "")
+    )
+
+
+def duration(seconds: float) -> str:
+    """Return '90 seconds', '12 minutes'."""
+    return f"{seconds:.0f} seconds" if seconds < 120 else f"{seconds / 60:.0f} minutes"

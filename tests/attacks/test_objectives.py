@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from relevance import attacks
+from relevance.attacks import objectives
+from relevance.networks.posterior import Posterior
+
+pytestmark = pytest.mark.stochastic
+
+
+def test_objectives_are_what_they_say(twenty, some_images, some_labels):
+    logits = twenty.logits(some_images)
+    p = logits.softmax(-1).mean(0)
+    at = torch.arange(6), some_labels
+    assert torch.allclose(objectives.cross_entropy(logits, some_labels), -p[at].log())
+    others = p.scatter(1, some_labels[:, None], 0).amax(1)
+    assert torch.allclose(objectives.margin(logits, some_labels), (others / p[at]).log())
+    wrong = twenty.predict(some_images).argmax(1) != some_labels
+    assert torch.equal(objectives.margin(logits, some_labels) > 0, wrong)
+    assert torch.allclose(objectives.mean_logit(logits, some_labels), -logits.mean(0).log_softmax(-1)[at])
+    one = objectives.margin(logits[:1], some_labels)
+    wrong_logits = logits[0].scatter(1, some_labels[:, None], -torch.inf).amax(1)
+    assert torch.allclose(one, wrong_logits - logits[0][at])
+
+
+def test_an_objective_may_be_a_function(twenty, some_images, some_labels):
+    named, given = (
+        attacks.pgd(twenty, some_images, some_labels, 0.2, objective=objective)
+        for objective in ("mean_logit", objectives.mean_logit)
+    )
+    assert torch.equal(named, given)
+
+
+def test_the_margin_goes_on_where_cross_entropy_stops():
+    """A network that is sure: in float32 its loss has no gradient, the difference of its logits has one."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    weight = torch.tensor([[1.0, 1.0, 1.0, 1.0], [-1.0, -1.0, -1.0, -1.0]]) * 30
+    posterior = Posterior(network, {"1.weight": weight[None]})
+    images, labels = torch.full((1, 1, 2, 2), 0.6), torch.tensor([0])
+    assert (attacks.loss_gradient(posterior, images, labels) == 0).all()
+    assert torch.equal(attacks.fgsm(posterior, images, labels, 0.2), images)
+    moved = attacks.fgsm(posterior, images, labels, 0.2, objective="margin")
+    assert torch.allclose(moved, torch.full_like(moved, 0.4))

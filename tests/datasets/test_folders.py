@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+from PIL import Image
+
+from relevance.datasets import reading
+
+
+def png(value, size=(6, 5), mode="L"):
+    stream = io.BytesIO()
+    Image.new(mode, size, value).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def write_folder(root, parts=("train", "test")):
+    for part in parts:
+        for index, name in enumerate(("ant", "bee")):
+            for number in range(5):
+                path = root / part / name / f"{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(png(50 * index + number))
+
+
+def test_a_folder_of_class_folders(tmp_path):
+    write_folder(tmp_path)
+    data = reading.load(str(tmp_path))
+    assert data.train_images.shape == (10, 1, 5, 6)
+    assert data.classes == ("ant", "bee")
+    assert data.train_labels.tolist() == [0] * 5 + [1] * 5
+    assert data.test_images[6, 0, 0, 0].item() == pytest.approx(51 / 255)
+
+
+def test_a_folder_without_a_split_is_split_by_name(tmp_path):
+    write_folder(tmp_path, parts=("",))
+    data = reading.load(str(tmp_path))
+    assert len(data.train_labels) == 8
+    assert data.test_images[:, 0, 0, 0].mul(255).round().tolist() == [4, 54]
+    assert "every 5th image of each class is for testing" in data.source
+
+
+def test_a_folder_of_mixed_sizes_or_classes_gets_a_sentence(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "train/ant/9.png").write_bytes(png(0, size=(7, 5)))
+    with pytest.raises(ValueError, match="6x5, 7x5; all images must have one size"):
+        reading.load(str(tmp_path))
+    (tmp_path / "train/ant/9.png").write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"9\.png cannot be read"):
+        reading.load(str(tmp_path))
+    with pytest.raises(ValueError, match="has no folders with images in it"):
+        reading.load(str(tmp_path / "train" / "ant"))
+    (tmp_path / "test/bee").rename(tmp_path / "test/cat")
+    (tmp_path / "train/ant/9.png").unlink()
+    with pytest.raises(ValueError, match="two or more class folders"):
+        reading.load(str(tmp_path))
+
+
+def test_cifar10_as_an_archive_of_class_folders(tmp_path):
+    with tarfile.open(tmp_path / "cifar10-imagefolder.tar.xz", "w:xz") as tar:
+        for part in ("test", "train"):
+            for index, name in enumerate(("cat", "dog")):
+                content = png((index, 2, 255), mode="RGB")
+                member = tarfile.TarInfo(f"cifar/{part}/{name}/1.png")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    data = reading.load("cifar10", root=tmp_path)
+    assert data.train_images.shape == (2, 3, 5, 6)
+    assert data.train_images[1, :, 0, 0].mul(255).round().tolist() == [1, 2, 255]
+    assert data.source.startswith("CIFAR-10 (JPEG): 2 images to train")
+
+
+def test_images_that_would_lose_something_are_refused(tmp_path):
+    write_folder(tmp_path)
+    Image.new("I;16", (6, 5), 32768).save(tmp_path / "train/ant/9.png")
+    with pytest.raises(ValueError, match=r"9\.png has more than 8 bits a pixel"):
+        reading.load(str(tmp_path))
+
+
+def test_a_class_without_test_images_is_named(tmp_path):
+    write_folder(tmp_path, parts=("",))
+    (tmp_path / "bee/4.png").unlink()
+    with pytest.raises(ValueError, match="no images of class bee to test"):
+        reading.load(str(tmp_path))
+
+
+def test_grey_and_colour_halves_go_together(tmp_path):
+    write_folder(tmp_path)
+    (tmp_path / "test/ant/0.png").write_bytes(png((9, 8, 7), mode="RGB"))
+    data = reading.load(str(tmp_path))
+    assert data.train_images.shape[1] == data.test_images.shape[1] == 3
+    assert data.test_images[0, :, 0, 0].mul(255).round().tolist() == [9, 8, 7]

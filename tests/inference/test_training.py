@@ -1,0 +1,139 @@
+"""Posteriors against those that are known: linear regression in closed form, Pyro's HMC, and what each method promises."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from oracles import normalised_convolutional
+from relevance import explanations, inference
+from relevance.inference import training
+from relevance.networks import architectures
+
+pytestmark = pytest.mark.stochastic
+
+
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        ("adversarial", {"epochs": 30, "learning_rate": 0.01, "epsilon": 0.05, "n_steps": 3}),
+        ("adversarial", {"epochs": 30, "learning_rate": 0.01, "epsilon": 0.3, "norm": "l2", "n_steps": 1}),
+        ("variational", {"epochs": 30, "learning_rate": 0.01, "n_samples": 5, "prior_scale": 0.5}),
+        ("variational", {"epochs": 60, "learning_rate": 0.02, "n_samples": 5, "start": "prior", "prior_scale": 0.5}),
+        ("deep_ensemble", {"epochs": 30, "learning_rate": 0.01, "n_samples": 3}),
+        ("mc_dropout", {"epochs": 60, "learning_rate": 0.01, "n_samples": 6}),
+        ("swag", {"epochs": 30, "learning_rate": 0.01, "n_samples": 5, "swag_epochs": 6, "rank": 4}),
+        ("laplace", {"epochs": 30, "learning_rate": 0.01, "n_samples": 5, "prior_scale": 0.3}),
+        ("hmc", {"n_samples": 5, "warmup": 10, "prior_scale": 0.5}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_every_method_gives_a_posterior_that_predicts_repeats_and_has_right_gradients(
+    small_network, tiny_data, method, settings
+):
+    train = getattr(inference, method)
+    before = [value.clone() for value in small_network.parameters()]
+    state = torch.get_rng_state()
+    posterior = train(small_network, tiny_data, **settings, seed=1, progress=False)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(*pair) for pair in zip(before, small_network.parameters(), strict=True))
+    assert len(posterior) == settings.get("n_samples", 1)
+    assert posterior.accuracy(tiny_data.test_images, tiny_data.test_labels) > 0.9
+    assert posterior.record["method"] == method
+    assert posterior.record["settings"] | settings == posterior.record["settings"]
+    again = train(small_network, tiny_data, **settings, seed=1, progress=False)
+    assert all(torch.equal(value, again.samples[name]) for name, value in posterior.samples.items())
+    assert not torch.equal(posterior.samples["5.weight"],
+                           train(small_network, tiny_data, **settings, seed=2, progress=False).samples["5.weight"])  # fmt: skip
+    if len(posterior) > 1:
+        assert posterior.samples["5.weight"].std(0).max() > 0
+    check_input_gradient(posterior, tiny_data.test_images[:4], tiny_data.test_labels[:4])
+
+
+def check_input_gradient(posterior, images, labels):
+    """By finite differences, in double precision, of the mean logit."""
+    double = type(posterior)(
+        copy.deepcopy(posterior.network).double(), {k: v.double() for k, v in posterior.samples.items()}
+    )
+    images = images.double().clamp(0.01, 0.99)
+    found = explanations.gradient(double, images, labels)
+    direction = torch.randn(images.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    up, down = (
+        double.logits(images + sign * 1e-6 * direction).mean(0).gather(1, labels[:, None]).squeeze(1)
+        for sign in (1, -1)
+    )
+    assert torch.allclose((found * direction).flatten(1).sum(1), (up - down) / 2e-6, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "method", ["adversarial", "variational", "deep_ensemble", "mc_dropout", "swag", "laplace", "hmc"]
+)
+def test_every_method_takes_convolutions_and_batch_norm(tiny_data, method):
+    some = {"n_samples": 3} if method != "adversarial" else {"n_steps": 2, "epsilon": 0.05}
+    long = {"warmup": 2} if method == "hmc" else {"epochs": 40, "learning_rate": 0.01}
+    long |= {"rank": 5} if method == "swag" else {}
+    train = getattr(inference, method)
+    posterior = train(normalised_convolutional(), tiny_data, **some, **long, progress=False)
+    images, labels = tiny_data.test_images[:4], tiny_data.test_labels[:4]
+    if method != "hmc":  # which here starts from a network of few steps
+        assert posterior.accuracy(tiny_data.test_images, tiny_data.test_labels) > 0.6
+    check_input_gradient(posterior, images, labels)
+    maps = explanations.lrp(posterior, images, labels, per_sample=True)
+    alone = torch.cat([explanations.lrp(one, images, labels)[None] for one in posterior])
+    assert torch.allclose(maps, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "settings", "message"),
+    [
+        ("adversarial", {"epsilon": -1}, "epsilon is -1"),
+        ("adversarial", {"norm": "l1"}, "norm is 'l1'; it may be one of: l2, linf"),
+        ("adversarial", {"n_steps": 0}, "n_steps is 0"),
+        ("adversarial", {"random_start": 1}, "random_start is 1; it must be True or False"),
+        ("variational", {"prior_scale": 0}, "prior_scale is 0; it must be a finite number above 0"),
+        ("variational", {"start": "zero"}, "start is 'zero'; it may be one of: prior, sgd"),
+        ("variational", {"epochs": 2, "kl_epochs": 3}, "kl_epochs is 3; .* at most 2"),
+        ("deep_ensemble", {"n_samples": 0}, "n_samples is 0"),
+        ("mc_dropout", {"rate": 1}, "rate is 1; it must be a finite number above 0 and at most 0.95"),
+        ("swag", {"rank": 11}, "rank is 11; it must be a whole number of at least 2 and at most 10"),
+        ("swag", {"rank": 1}, "rank is 1; it must be a whole number of at least 2"),
+        ("laplace", {"prior_scale": -1}, "prior_scale is -1"),
+        ("sgd", {"learning_rate": 1e30, "epochs": 3}, r"the loss is (nan|inf) in epoch \d, with epochs=3, learning_rate=1e\+30"),
+    ],
+)  # fmt: skip
+def test_bad_settings_get_a_sentence(small_network, tiny_data, method, settings, message):
+    with pytest.raises(ValueError, match=message):
+        getattr(inference, method)(small_network, tiny_data, progress=False, **settings)
+
+
+def test_the_initial_parameters_are_those_of_the_seed(small_network, tiny_data):
+    first, again, other = (training.initialised(small_network, tiny_data, seed=seed)[1].weight for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first, small_network[1].weight)
+
+
+def test_a_network_that_does_not_fit_gets_a_sentence(tiny_data):
+    with pytest.raises(ValueError, match=r"does not take images of shape \[1, 4, 4\]"):
+        inference.sgd(architectures.fully_connected((1, 5, 5), 4, 3), tiny_data, progress=False)
+    with pytest.raises(ValueError, match=r"it must give \[2, 3\]"):
+        inference.sgd(architectures.fully_connected((1, 4, 4), 4, 2), tiny_data, progress=False)
+
+
+def test_training_with_dropout_is_reproducible_and_keeps_torch_s_state(tiny_data):
+    network = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.Dropout(0.5), torch.nn.Linear(8, 3)
+    )
+    state = torch.get_rng_state()
+    first, again = (inference.sgd(network, tiny_data, epochs=2, progress=False).samples["1.weight"] for _ in range(2))
+    assert torch.equal(first, again)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_an_unknown_setting_lists_the_known_ones(small_network, tiny_data):
+    with pytest.raises(ValueError, match="'epoch' is not a setting here; it may be one of: epochs, learning_rate"):
+        inference.sgd(small_network, tiny_data, epoch=3)
+    with pytest.raises(ValueError, match="adapt is 'no'; it must be True or False"):
+        inference.hmc(small_network, tiny_data, adapt="no")

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import copy
+import importlib
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from oracles import LINE_PRIOR, MOST, errors_off, line_misfit, line_parameters
+from relevance import inference
+
+pytestmark = pytest.mark.stochastic
+
+variational = importlib.import_module("relevance.inference.variational")  # the room hands on its function by this name
+
+
+def test_variational_inference_finds_the_nearest_independent_normal(regression):
+    """Its mean is the posterior's, its variances are the inverse of the precision's diagonal (Bishop 2006, Eq. 10.12)."""
+    data, network, mean, precision = regression
+    settings = variational.Settings(
+        n_samples=20000, epochs=1500, batch_size=60, learning_rate=0.005, prior_scale=LINE_PRIOR, start_scale=0.1
+    )
+    posterior, history = variational.fit(network, data, settings, line_misfit, show=False)
+    draws = line_parameters(posterior)
+    # Where the last steps of the optimiser leave it: from seed to seed means have a standard deviation of 0.004, and
+    # deviations one of 0.033 of themselves.
+    assert torch.allclose(draws.mean(0), mean, atol=MOST * 0.004)
+    assert torch.allclose(draws.std(0), precision.diagonal() ** -0.5, rtol=MOST * 0.033)
+    # What is drawn is independent: a correlation of n pairs has the standard error 1 / sqrt(n).
+    off_diagonal = draws.T.corrcoef() - torch.eye(4, dtype=torch.float64)
+    assert off_diagonal.abs().max() < MOST * 20000**-0.5
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_the_divergence_is_weighed_once_for_the_whole_data_set(small_network, tiny_data, monkeypatch):
+    """One epoch of batches costs mean misfit + KL / N, summed over the batches' images: KL once."""
+    weights = []
+    monkeypatch.setattr(variational, "sum_of_kl", lambda noisy, scale: _Recorder.apply(
+        sum(layer.kl(scale) for _, layer in variational._mean_fields(noisy)), weights))  # fmt: skip
+    inference.variational(
+        small_network, tiny_data, epochs=3, batch_size=30, kl_epochs=2, n_samples=1, progress=False, seed=1
+    )
+    per_batch = torch.tensor(weights).reshape(3, 3)  # three epochs of three batches
+    wanted = torch.tensor([[1 / 3], [2 / 3], [1.0]]) / 90
+    assert torch.allclose(per_batch, wanted.expand(3, 3))
+
+
+class _Recorder(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, value, seen):
+        ctx.seen = seen
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        ctx.seen.append(gradient.item())
+        return gradient, None
+
+
+def test_the_divergence_is_that_of_torch_s_distributions():
+    layer = variational.MeanField(nn.Conv2d(2, 3, 2).double(), scale=0.2)
+    with torch.no_grad():
+        for rho in layer.rho.values():
+            rho.add_(torch.randn(rho.shape))
+    wanted = 0.0
+    for name, mean in layer.layer.named_parameters():
+        one = torch.distributions.Normal(mean, functional.softplus(layer.rho[name]))
+        prior = torch.distributions.Normal(mean.new_zeros(()), mean.new_tensor(0.3))
+        wanted += torch.distributions.kl_divergence(one, prior).sum().item()
+    assert layer.kl(0.3).item() == pytest.approx(wanted, rel=1e-9)
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(5, 3), nn.Conv2d(2, 3, 3, stride=2, padding=1)])
+def test_local_reparameterisation_has_the_moments_of_sampled_weights(layer):
+    torch.manual_seed(0)
+    noisy = variational.MeanField(layer.double(), scale=0.3)
+    x = torch.rand((1, 5) if isinstance(layer, nn.Linear) else (1, 2, 5, 5), dtype=torch.float64)
+    # Both are normal, with the mean and the variance of a sum of independent terms.
+    with torch.no_grad():
+        mean, variance = layer(x), functional.softplus(noisy.rho["weight"]) ** 2
+        squares = copy.deepcopy(layer)
+        squares.weight.copy_(variance)
+        squares.bias.copy_(functional.softplus(noisy.rho["bias"]) ** 2)
+        variance = squares(x**2)
+    local = torch.cat([noisy(x) for _ in range(4000)]).flatten(1).detach()
+    drawn = variational.sampled(nn.Sequential(noisy), 4000)
+    posterior_like = [
+        torch.func.functional_call(layer, {"weight": drawn["0.weight"][s], "bias": drawn["0.bias"][s]}, (x,))
+        for s in range(4000)
+    ]
+    sampled = torch.cat(posterior_like).flatten(1).detach()
+    for draws in (local, sampled):
+        left = draws - mean.flatten()
+        assert errors_off(left, 0.0).abs().max() < MOST
+        assert errors_off(left**2, variance.flatten()).abs().max() < MOST

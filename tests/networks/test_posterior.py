@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+
+from relevance.networks import architectures
+from relevance.networks.posterior import Posterior
+
+
+def by_hand(posterior, images):
+    return torch.stack(
+        [
+            functional_call(posterior.network, {name: value[s] for name, value in posterior.samples.items()}, (images,))
+            for s in range(len(posterior))
+        ]
+    )
+
+
+def test_logits_are_those_of_each_sample(dense_posterior, some_images):
+    assert torch.allclose(dense_posterior.logits(some_images), by_hand(dense_posterior, some_images), atol=1e-12)
+
+
+def test_prediction_is_the_mean_of_the_probabilities(dense_posterior, some_images):
+    wanted = by_hand(dense_posterior, some_images).softmax(-1).mean(0)
+    assert torch.allclose(dense_posterior.predict(some_images), wanted, atol=1e-12)
+    assert torch.allclose(dense_posterior.log_predictive(some_images), wanted.log(), atol=1e-12)
+
+
+def test_log_predictive_survives_saturation():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(1, 2, bias=False)).double()
+    samples = {"1.weight": torch.tensor([[[2000.0], [0.0]], [[1000.0], [0.0]]], dtype=torch.float64)}
+    found = Posterior(network, samples).log_predictive(torch.ones(1, 1, 1, 1, dtype=torch.float64))
+    # The mean of exp(-2000) and exp(-1000) is exp(-1000) / 2, far below the smallest double.
+    assert found[0, 1].item() == pytest.approx(-1000 - math.log(2))
+
+
+def test_accuracy_counts_right_predictions(dense_posterior, some_images):
+    labels = dense_posterior.predict(some_images).argmax(1)
+    assert dense_posterior.accuracy(some_images, labels) == 1
+    labels[0] = (labels[0] + 1) % 3
+    assert dense_posterior.accuracy(some_images, labels) == pytest.approx(5 / 6)
+
+
+def test_samples_are_chosen_by_index_slice_and_thinning(dense_posterior, some_images):
+    every = dense_posterior.logits(some_images)
+    assert torch.allclose(dense_posterior[2].logits(some_images), every[2:3])
+    assert torch.allclose(dense_posterior[-1].logits(some_images), every[4:])
+    assert torch.allclose(dense_posterior[:3].logits(some_images), every[:3])
+    assert torch.allclose(dense_posterior.thinned(3).logits(some_images), every[[0, 2, 4]])
+    assert torch.allclose(dense_posterior.thinned(1).logits(some_images), every[4:])
+    assert [len(one) for one in dense_posterior] == [1] * 5
+
+
+def test_more_samples_than_there_are_get_a_sentence(dense_posterior):
+    with pytest.raises(ValueError, match="6 samples were asked for; this posterior has 5"):
+        dense_posterior[:6]
+    with pytest.raises(ValueError, match="n_samples is 6; it must be a whole number of at least 1 and at most 5"):
+        dense_posterior.thinned(6)
+    with pytest.raises(IndexError, match="this posterior has 5"):
+        dense_posterior[5]
+    with pytest.raises(ValueError, match="holds no samples"):
+        dense_posterior[3:3]
+
+
+def test_a_network_is_a_posterior_of_one_sample_that_training_does_not_change(some_images):
+    network = architectures.fully_connected((1, 4, 4), hidden=3, n_classes=2).double()
+    posterior = Posterior.of(network)
+    wanted = network(some_images).detach()
+    with torch.no_grad():
+        network[1].weight.zero_()
+    assert len(posterior) == 1
+    assert torch.allclose(posterior.logits(some_images)[0], wanted)
+
+
+def test_samples_that_do_not_fit_get_a_sentence(dense_posterior):
+    samples = dict(dense_posterior.samples)
+    with pytest.raises(ValueError, match=r"do not fit the network at 5\.bias"):
+        Posterior(dense_posterior.network, samples | {"5.bias": torch.zeros(5, 4)})
+    with pytest.raises(ValueError, match="same number of samples"):
+        Posterior(dense_posterior.network, samples | {"5.bias": torch.zeros(4, 3)})
+
+
+def test_a_saved_posterior_comes_back_whole(tmp_path, dense_posterior, some_images):
+    path = tmp_path / "posterior.safetensors"
+    dense_posterior.record.update({"method": "test", "numbers": [1, 2.5]})
+    dense_posterior.save(path)
+    back = Posterior.load(path)
+    assert back.record == dense_posterior.record
+    assert torch.equal(back.logits(some_images), dense_posterior.logits(some_images))
+    assert [file.name for file in tmp_path.iterdir()] == ["posterior.safetensors"]
+
+
+def test_a_posterior_of_another_network_needs_it_to_load(tmp_path):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    Posterior.of(network).save(tmp_path / "one")
+    with pytest.raises(ValueError, match="give it as the argument network"):
+        Posterior.load(tmp_path / "one")
+    assert len(Posterior.load(tmp_path / "one", network)) == 1
+
+
+def test_a_damaged_file_gets_a_sentence(tmp_path, dense_posterior):
+    path = tmp_path / "posterior.safetensors"
+    dense_posterior.save(path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="is damaged"):
+        Posterior.load(path)
+
+
+def test_accuracy_needs_a_label_for_each_image(dense_posterior, some_images):
+    for labels in (torch.tensor([0]), torch.zeros(6, 1, dtype=torch.int64)):
+        with pytest.raises(ValueError, match=r"it must have shape \[6\]"):
+            dense_posterior.accuracy(some_images, labels)
+    with pytest.raises(ValueError, match="the number of images is 0"):
+        dense_posterior.accuracy(some_images[:0], torch.zeros(0, dtype=torch.int64))
+
+
+def test_images_of_another_precision_get_a_sentence(dense_posterior, some_images):
+    with pytest.raises(ValueError, match=r"images are torch.float32 on cpu; the posterior computes in torch.float64"):
+        dense_posterior.predict(some_images.float())
+
+
+def test_what_happens_to_the_network_later_changes_nothing(some_images):
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Dropout(0.5), nn.Linear(16, 2)).double().eval()
+    posterior = Posterior.of(network)
+    before = posterior.logits(some_images)
+    network[0].running_mean += 3
+    network.train()
+    assert torch.equal(posterior.logits(some_images), before)
+    assert torch.equal(posterior[:1].logits(some_images), before)
+
+
+def test_statistics_of_batch_norm_are_saved_too(tmp_path, some_images):
+    network = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 2)).double()
+    network[0].running_mean += 3
+    posterior = Posterior.of(network)
+    posterior.save(tmp_path / "one")
+    fresh = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten(), nn.Linear(16, 2)).double()
+    back = Posterior.load(tmp_path / "one", fresh)
+    assert torch.equal(back.logits(some_images), posterior.logits(some_images))
+    assert fresh[0].running_mean.item() == 0
+    without = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten(), nn.Linear(16, 2)).double()
+    with pytest.raises(ValueError, match="does not fit the network: their buffers"):
+        Posterior.load(tmp_path / "one", without)

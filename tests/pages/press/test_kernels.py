@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import asyncio
+import os
+
+import pytest
+
+from relevance.pages.press.kernels import IMPORTED, ForkedKernelManager
+
+
+def test_nothing_of_the_library_is_imported_beforehand():
+    assert not [name for name in IMPORTED if name.startswith("relevance")]
+
+
+@pytest.mark.slow
+def test_a_forked_kernel_is_in_its_folder_with_its_environment_and_ends_when_it_is_told(tmp_path):
+    code = (
+        "import os, sys; ours = [name for name in sys.modules if name.startswith('relevance.base')];"
+        "print(os.getcwd(), os.environ['GIVEN'], os.getsid(0) == os.getpid(), 'torch' in sys.modules, ours)"
+    )
+
+    async def asked() -> tuple[str, int]:
+        manager = ForkedKernelManager(kernel_name="python3")
+        await manager.start_kernel(cwd=str(tmp_path), env={**os.environ, "GIVEN": "this"})
+        client = manager.client()
+        client.start_channels()
+        said: list[str] = []
+        await client.wait_for_ready(timeout=120)
+        await client.execute_interactive(
+            code, timeout=60, output_hook=lambda message: said.append(message["content"].get("text", ""))
+        )
+        client.stop_channels()
+        number = manager.provisioner.pid
+        await manager.shutdown_kernel(now=True)
+        return "".join(said), number
+
+    text, number = asyncio.run(asked())
+    assert text.split() == [str(tmp_path), "this", "True", "True", "[]"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(number, 0)

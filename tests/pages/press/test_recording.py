@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from notebooks import HEAD
+from relevance.pages.press import recording
+from relevance.pages.press.chapters import BookError
+
+CHAPTER = f"""{HEAD}
+```{{code-cell}} ipython3
+:tags: [parameters]
+
+hidden = 8
+record = ""
+```
+
+```{{code-cell}} ipython3
+from relevance.studies import carbone, records
+
+study = carbone.study.Study(
+    "digits", n_train=20, n_images=2, hidden=hidden, epochs=2, n_draws=10, n_samples=[5, 10],
+    inference={{"warmup": 2, "n_steps": 2}},
+)
+records.keep(record, "layers", study.table(["FGSM", "top-k"], rules=["epsilon", "gamma"]), study)
+```
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project of one chapter, with its own store and its own recorded tables."""
+    (tmp_path / "book/profiles").mkdir(parents=True)
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
+    (tmp_path / "book/chapter.md").write_text(CHAPTER)
+    (tmp_path / "book/profiles/paper.yml").write_text("common: {}\n")
+    run = {"parameters": {"hidden": 8}, "chapters": {"chapter": None}}
+    (tmp_path / "book/runs.yml").write_text(yaml.safe_dump({"tiny": run}))
+    monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "store"))
+    return tmp_path
+
+
+def command(project):
+    words = [
+        sys.executable,
+        "-m",
+        "relevance.pages.press.recording",
+        "tiny",
+        "--root",
+        str(project),
+        "--into",
+        str(project / "recorded"),
+    ]
+    return subprocess.Popen(words, cwd=project, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                            start_new_session=True)  # fmt: skip
+
+
+def kill_all(process):
+    """End the process, and the kernels that it started, as a loss of power would."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@pytest.mark.slow
+def test_a_run_killed_three_times_finishes_with_the_same_table(project, tmp_path_factory):
+    unbroken = command(project)
+    _, errors = unbroken.communicate(timeout=300)
+    assert unbroken.returncode == 0, errors
+    wanted = (project / "recorded/tiny/layers.csv.xz").read_bytes()
+    n_results = len([path for path in (project / "store").iterdir() if path.is_dir()])
+
+    for folder in ("recorded", "store", "_build"):
+        shutil.rmtree(project / folder)
+    for kill in range(1, 4):
+        process = command(project)
+        # Until some more of the results are there, wherever it then is.
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and process.poll() is None:
+            done = [path for path in project.glob("store/*") if path.is_dir()]
+            if len(done) >= kill * n_results // 4:
+                break
+            time.sleep(random.Random(kill).uniform(0.01, 0.05))
+        assert process.poll() is None
+        kill_all(process)
+        assert not (project / "recorded/tiny/layers.csv.xz").exists()
+    last = command(project)
+    _, errors = last.communicate(timeout=300)
+    assert last.returncode == 0, errors
+    assert (project / "recorded/tiny/layers.csv.xz").read_bytes() == wanted
+
+
+def test_wrong_runs_get_a_sentence(project, capsys):
+    assert recording.main(["fast", "--root", str(project)]) == 1
+    assert "run is 'fast'; it may be one of: tiny." in capsys.readouterr().err
+    (project / "book/runs.yml").write_text(json.dumps({"tiny": {"chapters": {}}}))
+    with pytest.raises(BookError, match="run 'tiny' of book/runs.yml must have the parts parameters and chapters"):
+        recording.read_runs(project)
+    (project / "book/runs.yml").write_text("a: [")
+    with pytest.raises(BookError, match="book/runs.yml cannot be read"):
+        recording.read_runs(project)

@@ -1,0 +1,70 @@
+"""Verdicts on the second source, on planted tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from relevance.studies.dombrowski import claims
+from relevance.studies.dombrowski.smoothing import AWARE, UNAWARE
+
+N = 40
+
+
+def manipulations(successes, model="deterministic"):
+    """Rows in which a share of the images is manipulated, by method."""
+    rows = []
+    for method, share in successes.items():
+        target = np.where(np.arange(N) < share * N, 0.9, 0.1)
+        for change in ("manipulated", "noise"):
+            rows.append(pd.DataFrame({
+                "model": model, "method": method, "image": range(N), "change": change, "correlation_target": target,
+                "correlation_origin": 0.5, "output_change": 0.0, "label_kept": True, "before": 0.1, "l2": 1.0}))  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
+
+
+def test_all_methods_some_or_none():
+    assert claims.all_methods(manipulations({"gradient": 1.0, "LRP": 0.9})).verdict == "holds"
+    assert claims.all_methods(manipulations({"gradient": 0.0, "LRP": 0.1})).verdict == "does not hold"
+    found = claims.all_methods(manipulations({"gradient": 1.0, "LRP": 0.1}))
+    assert found.verdict == "depends on the method: holds for gradient"
+    assert found.evidence == "Images manipulated, of 40: gradient 100%, LRP 10%."
+    assert claims.all_methods(manipulations({"gradient": 0.5})).verdict == "undecided"
+
+
+def test_the_posterior_is_compared_method_by_method():
+    single = manipulations({"gradient": 1.0, "LRP": 1.0})
+    bayes = manipulations({"gradient": 0.0, "LRP": 0.0}, "Bayesian, 10")
+    up = bayes.assign(correlation_origin=0.5 + np.where(bayes["method"] == "LRP", 0.2, 0.0) + 1e-3 * bayes["image"] % 7)
+    noisy = pd.concat([single, up], ignore_index=True)
+    assert claims.posterior_resists(noisy).verdict in {"holds", "depends on the method: holds for LRP"}
+    worse = pd.concat([single, bayes.assign(correlation_origin=0.3)], ignore_index=True)
+    assert claims.posterior_resists(worse).verdict == "does not hold"
+
+
+def smoothed(values):
+    noise = np.random.default_rng(0).uniform(0, 0.01, N)
+    parts = []
+    for (name, parameter, how), value in values.items():
+        setting = {"defence": name, "parameter": parameter, "manipulation": how}
+        parts.append(pd.DataFrame({**setting, "image": range(N), "similarity": value + noise}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def test_smoothing_is_judged_for_each_attacker():
+    plain = {("none", 0.0, how): 0.5 for how in (UNAWARE, AWARE)}
+    found = {**plain, ("softplus", 1.0, UNAWARE): 0.8, ("softplus", 1.0, AWARE): 0.3,
+             ("softplus", 9.0, UNAWARE): 0.6, ("softplus", 9.0, AWARE): 0.7}  # fmt: skip
+    assert claims.smoothing_helps(UNAWARE)(smoothed(found)).verdict == "holds"
+    assert claims.smoothing_helps(AWARE)(smoothed(found)).verdict == "depends on the beta: holds for 9"
+    best = {**found, ("SmoothGrad", 0.1, AWARE): 0.5, ("NoiseGrad", 0.1, AWARE): 0.5, ("posterior", 50.0, AWARE): 0.9}
+    assert claims.posterior_beats_smoothing(smoothed(best)).verdict == "holds"
+    best["posterior", 50.0, AWARE] = 0.6
+    assert claims.posterior_beats_smoothing(smoothed(best)).verdict == "does not hold"
+
+
+def test_every_claim_on_the_second_source_has_a_verdict():
+    rows = claims.claimed()
+    assert (rows["verdict"].str.len() > 0).all()
+    assert (rows["evidence"].str.len() > 20).all()
+    assert set(rows.index) == {claim.text for claim in claims.CLAIMS}
