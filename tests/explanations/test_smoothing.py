@@ -132,11 +132,32 @@ def test_smooth_grad_is_the_mean_gradient_at_noisy_copies(some_images, some_labe
 
 
 def test_softplus_is_the_map_of_the_softened_network(dense_posterior, some_images, target):
-    found = smoothing.softplus(explanations.gradient, 3.0)(dense_posterior, some_images, target)
+    found = explanations.softplus(explanations.gradient, 3.0)(dense_posterior, some_images, target)
     wanted = explanations.gradient(explanations.softened(dense_posterior, 3.0), some_images, target)
     assert torch.allclose(found, wanted)
-    sharp = smoothing.softplus(explanations.gradient, 1e6)(dense_posterior, some_images, target)
+    sharp = explanations.softplus(explanations.gradient, 1e6)(dense_posterior, some_images, target)
     assert torch.allclose(sharp, explanations.gradient(dense_posterior, some_images, target), atol=1e-6)
+
+
+def test_a_softened_method_softens_each_posterior_that_it_meets(dense_posterior, some_images, target):
+    method = explanations.softplus(explanations.gradient_x_input, 3.0)
+    one, other = dense_posterior[:1], dense_posterior[1:3]
+    for posterior in (one, other, one):
+        wanted = explanations.gradient_x_input(explanations.softened(posterior, 3.0), some_images, target)
+        assert torch.equal(method(posterior, some_images, target), wanted)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: explanations.softplus(explanations.gradient, 0), "beta is 0; it must be a finite number above 0"),
+        (lambda: explanations.noise_grad(explanations.gradient, -0.1), "noise is -0.1; it must be a finite number"),
+        (lambda: explanations.noise_grad(explanations.gradient, 0.1, 0), "n_noise is 0; it must be a whole number"),
+    ],
+)
+def test_settings_of_a_smoothed_method_that_it_cannot_have_get_a_sentence(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
 
 
 def test_smooth_grad_is_the_mean_over_copies_in_the_box(dense_posterior, some_images, target):
@@ -179,10 +200,10 @@ def test_smooth_grad_of_the_gradient_is_not_cut(dense_posterior, some_images, ta
 def test_noise_on_weights_is_a_posterior(dense_posterior, some_images, target):
     one = dense_posterior[:1]
     assert len(smoothing.shaken(dense_posterior, 0.1, 4)) == 20
-    found = smoothing.noise_grad(explanations.gradient, 0.2, 6, seed=1)(one, some_images, target)
+    found = explanations.noise_grad(explanations.gradient, 0.2, 6, seed=1)(one, some_images, target)
     each = [explanations.gradient(single, some_images, target) for single in smoothing.shaken(one, 0.2, 6, seed=1)]
     assert torch.allclose(found, torch.stack(each).mean(0))
-    none = smoothing.noise_grad(explanations.gradient, 0.0, 3)(one, some_images, target)
+    none = explanations.noise_grad(explanations.gradient, 0.0, 3)(one, some_images, target)
     assert torch.allclose(none, explanations.gradient(one, some_images, target))
     values = (smoothing.shaken(one, 0.2, 4000, seed=3).samples["1.weight"] / one.samples["1.weight"]).flatten()
     assert errors_off(values, 1.0).abs() < MOST

@@ -94,6 +94,61 @@ def test_a_module_can_be_given_its_way_back(images, monkeypatch):
             assert torch.allclose(one, wanted, atol=1e-9)
 
 
+def test_an_average_shares_in_proportion_to_what_each_part_added():
+    inputs = torch.tensor([[1.0, 3.0, -2.0], [0.5, 0.5, 4.0], [0.0, 2.0, 2.0]], dtype=torch.float64)
+    weights = torch.tensor([[0.5, 0.25, 0.25], [-1.0, 2.0, 0.0]], dtype=torch.float64)
+    relevance = torch.tensor([[3.0, -1.0], [2.0, 5.0], [1.0, 1.0]], dtype=torch.float64)
+    outputs = inputs @ weights.T
+    found = explanations.in_proportion(lambda x: x @ weights.T, inputs, outputs, relevance)
+    wanted = torch.zeros_like(inputs)
+    for n in range(3):
+        for k in range(2):
+            for j in range(3):
+                wanted[n, j] += inputs[n, j] * weights[k, j] / outputs[n, k] * relevance[n, k]
+    assert torch.allclose(found, wanted, atol=1e-12)
+    assert torch.allclose(found.sum(1), relevance.sum(1), atol=1e-10)
+    # Where nothing was added, there are no proportions, and no numbers that are none.
+    nothing = torch.zeros(1, 3, dtype=torch.float64)
+    assert not explanations.in_proportion(lambda x: x @ weights.T, nothing, nothing[:, :2], relevance[:1]).any()
+
+
+def test_a_maximum_gives_all_to_its_winner():
+    inputs = torch.tensor([[[1.0, 5.0, -2.0, -1.0]], [[0.1, -0.3, 0.2, 0.7]]], dtype=torch.float64)
+    relevance = torch.tensor([[[3.0, -1.0]], [[2.0, 0.5]]], dtype=torch.float64)
+    pool = nn.MaxPool1d(2)
+    found = explanations.to_the_winner(pool, inputs, pool(inputs), relevance)
+    assert found.tolist() == [[[0, 3, 0, -1]], [[2, 0, 0, 0.5]]]
+
+
+class Opaque(nn.Module):
+    """A pool that no tracer can look into."""
+
+    def __init__(self, pool):
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x):
+        return self.pool(x) if len(x) else x
+
+
+@pytest.mark.parametrize(
+    ("way", "pool"),
+    [(explanations.in_proportion, nn.AvgPool2d(2)), (explanations.to_the_winner, nn.MaxPool2d(3, stride=1))],
+    ids=["in_proportion", "to_the_winner"],
+)
+def test_a_pool_of_one_s_own_comes_back_as_the_known_one(images, monkeypatch, way, pool):
+    monkeypatch.setattr("relevance.explanations.steps.MODULES", dict(MODULES))
+    explanations.register(Opaque, way)
+    torch.manual_seed(0)
+    around = nn.Conv2d(2, 3, 3, padding=1), nn.Flatten(), nn.Linear(12, 3)
+    maps = []
+    for one in (pool, Opaque(pool)):
+        posterior = Posterior.of(nn.Sequential(around[0], one, *around[1:]).double())
+        maps.append(explanations.lrp(posterior, images, FOUR_TARGETS, rule=Gamma(0.2)))
+    assert torch.allclose(maps[1], maps[0], atol=1e-12)
+    assert maps[0].any()
+
+
 @pytest.mark.parametrize(
     ("kind", "backward", "message"),
     [
