@@ -90,10 +90,13 @@ def pixels(name: str, value: Any, shape: tuple[int, ...] | None = None) -> Tenso
         raise ValueError(f"{name} has values that are NaN or infinite; they must be numbers in [0, 1].")
     if value.numel():
         low, high = value.aminmax()
-        rounding = 8 * torch.finfo(value.dtype).eps
+        precision = torch.finfo(value.dtype).eps
+        rounding = 8 * precision
         if low < -rounding or high > 1 + rounding:
+            # As many digits as show what is refused: 7 in float32, 16 in float64.
+            digits = math.ceil(-math.log10(precision))
             raise ValueError(
-                f"{name} has values from {low.item():.9g} to {high.item():.9g}; they must lie in [0, 1] "
+                f"{name} has values from {low.item():.{digits}g} to {high.item():.{digits}g}; they must lie in [0, 1] "
                 "(normalisation belongs inside the network)."
             )
         if low < 0 or high > 1:
