@@ -1,7 +1,157 @@
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
 import pytest
 import torch
+
+from relevance.base import checks
+
+
+@pytest.mark.parametrize("value", [3, np.int64(3), np.uint8(3)], ids=repr)
+def test_a_whole_number_comes_back_as_an_int(value):
+    found = checks.count("n", value, at_least=3, at_most=3)
+    assert (found, type(found)) == (3, int)
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.0, 2.5, True, "1", None, math.nan, torch.tensor(1)], ids=repr)
+def test_a_wrong_count_gets_a_sentence(value):
+    with pytest.raises(ValueError) as error:
+        checks.count("n_steps", value)
+    assert str(error.value) == f"n_steps is {value!r}; it must be a whole number of at least 1."
+
+
+@pytest.mark.parametrize("value", [1, 6])
+def test_a_count_beyond_its_bounds_gets_both(value):
+    with pytest.raises(ValueError) as error:
+        checks.count("n", value, at_least=2, at_most=5)
+    assert str(error.value) == f"n is {value}; it must be a whole number of at least 2 and at most 5."
+
+
+@pytest.mark.parametrize("value", [2, 2.0, np.float32(2), np.int64(2), Fraction(2)], ids=repr)
+def test_a_number_comes_back_as_a_float(value):
+    for bounds in ({}, {"at_least": 2}, {"at_most": 2}, {"above": 1.999}, {"at_least": 2, "at_most": 2}):
+        found = checks.number("epsilon", value, **bounds)
+        assert (found, type(found)) == (2.0, float)
+
+
+@pytest.mark.parametrize(
+    ("value", "bounds", "wanted"),
+    [
+        (math.nan, {}, "a finite number"),
+        (math.inf, {"at_least": 0}, "a finite number at least 0"),
+        (-math.inf, {"at_most": 0.5}, "a finite number at most 0.5"),
+        (True, {}, "a finite number"),
+        ("0.1", {}, "a finite number"),
+        (None, {"above": 0}, "a finite number above 0"),
+        (1j, {}, "a finite number"),
+        (-1e-12, {"at_least": 0}, "a finite number at least 0"),
+        (0, {"above": 0}, "a finite number above 0"),
+        (0.0, {"above": 0, "at_most": 100}, "a finite number above 0 and at most 100"),
+        (100.5, {"above": 0, "at_most": 100}, "a finite number above 0 and at most 100"),
+        (2, {"at_least": 0, "at_most": 1}, "a finite number at least 0 and at most 1"),
+    ],
+)
+def test_a_wrong_number_gets_a_sentence_with_its_bounds(value, bounds, wanted):
+    with pytest.raises(ValueError) as error:
+        checks.number("epsilon", value, **bounds)
+    assert str(error.value) == f"epsilon is {value!r}; it must be {wanted}."
+
+
+@pytest.mark.parametrize("value", ["l1", "", "LINF", None, 2, ["linf"]], ids=repr)
+def test_a_name_that_is_not_known_gets_those_that_are(value):
+    assert checks.one_of("norm", "l2", ("linf", "l2")) == "l2"
+    with pytest.raises(ValueError) as error:
+        checks.one_of("norm", value, ("linf", "l2"))
+    assert str(error.value) == f"norm is {value!r}; it may be one of: l2, linf."
+
+
+@dataclass(frozen=True)
+class Walk:
+    length: float
+    n_steps: int = 3
+
+
+def test_settings_are_taken_by_their_names_and_others_refused():
+    assert checks.settings(Walk, {"length": 0.5}) == Walk(0.5, 3)
+    assert checks.settings(Walk, {"n_steps": 7, "length": 0.5}) == Walk(0.5, 7)
+    with pytest.raises(ValueError) as error:
+        checks.settings(Walk, {"length": 0.5, "steps": 7})
+    assert str(error.value) == "'steps' is not a setting here; it may be one of: length, n_steps."
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.int32])
+def test_class_indices_come_back_as_long(kind):
+    given = torch.tensor([0, 2, 1], dtype=kind)
+    found = checks.class_indices("target", given, 3, 3)
+    assert found.dtype == torch.int64
+    assert found.tolist() == [0, 2, 1]
+    assert checks.class_indices("target", given[:0], 0, 3).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([0, 1, 2], "target is a list; it must be a tensor of whole numbers, one class an image."),
+        (
+            torch.tensor([0.0, 1.0, 2.0]),
+            "target is a tensor of torch.float32; it must be a tensor of whole numbers, one class an image.",
+        ),
+        (torch.tensor([0, 1]), "target has shape [2]; it must have shape [3], one class an image."),
+        (torch.tensor([[0, 1, 2]]), "target has shape [1, 3]; it must have shape [3], one class an image."),
+        (torch.tensor(0), "target has shape []; it must have shape [3], one class an image."),
+        (torch.tensor([0, 1, 3]), "target has classes from 0 to 3; they must lie between 0 and 2."),
+        (torch.tensor([-1, 1, 2]), "target has classes from -1 to 2; they must lie between 0 and 2."),
+    ],
+    ids=str,
+)
+def test_wrong_class_indices_get_a_sentence(value, message):
+    with pytest.raises(ValueError) as error:
+        checks.class_indices("target", value, 3, 3)
+    assert str(error.value) == message
+
+
+def batch(*values, dtype=torch.float32):
+    return torch.tensor(values, dtype=dtype).reshape(1, 1, 1, -1)
+
+
+def test_what_is_off_by_a_rounding_is_brought_back_to_the_edge():
+    images = batch(1 + 1e-7, 0.25, -1e-7)
+    assert images.max() > 1
+    assert checks.pixels("images", images).flatten().tolist() == [1, 0.25, 0]
+    exact = batch(1, 0.25, 0)
+    assert checks.pixels("images", exact) is exact
+    assert checks.pixels("images", exact[:0]).shape == (0, 1, 1, 3)
+    fine = batch(1 + 1e-15, -1e-15, dtype=torch.float64)
+    assert checks.pixels("images", fine).flatten().tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("images", "told"),
+    [
+        (batch(0, 1.001), "from 0 to 1.001"),
+        (batch(-0.1, 255), "from -0.1 to 255"),
+        (batch(0, 1 + 1e-5), "from 0 to 1.00001"),
+        (batch(0, 1.001, dtype=torch.float64), "from 0 to 1.001"),
+        (batch(0.5, 1 + 1e-9, dtype=torch.float64), "from 0.5 to 1.000000001"),
+        (batch(-1e-9, 1, dtype=torch.float64), "from -1e-09 to 1"),
+    ],
+    ids=str,
+)
+def test_pixels_beyond_the_range_are_told_in_digits_that_show_it(images, told):
+    with pytest.raises(ValueError) as error:
+        checks.pixels("images", images)
+    assert f"images has values {told}; they must lie in [0, 1]" in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16, torch.float32, torch.float64], ids=str)
+def test_the_least_that_is_refused_is_not_told_as_one(kind):
+    beyond = torch.full((1, 1, 1, 1), 1 + 9 * torch.finfo(kind).eps, dtype=torch.float64).to(kind)
+    with pytest.raises(ValueError, match=r"values from 1\.0\d+ to 1\.0\d+;"):
+        checks.pixels("images", beyond)
 
 
 @pytest.mark.parametrize(
