@@ -239,7 +239,9 @@ def median_interval(values: pd.Series, seed: int = 0) -> Interval:
 
 
 def share_interval(truths: pd.Series) -> Interval:
-    """Return the share of true values with its 95 % interval (Wilson)."""
+    """Return the share of true values with its 95 % interval (Wilson); NaN where there are no values."""
+    if not len(truths):
+        return Interval(math.nan, math.nan, math.nan)
     found = stats.binomtest(int(truths.sum()), len(truths)).proportion_ci(method="wilson")
     return Interval(float(truths.mean()), float(found.low), float(found.high))
 
