@@ -3,10 +3,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from scipy import stats
 
+from oracles import MOST
 from relevance import metrics
 from relevance.metrics import statistics
 
@@ -145,3 +147,59 @@ def test_the_paper_s_test_and_the_paired_one_can_disagree():
     second = first + 0.01
     assert statistics.mann_whitney(first, second).asterisks == "n.s."
     assert statistics.paired_difference(first, second).p_value < 1e-6
+
+
+@pytest.mark.parametrize("n_values", [1, 2, 30])
+def test_a_median_of_what_is_all_the_same_has_no_width(n_values):
+    assert statistics.median_interval(pd.Series([0.3] * n_values)) == (0.3, 0.3, 0.3)
+    assert statistics.median_interval(pd.Series([0.3, math.nan] * n_values)) == (0.3, 0.3, 0.3)
+
+
+def test_the_median_s_interval_is_that_of_all_resamples():
+    # Of two values, a resample has the median 0, 1/2 or 1, a quarter, half and a quarter of the time.
+    assert statistics.median_interval(pd.Series([1.0, 0.0])) == (0.5, 0, 1)
+    # Of eleven, the median is at most the k-th with the probability that six or more of eleven draws are.
+    values = pd.Series(np.arange(1.0, 12)).sample(frac=1, random_state=0)
+    below = stats.binom.sf(5, 11, np.arange(1, 12) / 11)
+    found = statistics.median_interval(values)
+    # No probability is so near to 2.5 or 97.5 % that the draws decide.
+    assert np.abs(np.subtract.outer(below, [0.025, 0.975])).min() > MOST * math.sqrt(0.025 * 0.975 / 2000)
+    assert found == (6, 1 + (below < 0.025).sum(), 1 + (below < 0.975).sum())
+    assert statistics.median_interval(values, seed=1) == found
+
+
+def test_a_median_interval_is_that_of_scipy():
+    generator = np.random.default_rng(3)
+    values = generator.normal(size=101)
+    found = statistics.median_interval(pd.Series([*values, math.nan]))
+    interval = stats.bootstrap((values,), np.median, method="percentile", n_resamples=4999, rng=generator)
+    assert found.mean == np.median(values)
+    assert found.low == pytest.approx(interval.confidence_interval.low, abs=0.1)
+    assert found.high == pytest.approx(interval.confidence_interval.high, abs=0.1)
+    assert found == statistics.median_interval(pd.Series(values))
+
+
+@pytest.mark.parametrize(("n_true", "total"), [(0, 1), (1, 1), (0, 12), (5, 12), (12, 12), (300, 1000)])
+def test_the_interval_of_a_share_is_wilson_s(n_true, total):
+    truths = pd.Series([True] * n_true + [False] * (total - n_true))
+    found = statistics.share_interval(truths)
+    z, share = stats.norm.ppf(0.975), n_true / total
+    # Where (share - p)^2 = z^2 p (1 - p) / n: the roots of a square.
+    roots = np.sort(np.roots([1 + z**2 / total, -(2 * share + z**2 / total), share**2]))
+    assert found.mean == pytest.approx(share)
+    assert found[1:] == pytest.approx(tuple(roots), abs=1e-7)
+    other = statistics.share_interval(~truths)
+    assert (other.low, other.high) == pytest.approx((1 - found.high, 1 - found.low), abs=1e-12)
+    assert (found.low == 0) == (n_true == 0)
+
+
+@pytest.mark.parametrize("interval", [statistics.median_interval, statistics.share_interval])
+@pytest.mark.parametrize("kind", [bool, float])
+def test_of_no_values_there_is_no_interval(interval, kind):
+    found = interval(pd.Series([], dtype=kind))
+    assert all(math.isnan(value) for value in found)
+    assert found.direction == 0
+
+
+def test_of_images_without_a_number_there_is_no_median():
+    assert all(math.isnan(value) for value in statistics.median_interval(pd.Series([math.nan, math.nan])))
