@@ -39,12 +39,14 @@ def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
     return lrp_against_softmax(only(table, **chosen))
 
 
-def correlations(table: pd.DataFrame) -> Styler:
+def correlations(table: pd.DataFrame, **chosen: str) -> Styler:
     """Return Spearman's rho of LRP and softmax robustness, with its interval, for each model, attack, rule and layer.
+
+    Of the rows that have the chosen values, as for :func:`only`.
 
     *Tied* is the share of images whose softmax robustness another image has too: they have no rank of their own.
     """
-    found = claims.correlations(table)
+    found = claims.correlations(only(table, **chosen))
     names = ["model", "attack", *(["rule"] if found["rule"].nunique() > 1 else []), "layer"]
     return show.table(found[[*names, "rho", "low", "high", "tied"]].set_index(names))
 

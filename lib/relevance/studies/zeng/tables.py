@@ -17,19 +17,21 @@ RANDOM, SOBEL = "random", "Sobel"
 NAMED = re.compile(r"PGD-(l2|linf) (\S+), (\d+) steps")
 
 
-def accuracies(table: pd.DataFrame) -> pd.DataFrame:
+def accuracies(table: pd.DataFrame, attributions: Sequence[str] | None = None) -> pd.DataFrame:
     """Return the mean accuracy by attribution and share, with its interval over seeds.
 
     Args:
         table: of :func:`roar.roar`.
+        attributions: which of them; all if None.
 
     Returns:
         A row for each: ``attribution``, ``share``, ``mean``, ``low``, ``high`` (:func:`t_interval`), ``n_seeds``. The interval is
         over retrainings on one data set, not over test images.
     """
+    chosen = table if attributions is None else table[table["attribution"].isin(attributions)]
     rows = [
         {"attribution": name, "share": share, **t_interval(part["accuracy"])._asdict(), "n_seeds": len(part)}
-        for (name, share), part in table.groupby(["attribution", "share"], sort=False)
+        for (name, share), part in chosen.groupby(["attribution", "share"], sort=False)
     ]
     return pd.DataFrame(rows)
 
