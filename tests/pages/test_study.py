@@ -31,13 +31,3 @@ def test_the_scatter_says_rho_and_what_could_not_move():
     assert texts(drawn.axes[0])[1] == "zero gradients 0%"
     (points,) = drawn.axes[0].collections
     assert np.allclose(np.sort(points.get_offsets()[:, 1]), np.sort(part["lrp_robustness"]))
-
-
-def test_noise_that_does_as_much_is_named():
-    rows = planted_scores({"deterministic": lambda attack, layer: 0.1 if attack == "PGD" else 0.0, "Bayesian, 10": 0.0},
-                 attacks=("FGSM", "PGD", "noise")).assign(rule="epsilon")  # fmt: skip
-    rows.loc[rows["attack"] == "FGSM", "lrp_robustness"] -= 0.3
-    told = study.against_noise(rows)
-    assert "deterministic, epsilon: PGD" in told
-    assert "FGSM" not in told
-    assert "not known" in study.against_noise(rows[rows["attack"] != "noise"])

@@ -8,16 +8,14 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
-from relevance.attacks.named import NOISE
 from relevance.pages import show
 from relevance.pages.figures.scores import difference_grid, lrp_against_softmax
-from relevance.studies import names, phrases, records, tables
+from relevance.studies import names, records, tables
 from relevance.studies.carbone import claims
 from relevance.studies.carbone import words as carbone_words
 from relevance.studies.carbone.study import Study
-from relevance.studies.differences import comparisons, no_more_than_noise
+from relevance.studies.differences import comparisons
 from relevance.studies.dombrowski import tables as dombrowski_tables
-from relevance.studies.dombrowski import words as dombrowski_words
 from relevance.studies.names import ADVERSARIAL, DETERMINISTIC
 from relevance.studies.phrases import Sentence, made
 from relevance.studies.tables import only
@@ -27,11 +25,6 @@ def fresh(study: Study, **also: Any) -> Sentence:
     """Say what this build's study stands on; ``also`` as for :func:`relevance.studies.records.keep`."""
     story = records.story(study, **also)
     return Sentence(f"*This build.* {carbone_words.study(story)} {made(story)}")
-
-
-def together(*tables: pd.DataFrame) -> pd.DataFrame:
-    """Return several tables of a study as one."""
-    return pd.concat(tables, ignore_index=True)
 
 
 def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
@@ -123,23 +116,6 @@ def differences(table: pd.DataFrame) -> Styler:
     return show.table(shown.set_index(tables.SETTING))
 
 
-def against_noise(table: pd.DataFrame) -> Sentence:
-    """Say which attacks changed maps no more than random corners of the ball did, for each model, at the last layer."""
-    if NOISE not in table["attack"].unique():
-        return Sentence("Noise of the same size is not among these attacks, so how much they do is not known.")
-    found = no_more_than_noise(tables.last_layer(table))
-    if found.empty:
-        return Sentence("Every attack changed the explanations more than random corners of the same ball did.")
-    weak = [
-        f"{model}, {rule}: {phrases.join(list(part['attack']))}"
-        for (model, rule), part in found.groupby(["model", "rule"], sort=False)
-    ]
-    return Sentence(
-        f"No more than random corners of the same ball changed the explanations: {'; '.join(weak)}. Such a score says nothing "
-        "about the attack's direction: it is what the model does to noise."
-    )
-
-
 MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "before", "to target",
                "to origin", "under noise", "outputs", "labels kept", "l2", "l2 / image", "noise l2"]  # fmt: skip
 
@@ -147,23 +123,6 @@ MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high",
 def manipulated(table: pd.DataFrame) -> Styler:
     """Return what became of each model and method under manipulation, in short."""
     return show.table(dombrowski_tables.summary(table).set_index(["model", "method"])[MANIPULATED])
-
-
-def resisting(table: pd.DataFrame, *others: str) -> Sentence:
-    """Say how many images of each model were manipulated, and which models resist better than the deterministic one.
-
-    Args:
-        table: of :func:`relevance.studies.dombrowski.manipulation.table`.
-        others: models; all but the deterministic one if none is given.
-    """
-    models = [str(name) for name in table["model"].unique()]
-    told = [dombrowski_words.manipulated(table, name) for name in models]
-    for other in others or [name for name in models if name != DETERMINISTIC]:
-        rows = dombrowski_tables.differences(table, DETERMINISTIC, other)
-        told.append(dombrowski_words.resists(rows, DETERMINISTIC, other))
-    if smaller := dombrowski_words.noise(table):
-        told.append(smaller)
-    return Sentence("\n".join(f"- {line}" for line in told))
 
 
 def linked(rows: pd.DataFrame) -> pd.DataFrame:

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from oracles import FakeOutcome, FakePosterior, made_up_scores
+from oracles import FakeOutcome, FakePosterior, made_up_scores, planted_scores
 from relevance.explanations.rules import Epsilon
 from relevance.studies import experiment, tables
 from relevance.studies.carbone import geometry, words
@@ -123,3 +123,13 @@ def test_the_theorem_is_judged_by_the_largest_case():
     wide = words.theorem(pd.DataFrame(cases).assign(**{f"{geometry.OUTSIDE}, high": 0.2}))
     assert wide[geometry.OUTSIDE].startswith("cannot be told from zero: sphere 0.00")
     assert found[geometry.CURVED].startswith("does not vanish: sphere 0.60 [0.59, 0.61], R-hat 1.02")
+
+
+def test_noise_that_does_as_much_is_named():
+    rows = planted_scores({"deterministic": lambda attack, layer: 0.1 if attack == "PGD" else 0.0, "Bayesian, 10": 0.0},
+                 attacks=("FGSM", "PGD", "noise")).assign(rule="epsilon")  # fmt: skip
+    rows.loc[rows["attack"] == "FGSM", "lrp_robustness"] -= 0.3
+    told = words.against_noise(rows)
+    assert "deterministic, epsilon: PGD" in told
+    assert "FGSM" not in told
+    assert "not known" in words.against_noise(rows[rows["attack"] != "noise"])

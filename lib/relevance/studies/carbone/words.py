@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 import relevance
+from relevance.attacks.named import NOISE
 from relevance.datasets.dataset import Dataset
 from relevance.metrics.statistics import PairedDifference
 from relevance.networks.posterior import Posterior
@@ -143,6 +144,24 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
     if not posterior.record["diagnostics"]["converged"]:
         text.append("The draws have not passed this book's convergence check, so they may misrepresent the posterior.")
     return " ".join(text)
+
+
+@sentence
+def against_noise(table: pd.DataFrame) -> str:
+    """Say which attacks changed maps no more than random corners of the ball did, for each model, at the last layer."""
+    if NOISE not in table["attack"].unique():
+        return "Noise of the same size is not among these attacks, so how much they do is not known."
+    found = differences.no_more_than_noise(tables.last_layer(table))
+    if found.empty:
+        return "Every attack changed the explanations more than random corners of the same ball did."
+    weak = [
+        f"{model}, {rule}: {join(list(part['attack']))}"
+        for (model, rule), part in found.groupby(["model", "rule"], sort=False)
+    ]
+    return (
+        f"No more than random corners of the same ball changed the explanations: {'; '.join(weak)}. Such a score says nothing "
+        "about the attack's direction: it is what the model does to noise."
+    )
 
 
 def theorem(rows: pd.DataFrame) -> dict[str, str]:

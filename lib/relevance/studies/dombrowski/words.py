@@ -18,11 +18,12 @@ from relevance.studies.dombrowski import curvature
 from relevance.studies.dombrowski.manipulation import MANIPULATED, NOISE
 from relevance.studies.dombrowski.own_models import LOSS
 from relevance.studies.dombrowski.smoothing import BETA, NONE, POSTERIOR, SMOOTH_GRAD
-from relevance.studies.dombrowski.tables import summary
+from relevance.studies.dombrowski.tables import differences, summary
 from relevance.studies.dombrowski.theorem_1 import ROUNDING, path, planted
 from relevance.studies.dombrowski.theorem_2_deep import EACH, ONE
 from relevance.studies.dombrowski.theorem_2_deep import NONE as PLAIN
 from relevance.studies.dombrowski.tradeoff import FAITHFULNESS
+from relevance.studies.names import DETERMINISTIC
 from relevance.studies.phrases import sentence
 
 # Maps that came by less than this share of what was missing to a correlation of 1 with their targets were not led anywhere.
@@ -78,6 +79,24 @@ def resists(rows: pd.DataFrame, first: str, second: str) -> str:
         else ""
     )
     return f"Manipulated maps of {second}, compared with {first}, stayed like the originals {'; '.join(parts)}.{also}"
+
+
+@sentence
+def resisting(table: pd.DataFrame, *others: str) -> str:
+    """Say how many images of each model were manipulated, and which models resist better than the deterministic one.
+
+    Args:
+        table: of :func:`manipulation.table`.
+        others: models; all but the deterministic one if none is given.
+    """
+    models = [str(name) for name in table["model"].unique()]
+    told = [manipulated(table, name) for name in models]
+    for other in others or [name for name in models if name != DETERMINISTIC]:
+        rows = differences(table, DETERMINISTIC, other)
+        told.append(resists(rows, DETERMINISTIC, other))
+    if smaller := noise(table):
+        told.append(smaller)
+    return "\n".join(f"- {line}" for line in told)
 
 
 @sentence
