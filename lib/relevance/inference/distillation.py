@@ -14,7 +14,7 @@ from relevance.base import checks
 from relevance.datasets.dataset import Dataset
 from relevance.inference import training
 from relevance.inference.training import Settings as TrainingSettings
-from relevance.inference.training import Terms, fit_terms
+from relevance.inference.training import Terms, fit
 from relevance.networks.posterior import Posterior
 
 # From the student's seed to the teacher's: no student of an ensemble starts as another one's teacher did.
@@ -72,13 +72,12 @@ def distillation(network: nn.Module, data: Dataset, *, progress: bool = True, **
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     of_teacher = replace(chosen, seed=chosen.seed + APART)
-    teacher, taught = fit_terms(
-        network, data, of_teacher, "teacher", _hard(chosen.teacher_temperature or chosen.temperature), show=progress
-    )
+    hard = _hard(chosen.teacher_temperature or chosen.temperature)
+    teacher, taught = fit(network, data, of_teacher, "teacher", terms=hard, show=progress)
     # Without augmentation an image's soft label never changes, and a forward pass costs less than keeping track of it.
     teacher = teacher.eval().requires_grad_(False)
     soft = _soft(teacher, chosen.temperature, chosen.student_temperature or chosen.temperature)
-    student, history = fit_terms(network, data, chosen, "student", soft, show=progress)
+    student, history = fit(network, data, chosen, "student", terms=soft, show=progress)
     record = training.record("distillation", data, asdict(chosen), started, history=history, teacher=taught)
     return Posterior.of(student, record)
 

@@ -14,7 +14,7 @@ from relevance.base import checks
 from relevance.datasets.dataset import Dataset
 from relevance.inference import training
 from relevance.inference.training import Settings as TrainingSettings
-from relevance.inference.training import fit_terms
+from relevance.inference.training import fit
 from relevance.networks.posterior import Posterior
 
 
@@ -56,7 +56,7 @@ def jacobian(network: nn.Module, data: Dataset, *, progress: bool = True, **sett
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
-    model, history = fit_terms(network, data, chosen, "Jacobian", _terms, strength=chosen.strength, show=progress)
+    model, history = fit(network, data, chosen, "Jacobian", terms=_terms, strength=chosen.strength, show=progress)
     return Posterior.of(model, training.record("jacobian", data, asdict(chosen), started, history=history))
 
 

@@ -20,7 +20,7 @@ from relevance.base import checks
 from relevance.datasets.dataset import Dataset
 from relevance.inference import training
 from relevance.inference.training import Settings as TrainingSettings
-from relevance.inference.training import fit_terms
+from relevance.inference.training import fit
 from relevance.networks.posterior import Posterior
 
 # Images [n, C, H, W] -> logits [n, K].
@@ -97,7 +97,7 @@ def low_curvature(network: nn.Module, data: Dataset, *, progress: bool = True, *
         model.train()
         return logits, functional.cross_entropy(logits, labels), turned
 
-    model, history = fit_terms(network, data, chosen, "low curvature", terms, strength=chosen.strength, show=progress)
+    model, history = fit(network, data, chosen, "low curvature", terms=terms, strength=chosen.strength, show=progress)
     history["curvature"] = history.pop("penalty")
     return Posterior.of(model, training.record("low_curvature", data, asdict(chosen), started, history=history))
 

@@ -134,65 +134,18 @@ def record(method: str, data: Dataset, settings: dict[str, Any], started: float,
     }
 
 
+# A network, images and labels -> the images to train on in their place.
+Perturbation = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
 # A network in training, images and labels -> the logits [n, K], the mean loss, and a mean penalty (0 where there is none).
 Terms = Callable[[nn.Module, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
-def fit_terms(
-    network: nn.Module,
-    data: Dataset,
-    settings: Settings,
-    title: str,
-    terms: Terms,
-    *,
-    strength: float = 1.0,
-    show: bool = True,
-) -> tuple[nn.Module, dict[str, list[float]]]:
-    """Train a fresh copy of ``network`` on loss + strength * penalty with Adam; return it and its history.
-
-    Initial parameters and the order of the images are those of :func:`relevance.inference.sgd` with the same seed.
-
-    Args:
-        network: the architecture.
-        data: its training images and labels are used.
-        settings: of the training.
-        title: of the progress bar.
-        terms: what is minimised.
-        strength: factor of the penalty.
-        show: whether there is a bar.
-
-    Returns:
-        The network, and ``loss``, ``accuracy`` and ``penalty`` (before its factor) of every epoch, of the training
-        batches as they were seen.
-
-    Raises:
-        ValueError: the network does not fit the data, or the loss is not finite.
-    """
-    model = initialised(network, data, settings.seed)
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    generator = torch.Generator().manual_seed(settings.seed)
-    history: dict[str, list[float]] = {"loss": [], "accuracy": [], "penalty": []}
-    device, total = data.train_images.device, len(data.train_labels)
-    with seeded(settings.seed, device), bar(settings.epochs, title, "epoch", show=show) as shown:
-        for epoch in range(settings.epochs):
-            sums = torch.zeros(3, dtype=torch.float64, device=device)
-            for images, labels in batches(data, settings.batch_size, generator):
-                logits, loss, penalty = terms(model, images, labels)
-                optimiser.zero_grad(set_to_none=True)
-                (loss + strength * penalty).backward()
-                optimiser.step()
-                right = (logits.argmax(-1) == labels).double().mean()
-                sums += torch.stack([loss.detach().double(), right, penalty.detach().double()]) * len(labels)
-            means = (sums / total).tolist()
-            finite(means[0] + strength * means[2], epoch, settings)
-            for name, value in zip(history, means, strict=True):
-                history[name].append(value)
-            shown.update()
-    return model, history
-
-
-# A network, images and labels -> the images to train on in their place.
-Perturbation = Callable[[nn.Module, Tensor, Tensor], Tensor]
+def plain_terms(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the terms of a training on the cross-entropy alone."""
+    logits = model(images)
+    loss = functional.cross_entropy(logits, labels)
+    return logits, loss, torch.zeros_like(loss)
 
 
 @dataclass(frozen=True)
@@ -224,29 +177,56 @@ def fit(
     settings: Settings,
     title: str,
     *,
+    terms: Terms | None = None,
+    strength: float = 1.0,
     perturb: Perturbation | None = None,
     show: bool = True,
 ) -> tuple[nn.Module, dict[str, list[float]]]:
-    """Train a fresh copy of ``network``, on perturbed images where ``perturb`` is given; return it and its history."""
+    """Train a fresh copy of ``network`` on loss + strength * penalty with Adam; return it and its history.
+
+    Initial parameters and the order of the images depend on the seed alone.
+
+    Args:
+        network: the architecture.
+        data: its training images and labels are used.
+        settings: of the training.
+        title: of the progress bar.
+        terms: what is minimised; the cross-entropy if None.
+        strength: factor of the penalty.
+        perturb: gives the images that are trained on in place of a batch's own.
+        show: whether there is a bar.
+
+    Returns:
+        The network, and ``loss``, ``accuracy`` and with ``terms`` ``penalty`` (before its factor) of every epoch, of the
+        training batches as they were seen.
+
+    Raises:
+        ValueError: the network does not fit the data, or the loss is not finite.
+    """
     model = initialised(network, data, settings.seed)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     generator = torch.Generator().manual_seed(settings.seed)
-    history: dict[str, list[float]] = {"loss": [], "accuracy": []}
+    names = ["loss", "accuracy"] if terms is None else ["loss", "accuracy", "penalty"]
+    history: dict[str, list[float]] = {name: [] for name in names}
     device = data.train_images.device
     with seeded(settings.seed, device), bar(settings.epochs, title, "epoch", show=show) as shown:
         for epoch in range(settings.epochs):
-            total_loss = torch.zeros((), dtype=torch.float64, device=device)
-            total_right = torch.zeros((), dtype=torch.int64, device=device)
+            sums = torch.zeros(3, dtype=torch.float64, device=device)
             for images, labels in batches(data, settings.batch_size, generator):
                 seen = images if perturb is None else perturb(model, images, labels)
-                logits = model(seen)
-                loss = functional.cross_entropy(logits, labels)
+                logits, loss, penalty = (terms or plain_terms)(model, seen, labels)
                 optimiser.zero_grad(set_to_none=True)
-                loss.backward()
+                (loss + strength * penalty).backward()
                 optimiser.step()
-                total_loss += loss.detach().double() * len(labels)
-                total_right += (logits.argmax(-1) == labels).sum()
-            history["loss"].append(finite(total_loss.item() / len(data.train_labels), epoch, settings))
-            history["accuracy"].append(total_right.item() / len(data.train_labels))
+                right = (logits.argmax(-1) == labels).double()
+                # Counted, or the batch's share times its size: the last bit of a history is that of earlier records.
+                n_right = right.sum() if terms is None else right.mean() * len(labels)
+                sums += torch.stack(
+                    [loss.detach().double() * len(labels), n_right, penalty.detach().double() * len(labels)]
+                )
+            means = (sums / len(data.train_labels)).tolist()
+            finite(means[0] + strength * means[2], epoch, settings)
+            for name, value in zip(history, means, strict=False):
+                history[name].append(value)
             shown.update()
     return model, history
