@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -152,6 +152,84 @@ def test_the_least_that_is_refused_is_not_told_as_one(kind):
     beyond = torch.full((1, 1, 1, 1), 1 + 9 * torch.finfo(kind).eps, dtype=torch.float64).to(kind)
     with pytest.raises(ValueError, match=r"values from 1\.0\d+ to 1\.0\d+;"):
         checks.pixels("images", beyond)
+
+
+@dataclass(frozen=True)
+class Walk(checks.Checked):
+    """Settings with every kind of bound, with a default and without."""
+
+    kind: str = checks.choice(known=("slow", "fast"))
+    size: float = checks.real(at_least=0, at_most=2)
+    steps: int = checks.whole(3)
+    rest: int = checks.whole(0, at_least=0, at_most=9)
+    width: float | None = checks.real(None, above=0)
+    hat: str | None = checks.choice(None, ("red", "blue"))
+    back: bool = checks.flag(False)
+    free: object = None
+
+
+@dataclass(frozen=True)
+class Hike(Walk):
+    """Settings with a check between fields."""
+
+    stops: int = checks.whole(1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.count("stops", self.stops, at_most=self.steps)
+
+
+@dataclass(frozen=True, eq=False)
+class Itself(checks.Checked):
+    """Settings that equal nothing else."""
+
+    steps: int = checks.whole(3)
+
+
+def test_settings_keep_what_is_given_and_defaults():
+    walk = Walk("slow", 1, width=2.5)
+    assert asdict(walk) == {
+        "kind": "slow",
+        "size": 1,
+        "steps": 3,
+        "rest": 0,
+        "width": 2.5,
+        "hat": None,
+        "back": False,
+        "free": None,
+    }
+    assert walk == Walk("slow", 1, width=2.5) != Walk("fast", 1, width=2.5)
+    assert (Walk.steps, Walk.width) == (3, None)
+    assert Itself() != Itself()
+    with pytest.raises(TypeError, match="missing 2 required positional arguments: 'kind' and 'size'"):
+        Walk()
+
+
+@pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"kind": "lame"}, "kind is 'lame'; it may be one of: fast, slow."),
+        ({"kind": None}, "kind is None; it may be one of: fast, slow."),
+        ({"size": -1}, "size is -1; it must be a finite number at least 0 and at most 2."),
+        ({"size": float("nan")}, "size is nan; it must be a finite number at least 0 and at most 2."),
+        ({"steps": 0}, "steps is 0; it must be a whole number of at least 1."),
+        ({"steps": 2.0}, "steps is 2.0; it must be a whole number of at least 1."),
+        ({"steps": None}, "steps is None; it must be a whole number of at least 1."),
+        ({"rest": 10}, "rest is 10; it must be a whole number of at least 0 and at most 9."),
+        ({"width": 0}, "width is 0; it must be a finite number above 0."),
+        ({"hat": "green"}, "hat is 'green'; it may be one of: blue, red."),
+        ({"back": 1}, "back is 1; it must be True or False."),
+        ({"steps": 0, "size": 3}, "size is 3; it must be a finite number at least 0 and at most 2."),
+        ({"stops": 4}, "stops is 4; it must be a whole number of at least 1 and at most 3."),
+        ({"stops": 4, "back": None}, "back is None; it must be True or False."),
+    ],
+)
+def test_settings_beyond_their_bounds_get_a_sentence(given, sentence):
+    first = Hike("slow", 1)
+    for make in (lambda: Hike(**{"kind": "slow", "size": 1, **given}), lambda: replace(first, **given)):
+        with pytest.raises(ValueError) as caught:
+            make()
+        assert str(caught.value) == sentence
 
 
 @pytest.mark.parametrize(

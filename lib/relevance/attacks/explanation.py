@@ -75,8 +75,7 @@ class _Case:
             raise ValueError("rule and explain are both given; a rule is for LRP, so it must be one of the two.")
         if beta is not None:
             _check_beta(beta)
-        if not isinstance(keep_label, bool):
-            raise ValueError(f"keep_label is {keep_label!r}; it must be True or False.")
+        checks.truth("keep_label", keep_label)
         return cls(
             posterior,
             posterior if n_samples is None else posterior.thinned(n_samples),

@@ -22,7 +22,7 @@ N_DOUBLINGS, N_HALVINGS = 10, 30
 
 
 @dataclass(frozen=True)
-class Manipulation:
+class Manipulation(checks.Checked):
     """How images are manipulated.
 
     Attributes:
@@ -38,13 +38,13 @@ class Manipulation:
         seed: of the noise that manipulations are compared with.
     """
 
-    epsilon: float = 4.0
-    n_steps: int = 100
-    output_weight: float = 1.0
+    epsilon: float = checks.real(4.0, at_least=0)
+    n_steps: int = checks.whole(100)
+    output_weight: float = checks.real(1.0, at_least=0)
     betas: tuple[tuple[float, float], ...] = ((3.0, 100.0),)
     n_quadrature: int = 4
     rule: Rule = EPSILON
-    top_percent: float = 20
+    top_percent: float = checks.real(20, above=0, at_most=100)
     seed: int = 0
 
     def __str__(self) -> str:
@@ -53,12 +53,6 @@ class Manipulation:
             f"with gamma {self.output_weight:g}, that follow softplus of beta "
             + " or ".join(f"{first:g} to {last:g}" if first != last else f"{first:g}" for first, last in self.betas)
         )
-
-    def __post_init__(self) -> None:
-        checks.number("epsilon", self.epsilon, at_least=0)
-        checks.count("n_steps", self.n_steps)
-        checks.number("output_weight", self.output_weight, at_least=0)
-        checks.number("top_percent", self.top_percent, above=0, at_most=100)
 
 
 def shares(explain: Explain) -> Explain:

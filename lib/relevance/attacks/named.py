@@ -23,7 +23,7 @@ OBJECTIVES = {"cross_entropy": "", "margin": " on the margin", "mean_logit": " o
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(checks.Checked):
     """An attack as a setting.
 
     Attributes:
@@ -37,18 +37,13 @@ class Attack:
         seed: of random starts, regions, other images and noise.
     """
 
-    kind: str
-    epsilon: float
-    objective: str = "cross_entropy"
+    kind: str = checks.choice(known=KINDS)
+    epsilon: float = checks.real(at_least=0)
+    objective: str = checks.choice("cross_entropy", OBJECTIVES)
     n_steps: int = 10
     step_size: float | None = None
     top_percent: float = 20
     seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.one_of("kind", self.kind, KINDS)
-        checks.one_of("objective", self.objective, OBJECTIVES)
-        checks.number("epsilon", self.epsilon, at_least=0)
 
     @property
     def name(self) -> str:

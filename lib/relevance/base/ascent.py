@@ -19,7 +19,7 @@ KEPT = ("best", "last")
 
 
 @dataclass(frozen=True)
-class Search:
+class Search(checks.Checked):
     """How the ball around each image is searched.
 
     Attributes:
@@ -35,32 +35,22 @@ class Search:
         seed: of the random starts.
     """
 
-    epsilon: float
-    norm: str = "linf"
-    n_steps: int = 10
-    step_size: float | None = None
-    random_start: bool = False
-    n_restarts: int = 1
-    keep: str | None = None
-    seed: int = 0
+    epsilon: float = checks.real(at_least=0)
+    norm: str = checks.choice("linf", balls.NORMS)
+    n_steps: int = checks.whole(10)
+    step_size: float | None = checks.real(None, above=0)
+    random_start: bool = checks.flag(False)
+    n_restarts: int = checks.whole(1)
+    keep: str | None = checks.choice(None, KEPT)
+    seed: int = checks.whole(0, at_least=0)
 
     def __post_init__(self) -> None:
-        checks.number("epsilon", self.epsilon, at_least=0)
-        balls.check_norm(self.norm)
-        checks.count("n_steps", self.n_steps)
-        if self.step_size is not None:
-            checks.number("step_size", self.step_size, above=0)
-        if not isinstance(self.random_start, bool):
-            raise ValueError(f"random_start is {self.random_start!r}; it must be True or False.")
-        checks.count("n_restarts", self.n_restarts)
+        super().__post_init__()
         if self.n_restarts > 1 and not self.random_start:
             raise ValueError(
                 f"n_restarts is {self.n_restarts} and random_start is False; walks that start at the image are all the "
                 "same, so n_restarts must be 1."
             )
-        if self.keep is not None:
-            checks.one_of("keep", self.keep, KEPT)
-        checks.count("seed", self.seed, at_least=0)
 
     @property
     def step(self) -> float:

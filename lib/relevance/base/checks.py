@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
+from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,7 +20,7 @@ SettingsType = TypeVar("SettingsType", bound="DataclassInstance")
 
 def settings(kind: type[SettingsType], given: Mapping[str, Any]) -> SettingsType:
     """Return the settings of an algorithm, or say which of the given names it does not know."""
-    known = [field.name for field in fields(kind)]
+    known = [one.name for one in fields(kind)]
     for name in given:
         if name not in known:
             raise ValueError(f"{name!r} is not a setting here; it may be one of: {', '.join(known)}.")
@@ -67,6 +68,54 @@ def count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = Non
     if not is_whole or value < at_least or (at_most is not None and value > at_most):
         raise ValueError(f"{name} is {value!r}; it must be {wanted}.")
     return int(value)
+
+
+def truth(name: str, value: Any) -> bool:
+    """Return ``value`` if it is True or False, or say that it must be."""
+    if not isinstance(value, bool):
+        raise ValueError(f"{name} is {value!r}; it must be True or False.")
+    return value
+
+
+# Fields of :class:`Checked` settings: the default first, if there is one, then what a value may be. What they give is Any, so
+# that the annotation of the field is what type checkers know.
+
+
+def real(
+    default: Any = MISSING, *, at_least: float | None = None, above: float | None = None, at_most: float | None = None
+) -> Any:
+    """Return a field that is a :func:`number` within the bounds."""
+    return field(default=default, metadata={"check": partial(number, at_least=at_least, above=above, at_most=at_most)})
+
+
+def whole(default: Any = MISSING, *, at_least: int = 1, at_most: int | None = None) -> Any:
+    """Return a field that is a :func:`count` within the bounds."""
+    return field(default=default, metadata={"check": partial(count, at_least=at_least, at_most=at_most)})
+
+
+def choice(default: Any = MISSING, known: Iterable[str] = ()) -> Any:
+    """Return a field that is :func:`one_of` the ``known``."""
+    return field(default=default, metadata={"check": partial(one_of, known=known)})
+
+
+def flag(default: Any = MISSING) -> Any:
+    """Return a field that is a :func:`truth`."""
+    return field(default=default, metadata={"check": truth})
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """Settings that refuse values beyond the bounds of their fields, in the order of the fields.
+
+    None passes where it is the field's default. Bounds that depend on other fields are checked in ``__post_init__`` of the
+    class that has them, after this one's.
+    """
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if "check" in one.metadata and not (value is None and one.default is None):
+                one.metadata["check"](one.name, value)
 
 
 def image_batch(name: str, value: Any, shape: tuple[int, ...] | None = None) -> Tensor:

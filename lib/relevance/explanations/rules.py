@@ -38,7 +38,7 @@ def stabilised(outputs: Tensor, epsilon: float) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Epsilon:
+class Epsilon(checks.Checked):
     """R_j = sum_k a_j w_jk / (z_k + epsilon s(z_k)) R_k, with z_k including the bias.
 
     The bias and the stabiliser keep their share: with zero biases, the relevance is conserved as epsilon goes to 0.
@@ -48,10 +48,7 @@ class Epsilon:
         epsilon: at least 0; the paper takes 0.1. With 0, a neuron of z = 0 passes no relevance on.
     """
 
-    epsilon: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.number("epsilon", self.epsilon, at_least=0)
+    epsilon: float = checks.real(0.1, at_least=0)
 
     def share(self, layer: Layer, relevance: Tensor) -> Tensor:
         """Return the relevance of the inputs (see :class:`Rule`)."""
@@ -63,7 +60,7 @@ class Epsilon:
 
 
 @dataclass(frozen=True)
-class Gamma:
+class Gamma(checks.Checked):
     """The epsilon rule, unstabilised, with w + gamma max(0, w) in place of every weight and bias.
 
     (Montavon et al. 2019, Sec. 10.2.3; Carbone et al., Sec. VII-D.)
@@ -72,10 +69,7 @@ class Gamma:
         gamma: at least 0; the paper takes 0.1.
     """
 
-    gamma: float = 0.1
-
-    def __post_init__(self) -> None:
-        checks.number("gamma", self.gamma, at_least=0)
+    gamma: float = checks.real(0.1, at_least=0)
 
     def share(self, layer: Layer, relevance: Tensor) -> Tensor:
         """Return the relevance of the inputs (see :class:`Rule`)."""
@@ -88,7 +82,7 @@ class Gamma:
 
 
 @dataclass(frozen=True)
-class AlphaBeta:
+class AlphaBeta(checks.Checked):
     """Positive and negative contributions a_j w_jk apart, weighed by alpha and beta, with alpha - beta = 1.
 
     R_j = sum_k (alpha (a_j w_jk)+ / sum_j (a_j w_jk)+ - beta (a_j w_jk)- / sum_j (a_j w_jk)-) R_k. The signs are those
@@ -100,12 +94,11 @@ class AlphaBeta:
         beta: alpha - 1; the paper takes 0.
     """
 
-    alpha: float = 1.0
-    beta: float = 0.0
+    alpha: float = checks.real(1.0, at_least=1)
+    beta: float = checks.real(0.0, at_least=0)
 
     def __post_init__(self) -> None:
-        checks.number("alpha", self.alpha, at_least=1)
-        checks.number("beta", self.beta, at_least=0)
+        super().__post_init__()
         if abs(self.alpha - self.beta - 1) > 1e-9:
             raise ValueError(f"alpha is {self.alpha} and beta is {self.beta}; alpha - beta must be 1.")
 

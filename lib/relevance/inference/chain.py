@@ -18,7 +18,7 @@ from relevance.inference.checkpoint import Checkpoint, Progress
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(checks.Checked):
     """How the chains are run.
 
     Attributes:
@@ -36,29 +36,20 @@ class Settings:
         seed: of the starts, the momenta and the acceptances.
     """
 
-    n_samples: int = 100
-    warmup: int = 100
-    n_steps: int = 10
-    step_size: float = 0.01
-    adapt: bool = True
-    target_acceptance: float = 0.8
-    prior_scale: float = 0.1
-    start: str = "sgd"
+    n_samples: int = checks.whole(100)
+    warmup: int = checks.whole(100, at_least=0)
+    n_steps: int = checks.whole(10)
+    step_size: float = checks.real(0.01, above=0)
+    adapt: bool = checks.flag(True)
+    target_acceptance: float = checks.real(0.8, above=0, at_most=0.999)
+    prior_scale: float = checks.real(0.1, above=0)
+    start: str = checks.choice("sgd", ("sgd", "prior"))
     n_chains: int = 1
-    seed: int = 0
+    seed: int = checks.whole(0, at_least=0)
 
     def __post_init__(self) -> None:
-        checks.count("n_samples", self.n_samples)
-        checks.count("warmup", self.warmup, at_least=0)
-        checks.count("n_steps", self.n_steps)
-        checks.number("step_size", self.step_size, above=0)
-        if not isinstance(self.adapt, bool):
-            raise ValueError(f"adapt is {self.adapt!r}; it must be True or False.")
-        checks.number("target_acceptance", self.target_acceptance, above=0, at_most=0.999)
-        checks.number("prior_scale", self.prior_scale, above=0)
-        checks.one_of("start", self.start, ("sgd", "prior"))
+        super().__post_init__()
         checks.count("n_chains", self.n_chains, at_most=self.n_samples)
-        checks.count("seed", self.seed, at_least=0)
 
 
 class State(NamedTuple):

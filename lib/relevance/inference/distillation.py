@@ -31,16 +31,9 @@ class Settings(TrainingSettings):
         student_temperature: of the softmax with which the student is trained; ``temperature`` if None.
     """
 
-    temperature: float = 100.0
-    teacher_temperature: float | None = None
-    student_temperature: float | None = None
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.number("temperature", self.temperature, above=0)
-        for name in ("teacher_temperature", "student_temperature"):
-            if getattr(self, name) is not None:
-                checks.number(name, getattr(self, name), above=0)
+    temperature: float = checks.real(100.0, above=0)
+    teacher_temperature: float | None = checks.real(None, above=0)
+    student_temperature: float | None = checks.real(None, above=0)
 
 
 def distillation(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:

@@ -29,13 +29,8 @@ class Settings(TrainingSettings):
         rate: share of the inputs of every hidden layer that is dropped, in (0, 1); pixels are never dropped.
     """
 
-    n_samples: int = 100
-    rate: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.count("n_samples", self.n_samples)
-        checks.number("rate", self.rate, above=0, at_most=0.95)
+    n_samples: int = checks.whole(100)
+    rate: float = checks.real(0.1, above=0, at_most=0.95)
 
 
 def mc_dropout(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:

@@ -25,11 +25,7 @@ class Settings(TrainingSettings):
         n_samples: members.
     """
 
-    n_samples: int = 10
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.count("n_samples", self.n_samples)
+    n_samples: int = checks.whole(10)
 
 
 def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:

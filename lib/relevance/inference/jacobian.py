@@ -26,11 +26,7 @@ class Settings(TrainingSettings):
         strength: factor of the penalty beside the mean cross-entropy, for pixels in [0, 1]; at least 0.
     """
 
-    strength: float = 0.5
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.number("strength", self.strength, at_least=0)
+    strength: float = checks.real(0.5, at_least=0)
 
 
 def jacobian(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:

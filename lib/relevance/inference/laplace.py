@@ -31,13 +31,8 @@ class Settings(TrainingSettings):
         prior_scale: standard deviation of the normal prior of the last layer's weights and biases.
     """
 
-    n_samples: int = 100
-    prior_scale: float = 0.1
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.count("n_samples", self.n_samples)
-        checks.number("prior_scale", self.prior_scale, above=0)
+    n_samples: int = checks.whole(100)
+    prior_scale: float = checks.real(0.1, above=0)
 
 
 def softmax_curvature(outputs: Tensor) -> Tensor:

@@ -21,7 +21,7 @@ from relevance.networks.posterior import Posterior
 
 
 @dataclass(frozen=True)
-class Line:
+class Line(checks.Checked):
     """Bayesian linear regression, y = slope x + intercept + noise, with a normal prior and known noise.
 
     Attributes:
@@ -31,16 +31,10 @@ class Line:
         seed: of the points and of all algorithms.
     """
 
-    n_points: int = 20
-    noise: float = 0.5
-    prior_scale: float = 1.0
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.count("n_points", self.n_points)
-        checks.number("noise", self.noise, above=0)
-        checks.number("prior_scale", self.prior_scale, above=0)
-        checks.count("seed", self.seed, at_least=0)
+    n_points: int = checks.whole(20)
+    noise: float = checks.real(0.5, above=0)
+    prior_scale: float = checks.real(1.0, above=0)
+    seed: int = checks.whole(0, at_least=0)
 
     @property
     def data(self) -> Dataset:

@@ -40,18 +40,10 @@ class Settings(TrainingSettings):
         normalised: measure the turn in units of the gradient (Srinivas et al.), or as it is (Moosavi-Dezfooli et al.).
     """
 
-    strength: float = 1.0
-    step: float = 0.5
-    along: str = "sign"
-    normalised: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        checks.number("strength", self.strength, at_least=0)
-        checks.number("step", self.step, above=0)
-        checks.one_of("along", self.along, ALONG)
-        if not isinstance(self.normalised, bool):
-            raise ValueError(f"normalised is {self.normalised!r}; it must be True or False.")
+    strength: float = checks.real(1.0, at_least=0)
+    step: float = checks.real(0.5, above=0)
+    along: str = checks.choice("sign", ALONG)
+    normalised: bool = checks.flag(False)
 
 
 def low_curvature(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:

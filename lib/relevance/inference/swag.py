@@ -34,18 +34,14 @@ class Settings(TrainingSettings):
         per_epoch: points of the path that are taken in an epoch.
     """
 
-    n_samples: int = 100
-    swag_epochs: int = 10
-    swag_learning_rate: float = 0.05
+    n_samples: int = checks.whole(100)
+    swag_epochs: int = checks.whole(10)
+    swag_learning_rate: float = checks.real(0.05, above=0)
     rank: int = 20
-    per_epoch: int = 4
+    per_epoch: int = checks.whole(4)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.count("n_samples", self.n_samples)
-        checks.count("swag_epochs", self.swag_epochs)
-        checks.number("swag_learning_rate", self.swag_learning_rate, above=0)
-        checks.count("per_epoch", self.per_epoch)
         checks.count("rank", self.rank, at_least=2, at_most=self.swag_epochs * self.per_epoch)
 
 

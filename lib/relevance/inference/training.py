@@ -149,7 +149,7 @@ def plain_terms(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tenso
 
 
 @dataclass(frozen=True)
-class Settings:
+class Settings(checks.Checked):
     """How the network is trained. The defaults are those behind the paper's dense networks.
 
     Attributes:
@@ -159,16 +159,10 @@ class Settings:
         seed: of the initial parameters and of the order of the images.
     """
 
-    epochs: int = 15
-    learning_rate: float = 1e-3
-    batch_size: int = 128
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        checks.count("epochs", self.epochs)
-        checks.number("learning_rate", self.learning_rate, above=0)
-        checks.count("batch_size", self.batch_size)
-        checks.count("seed", self.seed, at_least=0)
+    epochs: int = checks.whole(15)
+    learning_rate: float = checks.real(1e-3, above=0)
+    batch_size: int = checks.whole(128)
+    seed: int = checks.whole(0, at_least=0)
 
 
 def fit(

@@ -39,20 +39,15 @@ class Settings(TrainingSettings):
         kl_epochs: epochs in which the weight of the KL divergence grows from 0 to 1; 0 has it at 1 from the start.
     """
 
-    n_samples: int = 100
-    prior_scale: float = 0.1
-    start: str = "sgd"
-    start_epochs: int = 15
-    start_scale: float = 0.01
+    n_samples: int = checks.whole(100)
+    prior_scale: float = checks.real(0.1, above=0)
+    start: str = checks.choice("sgd", ("sgd", "prior"))
+    start_epochs: int = checks.whole(15)
+    start_scale: float = checks.real(0.01, above=0)
     kl_epochs: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        checks.count("n_samples", self.n_samples)
-        checks.number("prior_scale", self.prior_scale, above=0)
-        checks.one_of("start", self.start, ("sgd", "prior"))
-        checks.count("start_epochs", self.start_epochs)
-        checks.number("start_scale", self.start_scale, above=0)
         checks.count("kl_epochs", self.kl_epochs, at_least=0, at_most=self.epochs)
 
 

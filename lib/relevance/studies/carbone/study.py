@@ -35,7 +35,7 @@ BUILD: dict[str, Callable[..., Classifier]] = {
 
 
 @dataclass(frozen=True)
-class Study:
+class Study(checks.Checked):
     """One data set and one architecture; every result is found in the store, or computed and kept there.
 
     Attributes:
@@ -55,8 +55,8 @@ class Study:
     """
 
     dataset: str
-    architecture: str = "fully_connected"
-    method: str = "hmc"
+    architecture: str = checks.choice("fully_connected", BUILD)
+    method: str = checks.choice("hmc", ("hmc", "variational"))
     n_train: int = 2000
     n_images: int = 100
     hidden: int = 64
@@ -69,8 +69,7 @@ class Study:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        checks.one_of("architecture", self.architecture, BUILD)
-        checks.one_of("method", self.method, ("hmc", "variational"))
+        super().__post_init__()
         for count in self.n_samples:
             checks.count("n_samples", count, at_most=self.n_draws)
 

@@ -117,7 +117,7 @@ def constant(posterior: Posterior | None, images: Tensor, target: Tensor) -> Ten
 
 
 @dataclass(frozen=True, eq=False)
-class Attribution:
+class Attribution(checks.Checked):
     """How pixels are ranked: by what explanation, of which class, and what counts as relevant.
 
     Attributes:
@@ -131,14 +131,9 @@ class Attribution:
 
     explain: Explain
     posterior: Posterior | None = None
-    target: str = "prediction"
-    measure: str = "absolute"
-    per: str = "pixel"
-
-    def __post_init__(self) -> None:
-        checks.one_of("target", self.target, TARGETS)
-        checks.one_of("measure", self.measure, MEASURES)
-        checks.one_of("per", self.per, PER)
+    target: str = checks.choice("prediction", TARGETS)
+    measure: str = checks.choice("absolute", MEASURES)
+    per: str = checks.choice("pixel", PER)
 
     def order(self, images: Tensor, labels: Tensor, seed: int = 0) -> Tensor:
         """Return the :func:`rankings` of images [N, C, H, W] with labels [N]; ``seed`` is of the ties."""

@@ -92,18 +92,12 @@ class Settings(TrainingSettings):
         explained: ``"label"``, or ``"prediction"`` of the robust network, whose saliency is aligned with.
     """
 
-    alignment: float = 1.0
-    keep: float = 0.0
-    lose: float = 0.0
-    area: float = 0.0
-    variation: float = 0.0
-    explained: str = "label"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("alignment", *TERMS):
-            checks.number(name, getattr(self, name), at_least=0)
-        checks.one_of("explained", self.explained, EXPLAINED)
+    alignment: float = checks.real(1.0, at_least=0)
+    keep: float = checks.real(0.0, at_least=0)
+    lose: float = checks.real(0.0, at_least=0)
+    area: float = checks.real(0.0, at_least=0)
+    variation: float = checks.real(0.0, at_least=0)
+    explained: str = checks.choice("label", EXPLAINED)
 
 
 def saliency(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
