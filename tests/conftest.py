@@ -26,6 +26,12 @@ def _on_the_cpu(monkeypatch):
 
 
 @pytest.fixture
+def own_store(tmp_path, monkeypatch):
+    """A store that nobody else has."""
+    monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "store"))
+
+
+@pytest.fixture
 def dense_posterior():
     """Five samples of a small dense network on images of 1x4x4 pixels and 3 classes, in float64."""
     return random_posterior(architectures.fully_connected((1, 4, 4), hidden=7, n_classes=3), n_samples=5)

@@ -338,10 +338,6 @@ def straight_curves(**by_name):
     return pd.DataFrame(rows)
 
 
-def directly(function, *arguments, **settings):
-    return function(*arguments, **settings)
-
-
 whole_maps = st.lists(st.integers(-3, 3), min_size=8, max_size=8)
 
 

@@ -16,6 +16,8 @@ from relevance.studies import experiment
 from relevance.studies.carbone import words
 from relevance.studies.experiment import Settings
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 
 def test_an_outcome_explains_the_clean_class_before_and_after(dense_posterior, some_images, some_labels):
     outcome = experiment.outcome(dense_posterior, some_images, some_labels, Settings(0.5, Epsilon(0.1), 25))

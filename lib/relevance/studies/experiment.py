@@ -24,9 +24,7 @@ from relevance.metrics.overlap import softmax_robustness, unrelated_robustness
 from relevance.metrics.similarity import map_scores
 from relevance.networks.posterior import Posterior
 from relevance.studies.scoring import layer_maps, scored
-
-# As relevance.studies.store.kept: function, arguments -> what the function gives.
-Keeper = Callable[..., Any]
+from relevance.studies.store import kept
 
 
 def predicted(
@@ -55,7 +53,6 @@ def rows(
     rules: Mapping[str, Rule],
     layers: Sequence[str],
     top_percent: float = 20,
-    keep: Keeper = lambda function, *arguments: function(*arguments),
 ) -> pd.DataFrame:
     """Attack a posterior, explain the class that it predicts on the clean images before and after, and score that.
 
@@ -67,7 +64,6 @@ def rows(
         rules: name -> rule.
         layers: names of affine layers l whose R(x, w, l) is looked at; the last is the explanation of the class.
         top_percent: share of the pixels that count as relevant, in (0, 100].
-        keep: calls a function with arguments and may find its result on disk, as :func:`store.kept`.
 
     Returns:
         A row for each rule, layer and image: ``attack``, ``rule``, ``layer``, ``image``, ``label``, ``clean_class``,
@@ -78,9 +74,9 @@ def rows(
     target = posterior.predict(images).argmax(1)
     parts = []
     for name, rule in rules.items():
-        found = keep(perturbed, posterior, images, labels, attack, rule if attack.needs_rule else None)
-        clean = keep(layer_maps, posterior, images, target, rule, list(layers))
-        scores = keep(scored, clean, posterior, images, found["images"], target, rule, top_percent)
+        found = kept(perturbed, posterior, images, labels, attack, rule if attack.needs_rule else None)
+        clean = kept(layer_maps, posterior, images, target, rule, list(layers))
+        scores = kept(scored, clean, posterior, images, found["images"], target, rule, top_percent)
         effects = predicted(posterior, images, labels, found, attack)
         parts.append(scores.merge(effects, on="image").assign(rule=name))
     rows = pd.concat(parts, ignore_index=True)

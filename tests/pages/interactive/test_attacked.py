@@ -17,6 +17,8 @@ from relevance.pages.interactive.turning import turning
 from relevance.studies import experiment
 from relevance.studies.carbone.study import Study
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 
 @pytest.fixture
 def models(dense_posterior):
@@ -72,8 +74,7 @@ def test_what_a_look_does_not_know_is_refused(look):
         look.seen(layer="2")
 
 
-def test_a_study_s_look_finds_what_its_table_computed(tmp_path, monkeypatch):
-    monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path))
+def test_a_study_s_look_finds_what_its_table_computed(monkeypatch):
     study = Study(
         "digits", n_train=50, n_images=10, hidden=4, epochs=1, adversarial={"n_steps": 1},
         inference={"warmup": 2, "n_steps": 2}, n_draws=3, n_samples=(3,),

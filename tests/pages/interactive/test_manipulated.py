@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import pytest
+
 from relevance.attacks import manipulation
 from relevance.pages import interactive
 from relevance.pages.interactive.turning import turning
 from relevance.studies.dombrowski import manipulation as dombrowski_manipulation
+
+pytestmark = pytest.mark.usefixtures("own_store")
 
 
 def test_manipulations_are_read_from_their_table(dense_posterior, some_images):

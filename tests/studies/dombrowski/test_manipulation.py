@@ -18,6 +18,8 @@ from relevance.networks.posterior import Posterior
 from relevance.studies.dombrowski import manipulation, tables
 from relevance.studies.dombrowski.manipulation import METHODS
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 
 def softplus_posterior(n_samples=2):
     network = architectures.fully_connected((1, 4, 4), hidden=7, n_classes=3, activation="softplus")

@@ -13,6 +13,8 @@ from relevance.networks.posterior import Posterior
 from relevance.studies.dombrowski import smoothing, words
 from relevance.studies.dombrowski.smoothing import AWARE, UNAWARE, Defence
 
+pytestmark = pytest.mark.usefixtures("own_store")
+
 
 def test_a_defence_is_of_the_method_or_of_the_model(dense_posterior, some_images, target):
     single = dense_posterior[:1]

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from oracles import directly
 from relevance import inference
 from relevance.metrics import alignment as metrics_alignment
 from relevance.metrics.alignment import alignment
@@ -17,7 +16,7 @@ from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 from relevance.studies.zeng import source, trainings
 
-pytestmark = pytest.mark.stochastic
+pytestmark = [pytest.mark.stochastic, pytest.mark.usefixtures("own_store")]
 
 
 def test_the_attack_in_training_stays_in_its_euclidean_ball(digits, trained):
@@ -44,7 +43,7 @@ def test_every_training_can_be_a_member_of_an_ensemble(tiny_data, method):
 
 
 def train_with(setting, network, data, seed):
-    return trainings.trained(setting, network, data, epochs=2, seed=seed, keep=directly, progress=False)
+    return trainings.trained(setting, network, data, epochs=2, seed=seed, progress=False)
 
 
 def test_an_ensemble_of_standard_training_is_a_deep_ensemble(tiny_data):

@@ -22,7 +22,7 @@ from relevance.pages.interactive.turning import said
 from relevance.studies import names, scoring
 from relevance.studies.carbone import source
 from relevance.studies.carbone.study import Study
-from relevance.studies.experiment import Keeper, Outcome
+from relevance.studies.experiment import Outcome
 from relevance.studies.store import kept
 
 
@@ -30,7 +30,8 @@ from relevance.studies.store import kept
 class Look:
     """An image under attack; a reader chooses ``model``, ``attack``, ``attack_size``, ``rule`` and ``layer``, or some of them.
 
-    What is not chosen is the first one there is; of the layers the last, which explains the class.
+    What is not chosen is the first one there is; of the layers the last, which explains the class. Attacks and maps of the same
+    images that :func:`relevance.studies.experiment.rows` has made are found again.
 
     Attributes:
         models: name -> posterior.
@@ -40,7 +41,6 @@ class Look:
         rules: name -> rule.
         layers: affine layers whose R(x, w, l) can be shown.
         top_percent: share of the pixels that count as relevant, in (0, 100].
-        keep: as for :func:`relevance.studies.experiment.rows`, whose attacks and maps of the same images are found again.
         index: which image is shown.
     """
 
@@ -52,7 +52,6 @@ class Look:
     rules: Mapping[str, Rule]
     layers: Sequence[str] = source.LAYERS["fully_connected"][-1:]
     top_percent: float = 20
-    keep: Keeper = lambda function, *arguments: function(*arguments)
     index: int = 0
     _known: dict[tuple[Any, ...], tuple[Outcome, float]] = field(default_factory=dict, init=False, repr=False)
     _predictions: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
@@ -111,10 +110,10 @@ class Look:
         shared = self.rules[checks.one_of("rule", rule or next(iter(self.rules)), self.rules)]
         layer = checks.one_of("layer", layer or self.layers[-1], self.layers)
         followed = shared if how.needs_rule else None
-        found = self.keep(named.perturbed, posterior, self.images, self.labels, how, followed)
+        found = kept(named.perturbed, posterior, self.images, self.labels, how, followed)
         probabilities = self._predicted(posterior)
         target = probabilities.argmax(1)
-        clean = self.keep(scoring.layer_maps, posterior, self.images, target, shared, list(self.layers))[layer]
+        clean = kept(scoring.layer_maps, posterior, self.images, target, shared, list(self.layers))[layer]
         one = slice(self.index, self.index + 1)
         attacked = found["images"][one]
         after = lrp(posterior, attacked, target[one], rule=shared, layer=layer)
@@ -144,8 +143,7 @@ def of_study(
     shown = {name: names.RULES[checks.one_of("rule", name, names.RULES)] for name in rules}
     right = torch.stack([model.predict(images).argmax(1) == labels for model in study.models.values()]).all(0)
     return Look(
-        study.models, images, labels, study.data.classes, named, shown, study.layers, top_percent, kept,
-        int(right.int().argmax()),
+        study.models, images, labels, study.data.classes, named, shown, study.layers, top_percent, int(right.int().argmax()),
     )  # fmt: skip
 
 

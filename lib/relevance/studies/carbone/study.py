@@ -176,7 +176,6 @@ class Study(checks.Checked):
                     rules={rule: RULES[rule] for rule in rules},
                     layers=list(layers or self.layers),
                     top_percent=top_percent,
-                    keep=kept,
                 )
                 rows.insert(0, "n_samples", len(self.models[name]))
                 rows.insert(0, "model", name)

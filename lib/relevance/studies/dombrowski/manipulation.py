@@ -5,10 +5,9 @@ After Dombrowski et al. 2019 (arXiv:1906.07983), for single networks and for pos
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,8 +24,8 @@ from relevance.explanations.pattern import fit_patterns, pattern_attribution
 from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.similarity import linear_similarity, rank_similarity, structural_similarity
 from relevance.networks.posterior import Posterior
+from relevance.studies.store import kept
 
-Keeper = Callable[..., Any]
 METHODS = (
     "gradient",
     "gradient x input",
@@ -132,7 +131,6 @@ def case(
     method: str,
     how: Manipulation,
     train_images: Tensor,
-    keep: Keeper = lambda function, *arguments: function(*arguments),
 ) -> Case:
     """Manipulate images by one method: the target map of each is the map of the image before it.
 
@@ -142,14 +140,13 @@ def case(
         method: one of :data:`METHODS`.
         how: settings.
         train_images: [M, C, H, W], for pattern attribution.
-        keep: calls a function with arguments and may find its result on disk, as :func:`relevance.studies.store.kept`.
     """
     if len(images) < 2:
         raise ValueError(
             f"there are {len(images)} images; the target map is that of another image, so there must be 2 or more."
         )
     target = posterior.predict(images).argmax(1)
-    found = keep(search, posterior, images, target, method, how, train_images)
+    found = kept(search, posterior, images, target, method, how, train_images)
     shown = shares(explainer(method, posterior, train_images, how))
     control = noised(images, found, how.seed)
     with torch.no_grad():
@@ -173,11 +170,10 @@ def cases(
     methods: Sequence[str],
     how: Manipulation,
     train_images: Tensor,
-    keep: Keeper = lambda function, *arguments: function(*arguments),
 ) -> dict[tuple[str, str], Case]:
     """Return :func:`case` for every model and method: (model, method) -> case."""
     return {
-        (name, method): case(posterior, images, method, how, train_images, keep)
+        (name, method): case(posterior, images, method, how, train_images)
         for name, posterior in models.items()
         for method in methods
     }

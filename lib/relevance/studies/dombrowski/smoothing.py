@@ -23,7 +23,7 @@ from relevance.explanations.expected import Explain
 from relevance.explanations.smoothing import noise_grad, smooth_grad_of, softplus
 from relevance.metrics.similarity import linear_similarity, rank_similarity
 from relevance.networks.posterior import Posterior
-from relevance.studies.dombrowski.manipulation import Keeper
+from relevance.studies.store import kept
 
 BETA, SMOOTH_GRAD, NOISE_GRAD, POSTERIOR, NONE = "softplus", "SmoothGrad", "NoiseGrad", "posterior", "none"
 # What is written beside the parameter, and whether more of it is smoother.
@@ -106,7 +106,6 @@ def steadiness(
     plain: Explain,
     defences: Sequence[Defence],
     how: Manipulation,
-    keep: Keeper = lambda function, *arguments: function(*arguments),
 ) -> pd.DataFrame:
     """Attack the maps of every defence, by who knows of it and by who does not.
 
@@ -120,7 +119,6 @@ def steadiness(
         plain: the method without any smoothing, such as :func:`relevance.explanations.gradient`.
         defences: what is compared.
         how: settings of the manipulation.
-        keep: calls a function with arguments and may find its result on disk, as :func:`relevance.studies.store.kept`.
 
     Returns:
         A row for each defence, manipulation and image: ``defence``, ``parameter``, ``manipulation`` (:data:`UNAWARE` or
@@ -128,13 +126,13 @@ def steadiness(
         (Spearman's), ``noise`` (the correlation under noise of the same norm), ``output_change`` and ``l2``.
     """
     none = Defence(NONE)
-    plainly = keep(search, network, images, plain, none, how)
+    plainly = kept(search, network, images, plain, none, how)
     parts = []
     for defence in defences:
         model = defence.model(network, posterior)
         shown = manipulation.shares(defence.explain(plain))
         for name in (UNAWARE, AWARE):
-            found = plainly if name == UNAWARE or defence == none else keep(search, model, images, plain, defence, how)
+            found = plainly if name == UNAWARE or defence == none else kept(search, model, images, plain, defence, how)
             parts.append(_rows(model, images, found, shown, how).assign(
                 defence=defence.name, parameter=defence.parameter, manipulation=name))  # fmt: skip
     rows = pd.concat(parts, ignore_index=True)

@@ -127,9 +127,7 @@ def metrics(
         }
         for score, attack in _attacks(epsilon, n_steps).items():
             rules = {"epsilon": names.RULES["epsilon"]}
-            scores = experiment.rows(
-                posterior, images, labels, attack=attack, rules=rules, layers=[_last(posterior)], keep=kept
-            )
+            scores = experiment.rows(posterior, images, labels, attack=attack, rules=rules, layers=[_last(posterior)])
             row |= _spread(score, scores["lrp_robustness"])
             row[f"{score}, unrelated"] = scores["unrelated_lrp_robustness"].mean()
             if score == FGSM:

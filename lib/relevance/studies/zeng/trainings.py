@@ -18,9 +18,6 @@ from relevance.networks.posterior import Posterior
 from relevance.studies.store import kept
 from relevance.studies.zeng.source import DISTILLATION, JACOBIAN, PGD, STANDARD, Setting, scaled_epsilon
 
-# Function and arguments -> its result, such as relevance.studies.store.kept.
-Keeper = Callable[..., Any]
-
 
 def trained(
     setting: Setting,
@@ -29,10 +26,9 @@ def trained(
     *,
     epochs: int,
     seed: int = 0,
-    keep: Keeper = kept,
     **others: Any,
 ) -> Posterior:
-    """Train a network as a setting says; return it as a posterior of one sample.
+    """Train a network as a setting says, or find it trained; return it as a posterior of one sample.
 
     The source's update has the gradient's sign in both norms (Sec. B); ours goes along the gradient itself in the Euclidean
     norm, as Madry et al.'s do. It gives no size of the step; ours is 2.5 epsilon / n_steps.
@@ -43,7 +39,6 @@ def trained(
         data: its training images and labels are used.
         epochs: passes over them.
         seed: of the training.
-        keep: runs the training; :func:`relevance.studies.store.kept` finds a finished one again.
         others: further settings of the training, such as ``learning_rate``.
 
     Raises:
@@ -54,13 +49,13 @@ def trained(
     if setting.method == PGD:
         epsilon = scaled_epsilon(setting.epsilon, setting.norm, data.image_shape)
         attack = {"epsilon": epsilon, "norm": setting.norm, "n_steps": setting.n_steps}
-        found = keep(adversarial, network, data, **attack, **given)
+        found = kept(adversarial, network, data, **attack, **given)
     elif setting.method == DISTILLATION:
-        found = keep(distillation, network, data, temperature=setting.temperature, **given)
+        found = kept(distillation, network, data, temperature=setting.temperature, **given)
     elif setting.method == JACOBIAN:
-        found = keep(jacobian, network, data, strength=setting.strength, **given)
+        found = kept(jacobian, network, data, strength=setting.strength, **given)
     else:
-        found = keep(sgd, network, data, **given)
+        found = kept(sgd, network, data, **given)
     return checked_posterior(found)
 
 
