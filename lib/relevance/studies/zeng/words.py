@@ -65,7 +65,7 @@ def generator_aligned(rows: pd.DataFrame, measure: str = "correlation") -> str:
 
 @sentence
 def generator_deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
-    """Say, from :func:`generator.measures.deletion_curves`, whether generators order pixels better than the class's mean map."""
+    """Say, from :func:`generator.tables.curves_of`, whether generators order pixels better than the class's mean map."""
     told = []
     for title, panel in curves.items():
         areas = {name: deletion_area(values) for name, values in panel.items()}
@@ -77,11 +77,12 @@ def generator_deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
 
 
 @sentence
-def generator_faster(found: Mapping[str, pd.DataFrame]) -> str:
-    """Say what a generated map costs, from classifier -> table of :func:`generator.measures.speed`."""
+def generator_faster(rows: pd.DataFrame) -> str:
+    """Say what a generated map costs, from :func:`generator.measures.speed` of one or several classifiers."""
     told = []
-    for classifier, rows in found.items():
-        times = [f"{float(rows['time'][name]):.2f} times ({name})" for name in GENERATED if name in rows.index]
+    for classifier, part in rows.groupby("classifier", sort=False):
+        found = part.set_index("map")["time"]
+        times = [f"{found[name]:.2f} times ({name})" for name in GENERATED if name in found]
         told.append(f"{phrases.join(times)} as long as a gradient of the {classifier}")
     return f"A generated map takes {'; '.join(told)}."
 
@@ -101,10 +102,11 @@ def generator_steady(rows: pd.DataFrame) -> str:
 @sentence
 def generator_sane(rows: pd.DataFrame) -> str:
     """Say, from :func:`generator.measures.sanity`, which maps notice that the classifier has forgotten everything."""
-    last, first = rows.iloc[-1], rows.iloc[1]
-    blind = [str(name) for name in rows.columns if last[name] > 1 - 1e-6]
-    rest = [f"{name} {phrases.signed(last[name])}" for name in rows.columns if name not in blind]
-    unmoved = [str(name) for name in rows.columns if first[name] > 1 - 1e-6]
+    table = rows.set_index("random layers")
+    last, first = table.iloc[-1], table.iloc[1]
+    blind = [str(name) for name in table.columns if last[name] > 1 - 1e-6]
+    rest = [f"{name} {phrases.signed(last[name])}" for name in table.columns if name not in blind]
+    unmoved = [str(name) for name in table.columns if first[name] > 1 - 1e-6]
     text = f"With every layer of the classifier random, rank correlations with the map before are: {', '.join(rest)}."
     if blind:
         text += (

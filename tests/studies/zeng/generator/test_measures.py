@@ -17,13 +17,14 @@ pytestmark = pytest.mark.stochastic
 def test_alone_it_never_notices_that_the_classifier_forgot_and_a_decoder_does(alone, decoded, classifier, halves):
     setting = Setting(classifier, classifier, {DECODED: decoded, ALONE: Generated(alone)}, halves)
     rows = measures.sanity(setting, halves.test_images[:10], seeds=(1, 2))
+    told = words.generator_sane(rows)
+    rows = rows.set_index("random layers")
     assert list(rows.index) == [0, 1, 2, 3]
     assert rows.loc[0].to_numpy() == pytest.approx(1)
     assert rows[ALONE].to_numpy() == pytest.approx(1)
     assert rows.loc[1, DECODED] == pytest.approx(1)  # which the output layer has no part in
     assert rows.loc[3, DECODED] < 0.99
     assert rows.loc[3, STANDARD] < 0.8
-    told = words.generator_sane(rows)
     assert f"the {ALONE} is **exactly the same**" in told
     assert f"{DECODED} does not notice a random output layer" in told
 
@@ -50,7 +51,7 @@ def test_alignment_is_measured_as_said():
 def test_curves_and_overlaps_have_a_row_for_each_map(alone, decoded, classifier, halves):
     setting = Setting(classifier, classifier, {DECODED: decoded, ALONE: Generated(alone)}, halves)
     images = halves.test_images[:4]
-    curves = measures.deletion_curves(setting, images)
+    curves = tables.curves_of(measures.deletion_curves(setting, images))
     assert {name: len(panel) for name, panel in curves.items()} == {"standard network": 6, "robust network": 6}
     # Both judges are the same network here.
     assert torch.equal(*(panel[ALONE] for panel in curves.values()))
@@ -58,11 +59,12 @@ def test_curves_and_overlaps_have_a_row_for_each_map(alone, decoded, classifier,
     assert (still[["noise", "FGSM", "manipulated"]] == 1).all().all()
     rows = tables.means(measures.steadiness(setting, images, fgsm=0.2, how=Manipulation(epsilon=1.0, n_steps=5)))
     assert rows.loc[ALONE, "manipulated"] < 0.95
-    times = measures.speed(setting, images, repeats=1)
+    speeds = measures.speed(setting, images, "one", repeats=1)
+    times = speeds.set_index("map")
     assert times.loc[STANDARD, "time"] == 1
     assert times.loc[ALONE, "parameters"] == sum(value.numel() for value in alone.samples.values())
     assert f"{times.loc[ALONE, 'time']:.2f} times ({ALONE}) as long as a gradient of the one" in words.generator_faster(
-        {"one": times}
+        speeds
     )
     assert "steadiest first" in words.generator_steady(still)
     told = words.generator_deleted(curves)

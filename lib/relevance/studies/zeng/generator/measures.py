@@ -6,6 +6,7 @@ import copy
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from relevance.attacks.manipulation import Manipulation, noised, shares
 from relevance.base import checks
 from relevance.explanations.gradient import gradient
 from relevance.inference import training
-from relevance.metrics.deletion import deletion
+from relevance.metrics.deletion import SHARES, deletion
 from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.similarity import linear_similarity, rank_similarity
 from relevance.networks.posterior import Posterior
@@ -64,36 +65,33 @@ def _unit(maps: Tensor) -> Tensor:
     return functional.normalize(maps.double().flatten(1), dim=1)
 
 
-def deletion_curves(setting: Setting, images: Tensor, seed: int = 0) -> dict[str, dict[str, Tensor]]:
-    """Return deletion curves to the mean image, judged by either network: title -> name -> [N, shares]."""
+def deletion_curves(setting: Setting, images: Tensor, seed: int = 0) -> pd.DataFrame:
+    """Return deletion curves to the mean image, judged by either network.
+
+    Returns:
+        A row for each judge, map and image, with a column for each share of the pixels, then ``judge`` and ``map``.
+    """
     maps = setting.maps(images)
     target = setting.standard.predict(images).argmax(1)
     orders = {**maps, OF_CLASS: setting.controls(images)[OF_CLASS], RANDOM: torch.zeros_like(images[:, :1])}
     mean = setting.data.train_images.mean(0)
     judges = {"standard network": setting.standard, "robust network": setting.robust}
-    return {
-        title: {
-            name: deletion(
-                judge,
-                images,
-                target,
-                values.expand_as(images),
-                baseline=mean,
-                measure="magnitude",
-                n_orders=3,
-                seed=seed,
-            )
-            for name, values in orders.items()
-        }
-        for title, judge in judges.items()
-    }
+    given: dict[str, Any] = {"baseline": mean, "measure": "magnitude", "n_orders": 3, "seed": seed}
+    parts = []
+    for title, judge in judges.items():
+        for name, values in orders.items():
+            curves = deletion(judge, images, target, values.expand_as(images), **given).cpu().numpy()
+            rows = pd.DataFrame(curves, columns=[f"{share:g}" for share in SHARES])
+            parts.append(rows.assign(judge=title, map=name))
+    return pd.concat(parts, ignore_index=True)
 
 
-def speed(setting: Setting, images: Tensor, repeats: int = 7) -> pd.DataFrame:
+def speed(setting: Setting, images: Tensor, classifier: str, repeats: int = 7) -> pd.DataFrame:
     """Return the run time of each map in units of the standard network's gradient, measured in turn in one run.
 
     Returns:
-        A row for each map: ``time``, a ratio of the shortest of several runs; and ``parameters`` of what makes the map.
+        A row for each map: ``map``; ``time``, a ratio of the shortest of several runs; ``parameters`` of what makes the map;
+        and ``classifier``, the name that the standard network was given.
     """
     target = setting.standard.predict(images).argmax(1)
     times: dict[str, list[float]] = {name: [] for name in setting.explains()}
@@ -111,8 +109,8 @@ def speed(setting: Setting, images: Tensor, repeats: int = 7) -> pd.DataFrame:
         for name, one in setting.generators.items()
     }
     best = {name: min(found) for name, found in times.items()}
-    rows = {name: {"time": best[name] / best[STANDARD], "parameters": sizes[name]} for name in best}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("map").astype({"parameters": int})
+    rows = [{"map": name, "time": best[name] / best[STANDARD], "parameters": sizes[name]} for name in best]
+    return pd.DataFrame(rows).assign(classifier=classifier)
 
 
 def _size(posterior: Posterior) -> int:
@@ -181,7 +179,7 @@ def sanity(setting: Setting, images: Tensor, seeds: Sequence[int] = (0, 1, 2)) -
     """Return what of each map is left when the classifier forgets what it learned, layer by layer from the output.
 
     Returns:
-        A row for each number of random layers, a column for each map: the mean rank correlation with the map before, over
+        A row for each number of ``random layers``, a column for each map: the mean rank correlation with the map before, over
         images and seeds. The class is that of the intact network. What explains a network must change with it.
     """
     n_layers = sum(isinstance(layer, (nn.Linear, nn.Conv2d)) for layer in setting.standard.network.modules())
@@ -198,4 +196,4 @@ def sanity(setting: Setting, images: Tensor, seeds: Sequence[int] = (0, 1, 2)) -
             found = [rank_similarity(before, maps(randomised(setting.standard, count, seed))) for seed in seeds]
             row[name] = torch.stack(found).nanmean().item()
         rows.append(row)
-    return pd.DataFrame(rows).set_index("random layers")
+    return pd.DataFrame(rows)
