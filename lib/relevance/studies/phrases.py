@@ -55,6 +55,31 @@ def join(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
+def by_direction(
+    directions: pd.Series, words: Mapping[int, str], listed: Callable[[list[str]], str] = join
+) -> list[str]:
+    """Return for each direction that occurs its words and the names that have it: 'more for a and b'.
+
+    Args:
+        directions: name -> 1, 0 or -1.
+        words: what is said of each direction, in this order.
+        listed: makes a text of names.
+    """
+    found = {way: [str(name) for name in directions.index[directions == way]] for way in words}
+    return [f"{words[way]} {listed(names)}" for way, names in found.items() if names]
+
+
+def direction(low: pd.Series, high: pd.Series, at: float = 0.0) -> pd.Series:
+    """Return 1 where a whole interval lies above ``at``, -1 where it lies below, 0 where it holds it."""
+    return (low > at).astype(int) - (high < at).astype(int)
+
+
+def ranked(values: Mapping[str, float] | pd.Series, form: str = ".3f", *, ascending: bool = True) -> str:
+    """Return names with their values in order: 'a 0.100, b 0.200'."""
+    order = pd.Series(values).sort_values(kind="stable", ascending=ascending)
+    return ", ".join(f"{name} {value:{form}}" for name, value in order.items())
+
+
 def signed(value: float) -> str:
     """Return a number with its sign (a true minus) and three decimals: +0.012, 0.000."""
     text = f"{value:+.3f}"

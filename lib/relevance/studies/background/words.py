@@ -10,7 +10,7 @@ from relevance.attacks.evaluation import HALF, OTHERS, TITLES
 from relevance.explanations.deep_taylor import RootPoints
 from relevance.networks.posterior import Posterior
 from relevance.studies.experiment import RANDOM, Gallery
-from relevance.studies.phrases import join, samples, sentence, signed
+from relevance.studies.phrases import by_direction, join, samples, sentence, signed
 
 # More than such a share of the images, and a check says so.
 TOLERATED = 0.02
@@ -153,12 +153,8 @@ def attacks(galleries: Mapping[str, Gallery]) -> str:
 @sentence
 def by_attack(found: pd.DataFrame, baseline: str, other: str) -> str:
     """Say under which attacks of :func:`relevance.studies.differences.by_attack` one model keeps more than another."""
-    names = {way: [str(name) for name, row in found.iterrows() if row["direction"] == way] for way in (1, -1, 0)}
-    parts = [
-        f"{what} under {join(names[way])}"
-        for way, what in ((1, "more"), (-1, "less"), (0, "not distinguishably more or less"))
-        if names[way]
-    ]
+    words = {1: "more under", -1: "less under", 0: "not distinguishably more or less under"}
+    parts = by_direction(found["direction"], words)
     return f"Over the same {int(found['n_images'].min())} images, {other} keeps, compared with {baseline}, {'; '.join(parts)}."
 
 

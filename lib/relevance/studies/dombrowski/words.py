@@ -36,18 +36,14 @@ AS_LARGE = 0.95
 def manipulated(table: pd.DataFrame, model: str) -> str:
     """Say for which methods most images of a model could be manipulated: the source's claim is that all could."""
     rows = summary(table[table["model"] == model])
-    most = rows[rows["manipulated, low"] > 0.5]
-    few = rows[rows["manipulated, high"] < 0.5]
-    open_ = rows.drop(index=[*most.index, *few.index])
-    parts = [
-        f"{words} for {', '.join(f'{row.method} ({row.manipulated:.0%})' for row in part.itertuples())}"
-        for words, part in (
-            ("most images were manipulated", most),
-            ("fewer than half were", few),
-            ("whether most or fewer than half were, these images do not decide", open_),
-        )
-        if len(part)
-    ]
+    ways = phrases.direction(rows["manipulated, low"], rows["manipulated, high"], at=0.5)
+    ways.index = pd.Index([f"{row.method} ({row.manipulated:.0%})" for row in rows.itertuples()])
+    words = {
+        1: "most images were manipulated for",
+        -1: "fewer than half were for",
+        0: "whether most or fewer than half were, these images do not decide for",
+    }
+    parts = phrases.by_direction(ways, words, ", ".join)
     # What stayed where it was, says how the search fared, and not what is possible.
     stuck = rows[rows["to target"] - rows["before"] < HARDLY * (1 - rows["before"])]
     found = [
@@ -65,12 +61,8 @@ def manipulated(table: pd.DataFrame, model: str) -> str:
 @sentence
 def resists(rows: pd.DataFrame, first: str, second: str) -> str:
     """Say, from :func:`tables.differences`, for which methods the second model's maps stayed more like themselves."""
-    words = {1: "more", -1: "less", 0: "neither more nor less"}
-    parts = [
-        f"{word} for {', '.join(names)}"
-        for way, word in words.items()
-        if len(names := rows.index[rows["direction"] == way])
-    ]
+    words = {1: "more for", -1: "less for", 0: "neither more nor less for"}
+    parts = phrases.by_direction(rows["direction"], words, ", ".join)
     noise = rows[(rows["noise direction"] == rows["direction"]) & (rows["direction"] != 0)]
     also = (
         f" Under noise of the same size the difference has the same sign for {', '.join(noise.index)}: there it is no "
@@ -119,13 +111,11 @@ def noise(table: pd.DataFrame) -> str:
 def helps(rows: pd.DataFrame) -> str:
     """Say, from :func:`tables.defended`, which defences help against whom."""
     lines = []
+    words = {1: "steadier than without:", 0: "not distinguishable:", -1: "less steady:"}
     manipulations = [str(name).removesuffix(", direction") for name in rows if str(name).endswith(", direction")]
     for how in manipulations:
-        parts = []
-        for way, words in ((1, "steadier than without"), (0, "not distinguishable"), (-1, "less steady")):
-            names = [f"{name} {parameter}" for name, parameter in rows.index[rows[f"{how}, direction"] == way]]
-            if names:
-                parts.append(f"{words}: {', '.join(names)}")
+        ways = rows[f"{how}, direction"].set_axis([f"{name} {parameter}" for name, parameter in rows.index])
+        parts = phrases.by_direction(ways, words, ", ".join)
         lines.append(f"- Manipulations *{how}*: {'; '.join(parts)}.")
     return "\n".join(lines)
 
@@ -152,8 +142,7 @@ def baselines(found: Mapping[str, Mapping[str, Tensor]]) -> str:
     told = []
     for title, panel in found.items():
         areas = {name: deletion_area(values).mean().item() for name, values in panel.items()}
-        order = sorted(areas, key=areas.__getitem__)
-        told.append(f"{title}: {', '.join(f'{name} {areas[name]:.3f}' for name in order)}")
+        told.append(f"{title}: {phrases.ranked(areas)}")
     return f"Areas under the curves, the lowest first. {'; '.join(told)}."
 
 

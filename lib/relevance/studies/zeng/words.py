@@ -69,9 +69,8 @@ def generator_deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
     told = []
     for title, panel in curves.items():
         areas = {name: deletion_area(values) for name, values in panel.items()}
-        order = sorted(areas, key=lambda name: areas[name].mean().item())
         parts = [f"{name} {phrases.interval(paired_difference(areas[OF_CLASS], areas[name]))}" for name in GENERATED]
-        ranked = ", ".join(f"{name} {areas[name].mean():.3f}" for name in order)
+        ranked = phrases.ranked({name: own.mean().item() for name, own in areas.items()})
         told.append(f"Judged by the {title}: {ranked}. Difference from the {OF_CLASS}: {phrases.join(parts)}.")
     return f"Areas under the curves, the lowest (the most telling) first. {' '.join(told)}"
 
@@ -91,10 +90,10 @@ def generator_faster(rows: pd.DataFrame) -> str:
 def generator_steady(rows: pd.DataFrame) -> str:
     """Say, from :func:`generator.measures.steadiness`, which map stays best under each change."""
     averages = means(rows)
-    told = []
-    for change in ("noise", "FGSM", "manipulated"):
-        order = averages[change].sort_values(ascending=False)
-        told.append(f"{change}: {', '.join(f'{name} {value:.2f}' for name, value in order.items())}")
+    told = [
+        f"{change}: {phrases.ranked(averages[change], '.2f', ascending=False)}"
+        for change in ("noise", "FGSM", "manipulated")
+    ]
     unlike = ", ".join(f"{name!s} {value:.2f}" for name, value in averages["unrelated"].items())
     return f"Overlap of the top pixels, the steadiest first. {'; '.join(told)}. Maps of different images overlap by: {unlike}."
 
@@ -261,18 +260,14 @@ def roar(table: pd.DataFrame, baselines: Sequence[str] = (RANDOM, SOBEL)) -> str
     n_seeds = table["seed"].nunique()
     parts = []
     for baseline in baselines:
-        groups: dict[int, list[str]] = {-1: [], 0: [], 1: []}
-        for name, row in found.iterrows():
-            if name != baseline:
-                paired = compared(row, baseline)
-                # Semicolons between the entries, since names have commas of their own.
-                groups[paired.direction].append(f"{name} ({signed(paired.mean)})")
-        phrases = {
+        paired = {str(name): compared(row, baseline) for name, row in found.iterrows() if name != baseline}
+        ways = pd.Series({f"{name} ({signed(one.mean)})": one.direction for name, one in paired.items()})
+        words = {
             -1: f"Accuracy falls sooner than in the {baseline} order for",
             1: f"It falls **later** than in the {baseline} order for",
             0: f"Not told apart from the {baseline} order by {n_seeds} seeds:",
         }
-        parts += [f"{phrases[key]} {_listed(groups[key])}." for key in (-1, 1, 0) if groups[key]]
+        parts += [f"{part}." for part in phrases.by_direction(ways, words, _listed)]
     if parts:
         parts.append("(In brackets: the difference of the areas.)")
     own = [str(name) for name in found.index if name not in baselines]
@@ -282,7 +277,7 @@ def roar(table: pd.DataFrame, baselines: Sequence[str] = (RANDOM, SOBEL)) -> str
 
 
 def _listed(entries: Sequence[str]) -> str:
-    """Join entries that have commas of their own; of many, the first ones, their number and the last."""
+    """Join entries that have commas of their own by semicolons; of many, the first ones, their number and the last."""
     if len(entries) <= LISTED:
         return "; ".join(entries)
     first = "; ".join(entries[: LISTED // 2])
@@ -430,12 +425,10 @@ def joint(rows: pd.DataFrame) -> str:
 @sentence
 def faithful(rows: pd.DataFrame) -> str:
     """Answer whether training for robustness, or averaging, gives maps that ROAR calls more faithful than the standard ones."""
-    better = rows.index[rows[f"{GAIN}, high"] < 0]
-    worse = rows.index[rows[f"{GAIN}, low"] > 0]
-    rest = [name for name in rows.index if name not in {*better, *worse, source.STANDARD}]
-    parts = []
-    for words, names in (("falls sooner than", better), ("falls later than", worse), ("cannot be told from", rest)):
-        if len(names):
-            parts.append(f"{words} that of the standard network for {phrases.join([str(name) for name in names])}")
-    listed = "; it ".join(parts)
+    others = rows.drop(index=source.STANDARD, errors="ignore")
+    verbs = {-1: "falls sooner than", 1: "falls later than", 0: "cannot be told from"}
+    words = {way: f"{verb} that of the standard network for" for way, verb in verbs.items()}
+    listed = "; it ".join(
+        phrases.by_direction(phrases.direction(others[f"{GAIN}, low"], others[f"{GAIN}, high"]), words)
+    )
     return f"After removal and retraining, accuracy {listed}. (By the difference of the areas, paired by seed, and its interval.)"

@@ -1,0 +1,25 @@
+"""Lists of names by direction, and in order, as sentences have them."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from relevance.studies import phrases
+
+
+def test_names_stand_under_the_words_of_their_direction():
+    directions = pd.Series({"a": 1, "b": -1, "c": 1})
+    words = {1: "more for", -1: "less for", 0: "neither for"}
+    assert phrases.by_direction(directions, words) == ["more for a and c", "less for b"]
+    assert phrases.by_direction(directions, words, "; ".join) == ["more for a; c", "less for b"]
+
+
+def test_an_interval_has_a_direction_only_if_it_leaves_the_value_out():
+    low, high = pd.Series([0.1, -0.2, -0.1, 0.0]), pd.Series([0.2, -0.1, 0.1, 0.3])
+    assert phrases.direction(low, high).tolist() == [1, -1, 0, 0]
+    assert phrases.direction(low, high, at=0.25).tolist() == [-1, -1, -1, 0]
+
+
+def test_equal_values_keep_their_order():
+    assert phrases.ranked({"a": 0.2, "b": 0.1, "c": 0.2}) == "b 0.100, a 0.200, c 0.200"
+    assert phrases.ranked(pd.Series({"a": 0.2, "b": 0.1}), ".1f", ascending=False) == "a 0.2, b 0.1"
