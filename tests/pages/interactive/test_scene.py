@@ -56,7 +56,9 @@ def test_a_change_computes_only_what_depends_on_it(scene, monkeypatch):
     scene.view(start)
     calls = []
     original = named.perturbed
-    monkeypatch.setattr(named, "perturbed", lambda *given: calls.append(given) or original(*given))
+    monkeypatch.setattr(
+        "relevance.pages.interactive.scene.perturbed", lambda *given: calls.append(given) or original(*given)
+    )
     for same in (replace(start, top_percent=5), replace(start, rule="gamma"), replace(start, layer="1")):
         scene.view(same)
     assert calls == []

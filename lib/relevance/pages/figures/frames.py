@@ -6,50 +6,21 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
-import torch
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from relevance.base import checks
 from relevance.explanations.top import on_top
-from relevance.pages.figures.style import BLUE, ORANGE, OVERLAP, frame, heatmap, new_figure, picture
+from relevance.pages.figures.style import OVERLAP, frame, heatmap, new_figure, picture
 from relevance.studies.dombrowski.manipulation import Case
-from relevance.studies.experiment import Outcome
 from relevance.studies.zeng.retraining import removed
 
 
-def _six_panels() -> AbstractContextManager[tuple[Figure, np.ndarray]]:
+def six_panels() -> AbstractContextManager[tuple[Figure, np.ndarray]]:
     """Give two rows of three panels: every frame has the same ones, so nothing need be laid out anew for each."""
     edges = {"left": 0.02, "right": 0.97, "bottom": 0.07, "top": 0.93, "wspace": 0.16, "hspace": 0.2}
     return new_figure(2, 3, (5.4, 3.9), edges)
-
-
-def explained_attack(outcome: Outcome, index: int, classes: Sequence[str]) -> Figure:
-    """Draw one image under an attack: both images, both maps, the top pixels of both, and the predictions.
-
-    Both maps are divided by the largest absolute relevance of the clean one.
-
-    Args:
-        outcome: one model under attack.
-        index: which of its images.
-        classes: their names.
-    """
-    checks.count("index", index, at_least=0, at_most=len(outcome.images) - 1)
-    scale = outcome.before[index].sum(0).abs().max().item() or 1.0
-    with _six_panels() as (figure, axes):
-        picture(axes[0, 0], outcome.images[index])
-        picture(axes[0, 1], outcome.attacked[index])
-        heatmap(axes[1, 0], outcome.before[index], scale)
-        heatmap(axes[1, 1], outcome.after[index], scale)
-        tops(axes[0, 2], outcome.before[index], outcome.after[index], outcome.top_percent)
-        both = torch.stack([outcome.before_probabilities[index], outcome.after_probabilities[index]])
-        _predictions(axes[1, 2], both, classes)
-        titles = ("image", "attacked", f"top {outcome.top_percent:g} %", "map", "map, attacked", "probabilities")
-        for axis, title in zip(axes.flat, titles, strict=True):
-            axis.set_title(title)
-    return figure
 
 
 def manipulated(case: Case, index: int) -> Figure:
@@ -62,7 +33,7 @@ def manipulated(case: Case, index: int) -> Figure:
         index: which of its images.
     """
     scale = max(case.maps[index].max().item(), case.aims[index].max().item()) or 1.0
-    with _six_panels() as (figure, axes):
+    with six_panels() as (figure, axes):
         picture(axes[0, 0], case.images[index])
         picture(axes[0, 1], case.found[index])
         heatmap(axes[0, 2], case.found[index] - case.images[index], 1.0)
@@ -83,7 +54,7 @@ def defended(images: Sequence[Tensor], maps: Sequence[Tensor]) -> Figure:
     """
     scale = maps[0].abs().max().item() or 1.0
     titles = ("image", "not knowing", "knowing")
-    with _six_panels() as (figure, axes):
+    with six_panels() as (figure, axes):
         for (above, below), image, relevance, title in zip(axes.T, images, maps, titles, strict=True):
             picture(above, image)
             heatmap(below, relevance, scale)
@@ -101,7 +72,7 @@ def holes(image: Tensor, orders: Mapping[str, Tensor], share: float, fill: Tenso
         share: of the pixels, in [0, 1).
         fill: what a removed pixel becomes, as for :func:`relevance.studies.zeng.retraining.removed`.
     """
-    with _six_panels() as (figure, axes):
+    with six_panels() as (figure, axes):
         for axis in axes.flat[len(orders) :]:
             axis.set_axis_off()
         for axis, (name, order) in zip(axes.flat, orders.items(), strict=False):
@@ -116,14 +87,3 @@ def tops(axis: Axes, before: Tensor, after: Tensor, top_percent: float) -> None:
     kinds = np.where(first & second, 3, np.where(second, 2, first.astype(int)))
     axis.imshow(kinds, cmap=ListedColormap(OVERLAP[:4]), vmin=0, vmax=3, interpolation="nearest")
     frame(axis)
-
-
-def _predictions(axis: Axes, probabilities: Tensor, classes: Sequence[str]) -> None:
-    """Draw the probabilities [2, K] before (blue) and after (orange) as bars."""
-    places = np.arange(len(classes))
-    for shift, row, colour in zip((-0.2, 0.2), probabilities.cpu(), (BLUE, ORANGE), strict=True):
-        axis.barh(places + shift, row.numpy(), height=0.4, color=colour)
-    axis.set(xlim=(0, 1), xticks=[0, 1])
-    axis.set_yticks(places, classes, fontsize=7)
-    axis.tick_params(labelsize=7)
-    axis.invert_yaxis()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import torch
@@ -15,18 +16,17 @@ from relevance.attacks.named import Attack
 from relevance.base import checks
 from relevance.explanations.lrp import lrp
 from relevance.explanations.rules import Rule
-from relevance.metrics.overlap import lrp_robustness
 from relevance.networks.posterior import Posterior
-from relevance.pages.figures import frames
+from relevance.pages.interactive.scene import View
+from relevance.pages.interactive.scene_figure import explained_attack
 from relevance.pages.interactive.turning import said
 from relevance.studies import names, scoring
 from relevance.studies.carbone import source
 from relevance.studies.carbone.study import Study
-from relevance.studies.experiment import Outcome
 from relevance.studies.store import kept
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Look:
     """An image under attack; a reader chooses ``model``, ``attack``, ``attack_size``, ``rule`` and ``layer``, or some of them.
 
@@ -53,57 +53,42 @@ class Look:
     layers: Sequence[str] = source.LAYERS["fully_connected"][-1:]
     top_percent: float = 20
     index: int = 0
-    _known: dict[tuple[Any, ...], tuple[Outcome, float]] = field(default_factory=dict, init=False, repr=False)
-    _predictions: dict[int, Tensor] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         if len(self.images) < 2:
             raise ValueError(f"there are {len(self.images)} images; there must be 2 or more, to compare maps of.")
         checks.count("index", self.index, at_least=0, at_most=len(self.images) - 1)
+        for step in (self.seen, self._predicted):
+            setattr(self, step.__name__, cache(step))
 
     def figure(self, **choice: Any) -> Figure:
         """Draw the choice."""
-        return frames.explained_attack(self.seen(**choice)[0], 0, self.classes)
+        return explained_attack(self.seen(**choice), self.classes, self.top_percent)
 
     def alt(self, **choice: Any) -> str:
         """Say what the figure shows."""
-        outcome, _ = self.seen(**choice)
-        change = (outcome.attacked - outcome.images).abs().max().item()
+        view = self.seen(**choice)
+        change = (view.attacked - view.image).abs().max().item()
         return (
-            f"With {said(choice)}: an image of class {self.classes[int(outcome.labels[0])]}, the same after an attack that "
+            f"With {said(choice)}: an image of class {self.classes[view.label]}, the same after an attack that "
             f"changed its pixels by {change:.2g} at most, both relevance maps in red and blue, the pixels on top, and bars of "
             "the predicted probabilities."
         )
 
     def reading(self, **choice: Any) -> str:
         """Say what is predicted, and the scores."""
-        outcome, unrelated = self.seen(**choice)
-        (before, sure), (after, now) = (
-            (self.classes[int(row.argmax())], row.max().item())
-            for row in (outcome.before_probabilities[0], outcome.after_probabilities[0])
-        )
-        blind = " The attack had nothing to follow." if outcome.gradient_is_zero[0] else ""
+        view = self.seen(**choice)
+        before, after = (f"{self.classes[int(row.argmax())]} ({row.max().item():.0%})" for row in view.probabilities)
+        blind = " The attack had nothing to follow." if view.blind else ""
         return (
-            f"Predicted: {before} ({sure:.0%}) before, {after} ({now:.0%}) after. LRP robustness "
-            f"{outcome.lrp_robustness[0]:.2f}; maps of other images score {unrelated:.2f}. Softmax robustness "
-            f"{outcome.softmax_robustness[0]:.2f}.{blind}"
+            f"Predicted: {before} before, {after} after. LRP robustness {view.lrp_robustness:.2f}; maps of other images score "
+            f"{view.unrelated:.2f}. Softmax robustness {view.softmax_robustness:.2f}.{blind}"
         )
 
-    def seen(self, **choice: Any) -> tuple[Outcome, float]:
-        """Return what a choice makes of the image, and what its attacked map scores with the other images' clean ones."""
-        key = tuple(sorted(choice.items()))
-        if key not in self._known:
-            self._known[key] = self._looked(**choice)
-        return self._known[key]
-
-    def _predicted(self, posterior: Posterior) -> Tensor:
-        if id(posterior) not in self._predictions:
-            self._predictions[id(posterior)] = posterior.predict(self.images)
-        return self._predictions[id(posterior)]
-
-    def _looked(
+    def seen(
         self, model: str = "", attack: str = "", attack_size: float | None = None, rule: str = "", layer: str = ""
-    ) -> tuple[Outcome, float]:
+    ) -> View:
+        """Return what there is to see of a choice."""
         posterior = self.models[checks.one_of("model", model or next(iter(self.models)), self.models)]
         how = self.attacks[checks.one_of("attack", attack or next(iter(self.attacks)), self.attacks)]
         how = how if attack_size is None else replace(how, epsilon=float(attack_size))
@@ -114,15 +99,15 @@ class Look:
         probabilities = self._predicted(posterior)
         target = probabilities.argmax(1)
         clean = kept(scoring.layer_maps, posterior, self.images, target, shared, list(self.layers))[layer]
-        one = slice(self.index, self.index + 1)
-        attacked = found["images"][one]
-        after = lrp(posterior, attacked, target[one], rule=shared, layer=layer)
-        outcome = Outcome(
-            self.images[one], self.labels[one], attacked, probabilities[one], posterior.predict(attacked), clean[one], after,
-            found["blind"][one], self.top_percent, len(posterior),
+        attacked = found["images"][self.index][None]
+        after = lrp(posterior, attacked, target[self.index][None], rule=shared, layer=layer)
+        return View.of(
+            self.images, self.labels, self.index, probabilities, clean, attacked, posterior.predict(attacked), after,
+            bool(found["blind"][self.index]), self.top_percent,
         )  # fmt: skip
-        others = torch.cat([clean[: self.index], clean[self.index + 1 :]])
-        return outcome, lrp_robustness(others, after.expand_as(others), self.top_percent).mean().item()
+
+    def _predicted(self, posterior: Posterior) -> Tensor:
+        return posterior.predict(self.images)
 
 
 def of_study(

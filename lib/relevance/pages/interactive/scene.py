@@ -90,6 +90,28 @@ class View:
     softmax_robustness: float
     blind: bool
 
+    @classmethod
+    def of(
+        cls, images: Tensor, labels: Tensor, row: int, probabilities: Tensor, clean: Tensor, attacked: Tensor,
+        predicted: Tensor, after: Tensor, blind: bool, top_percent: float,
+    ) -> View:  # fmt: skip
+        """Look at the image in one row of several; the others' clean maps say what unrelated ones score."""
+        both = torch.cat([probabilities[row][None], predicted])
+        others = clean[[index for index in range(len(images)) if index != row]]
+        return cls(
+            image=images[row],
+            attacked=attacked[0],
+            before=clean[row],
+            after=after[0],
+            probabilities=both,
+            label=int(labels[row]),
+            explained=int(both[0].argmax()),
+            lrp_robustness=lrp_robustness(clean[row][None], after, top_percent).item(),
+            unrelated=lrp_robustness(others, after.expand_as(others), top_percent).mean().item(),
+            softmax_robustness=softmax_robustness(both[:1], both[1:]).item(),
+            blind=blind,
+        )
+
     def sentence(self, classes: Sequence[str]) -> str:
         """Say what there is to see, with the names of the classes."""
         clean, attacked = (classes[int(row.argmax())] for row in self.probabilities)
@@ -164,22 +186,17 @@ class Scene:
         attacked, predicted, blind = self._attacked(model, row, attack, followed)
         clean = self._clean(model, chosen.rule, chosen.layer)
         after = self._after(model, row, attack, followed, chosen.rule, chosen.layer)
-        others = [index for index in range(len(self.images)) if index != row]
-        probabilities = torch.cat([self._probabilities(model)[row][None], predicted])
-        return View(
-            image=self.images[row],
-            attacked=attacked[0],
-            before=clean[row],
-            after=after[0],
-            probabilities=probabilities,
-            label=int(self.labels[row]),
-            explained=int(probabilities[0].argmax()),
-            lrp_robustness=lrp_robustness(clean[row][None], after, chosen.top_percent).item(),
-            unrelated=lrp_robustness(clean[others], after.expand(len(others), *after.shape[1:]), chosen.top_percent)
-            .mean()
-            .item(),
-            softmax_robustness=softmax_robustness(probabilities[:1], probabilities[1:]).item(),
-            blind=blind,
+        return View.of(
+            self.images,
+            self.labels,
+            row,
+            self._probabilities(model),
+            clean,
+            attacked,
+            predicted,
+            after,
+            blind,
+            chosen.top_percent,
         )
 
     def _attack(self, choice: Choice) -> Attack:
