@@ -54,17 +54,8 @@ def adversarial(network: nn.Module, data: Dataset, *, progress: bool = True, **s
     on the cross-entropy (Madry et al. 2018, arXiv:1706.06083, Sec. 2.1); one step from the image itself is the training
     of Goodfellow et al. 2015.
 
-    Args:
-        network: the architecture.
-        data: its training images and labels are used.
-        progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
-
-    Returns:
-        A posterior of one sample; ``record["history"]`` has loss and accuracy of every epoch on attacked batches.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The history is of
+    attacked batches.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

@@ -49,18 +49,11 @@ def distillation(network: nn.Module, data: Dataset, *, progress: bool = True, **
     ``teacher_temperature=1, student_temperature=1`` that is taken at its word; the student's logits are then T times
     *smaller*, its probabilities nearly even, and its gradients small for that reason.
 
-    Args:
-        network: the architecture.
-        data: its training images and labels are used.
-        progress: show progress bars.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`.
 
     Returns:
         A posterior of one sample, the student at temperature 1; ``record["history"]`` has its soft cross-entropy and its
         accuracy of every epoch, ``record["teacher"]`` the teacher's.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network does not fit the data, or a loss is not finite.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

@@ -40,18 +40,8 @@ def mc_dropout(network: nn.Module, data: Dataset, *, progress: bool = True, **se
     others scaled by 1 / (1 - rate), so that it can be attacked and explained like any other (arXiv:1506.02142, Sec. 3).
     Inputs are the neurons below a dense layer and the channels below a convolution.
 
-    Args:
-        network: the architecture, without dropout of its own.
-        data: its training images and labels are used.
-        progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
-
-    Returns:
-        A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network has a convolution in groups or only one layer, it does
-            not fit the data, or the loss is not finite.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The network must
+    have two layers or more, no dropout of its own, and no convolution in groups.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

@@ -33,17 +33,8 @@ def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, *
 
     It is not Bayesian inference: the members are minima of the same loss (arXiv:1612.01474).
 
-    Args:
-        network: the architecture.
-        data: its training images and labels are used.
-        progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
-
-    Returns:
-        A posterior of ``n_samples`` samples; ``record["history"]`` has one history for each.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network does not fit the data, or a loss is not finite.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. There is one
+    history for each sample.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

@@ -79,15 +79,14 @@ def hmc(
     """Sample the posterior over a network's parameters by Hamiltonian Monte Carlo on the full batch.
 
     The likelihood is the softmax's, the prior normal with standard deviation ``prior_scale``. The same arguments
-    give the same samples on the same machine; ``network`` is left as it is.
+    give the same samples on the same machine.
+
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The test images of
+    ``data`` serve the diagnostics only.
 
     Args:
-        network: the architecture.
-        data: its training images and labels are the data D; its test images serve the diagnostics only.
-        progress: show a progress bar.
         checkpoint: a folder for the run's state. A run that was killed goes on from it, and ends with the very samples
             of an unbroken one; a finished run is read from it.
-        settings: fields of :class:`Settings`.
 
     Returns:
         A posterior of ``n_samples`` samples in the order of the chains. ``record["diagnostics"]`` has the
@@ -95,8 +94,7 @@ def hmc(
         ``"converged"``; ``record["history"]`` a row for each transition.
 
     Raises:
-        ValueError: a setting is not what it may be, the network does not fit the data, the energy at the start is not
-            finite, or the checkpoint is damaged or of another run.
+        ValueError: as there; or the energy at the start is not finite, or the checkpoint is damaged or of another run.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

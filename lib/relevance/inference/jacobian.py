@@ -37,18 +37,8 @@ def jacobian(network: nn.Module, data: Dataset, *, progress: bool = True, **sett
     the square is taken. They call it the Jacobian of the output, while the formula, and this function, have the gradient
     of the loss.
 
-    Args:
-        network: the architecture.
-        data: its training images and labels are used.
-        progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
-
-    Returns:
-        A posterior of one sample; ``record["history"]`` has ``loss`` (cross-entropy alone), ``accuracy`` and ``penalty``
-        (before its factor) of every epoch.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The history has
+    ``loss`` (cross-entropy alone), ``accuracy`` and ``penalty`` (before its factor).
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

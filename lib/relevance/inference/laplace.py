@@ -48,18 +48,8 @@ def laplace(network: nn.Module, data: Dataset, *, progress: bool = True, **setti
     the layers below stay as they are (Daxberger et al. 2021, arXiv:2106.14806, Sec. 2). The solution is SGD's, which
     minimises the loss without the prior.
 
-    Args:
-        network: the architecture; its last layer with weights must be dense and end it.
-        data: its training images and labels are the data D.
-        progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
-
-    Returns:
-        A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network does not end with a dense layer or does not fit the data,
-            or the loss is not finite.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The network's last
+    layer with weights must be dense and end it.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

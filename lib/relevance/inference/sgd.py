@@ -20,11 +20,13 @@ def sgd(network: nn.Module, data: Dataset, *, progress: bool = True, **settings:
 
     The same arguments give the same network on the same machine; ``network`` is left as it is.
 
+    Every algorithm of this room takes these arguments, with settings of its own, and refuses what this one does.
+
     Args:
         network: the architecture.
         data: its training images and labels are used.
         progress: show a progress bar.
-        settings: fields of :class:`Settings`.
+        settings: fields of ``Settings`` of the algorithm's module, here :class:`Settings`.
 
     Returns:
         A posterior of one sample; ``record["history"]`` has loss and accuracy of every epoch, both of the training

@@ -51,18 +51,8 @@ def swag(network: nn.Module, data: Dataset, *, progress: bool = True, **settings
     (Maddox et al. 2019, arXiv:1902.02476, Algorithm 1: the covariance is half the diagonal one of the path plus half that
     of its last ``rank`` deviations from the running mean.) Statistics of batch norm stay those of the path's end.
 
-    Args:
-        network: the architecture.
-        data: its training images and labels are used.
-        progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
-
-    Returns:
-        A posterior of ``n_samples`` samples; ``record["history"]`` as that of :func:`relevance.inference.sgd`, of the
-        epochs before the path.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The history is of
+    the epochs before the path.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()

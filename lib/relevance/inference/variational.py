@@ -100,18 +100,8 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
     mean(-log p(y | x, w)) + KL / N. Parameters that are neither of dense layers nor of convolutions, such as batch
     norm's, are fitted without a distribution.
 
-    Args:
-        network: the architecture.
-        data: its training images and labels are the data D.
-        progress: show a progress bar.
-        settings: fields of :class:`Settings`, among them those of :class:`training.Settings`.
-
-    Returns:
-        A posterior of ``n_samples`` independent samples; ``record["history"]`` has the loss (negative evidence lower
-        bound for each image), its parts, and the accuracy of every epoch.
-
-    Raises:
-        ValueError: a setting is not what it may be, the network does not fit the data, or the loss is not finite.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The history has
+    the loss (negative evidence lower bound for each image), its parts, and the accuracy.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
