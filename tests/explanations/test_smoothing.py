@@ -181,6 +181,14 @@ def test_smooth_grad_is_the_mean_over_copies_in_the_box(dense_posterior, some_im
     )
 
 
+def test_smooth_grad_of_any_method_gives_each_sample_s_map(dense_posterior, some_images, target):
+    given, noise = (dense_posterior, some_images, target), {"noise": 0.5, "n_noise": 3, "seed": 2}
+    for explain in (explanations.lrp, explanations.gradient, explanations.gradient_x_input):
+        each = explanations.smooth_grad(*given, explain=explain, per_sample=True, **noise)
+        assert each.shape == (len(dense_posterior), *some_images.shape)
+        assert torch.allclose(each.mean(0), smoothing.smooth_grad_of(explain, 0.5, 3, seed=2)(*given))
+
+
 def test_smooth_grad_of_the_gradient_is_not_cut(dense_posterior, some_images, target):
     given = (dense_posterior, some_images, target)
     wanted = explanations.smooth_grad(*given, noise=2.0, n_noise=5, seed=3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -121,27 +121,39 @@ def smooth_grad(
     images: Tensor,
     target: Tensor,
     *,
+    explain: Callable[..., Tensor] = gradient,
     per_sample: bool = False,
     noise: float = 0.15,
     n_noise: int = 50,
     seed: int = 0,
 ) -> Tensor:
-    """Return the mean :func:`gradient` at noisy copies of each image (Smilkov et al. 2017, arXiv:1706.03825).
+    """Return the mean map, of the :func:`gradient`, at noisy copies of each image (Smilkov et al. 2017, arXiv:1706.03825).
 
     Args:
         posterior, images, target, per_sample: as for :func:`gradient`.
-        noise: standard deviation of the Gaussian noise, in units of the pixel range; at least 0. The copies may leave
-            [0, 1].
+        explain: another method in its place. Copies for the gradient may leave [0, 1], and gradient x input is that map
+            times the image; for other methods, which take no such image, copies are cut to it.
+        noise: standard deviation of the Gaussian noise, in units of the pixel range; at least 0.
         n_noise: number of copies, at least 1.
         seed: of the noise. All images and all samples get the same.
 
     Returns:
         As :func:`gradient`.
     """
-    target = checked(posterior, images, target)
+    # Noise that is cut is no longer Gaussian, nor of mean zero: Theorem 2 says nothing of it.
+    uncut = explain is gradient or explain is gradient_x_input
+    if uncut:
+        target = checked(posterior, images, target)
     checks.number("noise", noise, at_least=0)
     checks.count("n_noise", n_noise)
     generator = torch.Generator().manual_seed(seed)
+    if not uncut:
+        method = partial(explain, per_sample=True) if per_sample else explain
+        total = torch.zeros(())
+        for _ in range(n_noise):
+            drawn = torch.randn(images.shape[1:], generator=generator, dtype=torch.float64).to(images)
+            total = total + method(posterior, (images + noise * drawn).clamp(0, 1), target)
+        return total / n_noise
     added = noise * torch.randn((n_noise, *images.shape[1:]), generator=generator, dtype=torch.float64).to(images)
     of_logit = logit_gradient(posterior)
 
@@ -151,7 +163,8 @@ def smooth_grad(
             total = total + of_logit(sample, x + some, y)
         return total / n_noise
 
-    return over_all(posterior, one_map, images, target, per_sample=per_sample)
+    found = over_all(posterior, one_map, images, target, per_sample=per_sample)
+    return found * images if explain is gradient_x_input else found
 
 
 def softplus(explain: Explain, beta: float) -> Explain:
@@ -176,34 +189,10 @@ def softplus(explain: Explain, beta: float) -> Explain:
 
 
 def smooth_grad_of(explain: Explain, noise: float, n_noise: int = 10, seed: int = 0) -> Explain:
-    """Return the mean of the method's maps at noisy copies of the image (Smilkov et al. 2017, arXiv:1706.03825).
-
-    Args:
-        explain: any method.
-        noise: standard deviation, in units of the pixel range; at least 0. Copies for the gradient may leave [0, 1], as in
-            :func:`relevance.explanations.smooth_grad`, and gradient x input is that map times the image; for other methods,
-            which take no such image, copies are cut to it.
-        n_noise: copies.
-        seed: of the noise, the same for all images.
-    """
+    """Return the method of :func:`smooth_grad` with ``explain``; arguments are as for it."""
     checks.number("noise", noise, at_least=0)
     checks.count("n_noise", n_noise)
-    # Noise that is cut is no longer Gaussian, nor of mean zero: Theorem 2 says nothing of it.
-    uncut = partial(smooth_grad, noise=noise, n_noise=n_noise, seed=seed)
-    if explain is gradient:
-        return uncut
-    if explain is gradient_x_input:
-        return lambda posterior, images, target: uncut(posterior, images, target) * images
-
-    def smoothed(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
-        generator = torch.Generator().manual_seed(seed)
-        total = torch.zeros(())
-        for _ in range(n_noise):
-            drawn = torch.randn(images.shape[1:], generator=generator, dtype=torch.float64).to(images)
-            total = total + explain(posterior, (images + noise * drawn).clamp(0, 1), target)
-        return total / n_noise
-
-    return smoothed
+    return partial(smooth_grad, explain=explain, noise=noise, n_noise=n_noise, seed=seed)
 
 
 def noise_grad(explain: Explain, noise: float, n_noise: int = 10, seed: int = 0) -> Explain:
