@@ -14,9 +14,10 @@ from relevance.explanations.rules import Epsilon
 from relevance.networks import architectures
 from relevance.studies import experiment, tables
 
-# Processes of pytest-xdist share the cores: each computes on one thread, and so does what it starts.
+# Processes of pytest-xdist share the cores: each computes on one thread if nothing else is said, and so does what it starts.
 if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

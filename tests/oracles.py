@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 from hypothesis import strategies as st
+from scipy import stats
 from torch import Tensor, nn
 from torch.func import jacrev
 
@@ -36,25 +37,43 @@ from relevance.studies.zeng.roar import BASELINES, Attribution
 MOST = 4.5
 
 
-def effective_size(draws: Tensor) -> Tensor:
-    """Return how many independent draws have a mean as exact as that of each component of one chain, [...] of [S, ...]."""
+def effective_size(draws: Tensor, *, chain: bool = False) -> Tensor:
+    """Return how many independent draws have means as exact as those of these, [...] of [S, ...].
+
+    It is S where they are independent, and of one chain what arviz estimates, though no more than S.
+    """
+    if not chain:
+        return torch.full(draws.shape[1:], float(len(draws)), dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # arviz 0.x announces its successor on import
         import arviz
-    chain = draws.flatten(1)[None].double().numpy()
-    found = arviz.ess(arviz.convert_to_dataset({"x": chain}), method="mean")["x"].values
-    return torch.as_tensor(found).reshape(draws.shape[1:])
-
-
-def standard_error(draws: Tensor, *, chain: bool = False) -> Tensor:
-    """Return the standard error of the mean over the first dimension: sd / sqrt(n), with n the effective size of a chain."""
-    size = effective_size(draws) if chain else torch.tensor(float(len(draws)))
-    return draws.double().std(0) / size.sqrt()
+    values = draws.flatten(1)[None].double().numpy()
+    found = arviz.ess(arviz.convert_to_dataset({"x": values}), method="mean")["x"].values
+    return torch.as_tensor(found).reshape(draws.shape[1:]).clamp(max=len(draws))
 
 
 def errors_off(draws: Tensor, wanted: Tensor | float, *, chain: bool = False) -> Tensor:
-    """Return by how many standard errors the mean over the first dimension misses what is wanted."""
-    return (draws.double().mean(0) - wanted) / standard_error(draws, chain=chain)
+    """Return by how many standard errors the mean over the first dimension misses what is wanted.
+
+    The standard error is sd / sqrt(n), with n the effective size. As the sd is that of the draws, what is off follows Student's
+    distribution; it is told as what a normal variable would be off by with the same probability.
+    """
+    size = effective_size(draws, chain=chain)
+    off = draws.double().mean(0) - wanted
+    return as_normal(off * size.sqrt() / draws.double().std(0), size - 1)
+
+
+def apart(one: Tensor, other: Tensor) -> Tensor:
+    """Return by how many standard errors, those of both together, the means of two chains differ."""
+    sizes = [effective_size(draws, chain=True) for draws in (one, other)]
+    squares = [draws.double().var(0) / size for draws, size in zip((one, other), sizes, strict=True)]
+    return as_normal((one.mean(0) - other.mean(0)) / sum(squares).sqrt(), torch.minimum(*sizes) - 1)
+
+
+def as_normal(off: Tensor, degrees: Tensor) -> Tensor:
+    """Return the normal quantiles of the probabilities that Student's distribution gives to what is off."""
+    tails = stats.t.sf(off.abs().numpy(), degrees.clamp(min=1).numpy())
+    return torch.as_tensor(stats.norm.isf(tails)) * off.sign()
 
 
 def moments_off(draws: Tensor, mean: Tensor, covariance: Tensor, *, chain: bool = False) -> Tensor:
@@ -488,9 +507,3 @@ SCENE_GRID = {
 }  # fmt: skip
 
 PLANTED_SHIFTS = {"deterministic": 0.0, "adversarially trained": -0.2, "Bayesian, 10": 0.05, "Bayesian, 100": 0.1}
-
-
-def apart(one, other):
-    """Return the distance of the means of two chains in standard errors."""
-    error = (standard_error(one, chain=True) ** 2 + standard_error(other, chain=True) ** 2).sqrt()
-    return (one.mean(0) - other.mean(0)) / error

@@ -155,7 +155,7 @@ def test_the_least_that_is_refused_is_not_told_as_one(kind):
 
 
 @dataclass(frozen=True)
-class Walk(checks.Checked):
+class Stroll(checks.Checked):
     """Settings with every kind of bound, with a default and without."""
 
     kind: str = checks.choice(known=("slow", "fast"))
@@ -169,7 +169,7 @@ class Walk(checks.Checked):
 
 
 @dataclass(frozen=True)
-class Hike(Walk):
+class Hike(Stroll):
     """Settings with a check between fields."""
 
     stops: int = checks.whole(1)
@@ -187,7 +187,7 @@ class Itself(checks.Checked):
 
 
 def test_settings_keep_what_is_given_and_defaults():
-    walk = Walk("slow", 1, width=2.5)
+    walk = Stroll("slow", 1, width=2.5)
     assert asdict(walk) == {
         "kind": "slow",
         "size": 1,
@@ -198,11 +198,11 @@ def test_settings_keep_what_is_given_and_defaults():
         "back": False,
         "free": None,
     }
-    assert walk == Walk("slow", 1, width=2.5) != Walk("fast", 1, width=2.5)
-    assert (Walk.steps, Walk.width) == (3, None)
+    assert walk == Stroll("slow", 1, width=2.5) != Stroll("fast", 1, width=2.5)
+    assert (Stroll.steps, Stroll.width) == (3, None)
     assert Itself() != Itself()
     with pytest.raises(TypeError, match="missing 2 required positional arguments: 'kind' and 'size'"):
-        Walk()
+        Stroll()
 
 
 @pytest.mark.parametrize(

@@ -119,9 +119,9 @@ def test_every_chain_has_a_solution_of_its_own_to_start_from(small_network, tiny
 def test_hmc_samples_the_posterior_of_a_linear_regression(regression):
     data, network, mean, precision = regression
     energy = NetworkEnergy(network, data, LINE_PRIOR, line_misfit)
-    settings = Settings(warmup=200, n_steps=12, step_size=0.05)
+    settings = Settings(warmup=100, n_steps=12, step_size=0.05)
     generator = torch.Generator().manual_seed(1)
-    chain = run_chain(energy, lambda: torch.zeros(4, dtype=torch.float64), settings, 1200, generator)
+    chain = run_chain(energy, lambda: torch.zeros(4, dtype=torch.float64), settings, 800, generator)
     assert moments_off(chain.positions, mean, torch.linalg.inv(precision), chain=True).abs().max() < MOST
 
 
@@ -142,9 +142,9 @@ def test_hmc_agrees_with_pyro_s_on_a_tiny_network():
     network = nn.Sequential(nn.Flatten(), nn.Linear(2, 2)).double()
     energy = NetworkEnergy(network, data, 2.0)
     size = sum(energy.sizes)
-    settings = Settings(warmup=200, n_steps=15, step_size=0.1, prior_scale=2.0)
+    settings = Settings(warmup=100, n_steps=15, step_size=0.1, prior_scale=2.0)
     chain = run_chain(
-        energy, lambda: torch.zeros(size, dtype=torch.float64), settings, 800, torch.Generator().manual_seed(1)
+        energy, lambda: torch.zeros(size, dtype=torch.float64), settings, 500, torch.Generator().manual_seed(1)
     )
 
     def model():
@@ -154,7 +154,7 @@ def test_hmc_agrees_with_pyro_s_on_a_tiny_network():
 
     pyro.set_rng_seed(2)
     kernel = HMC(model, step_size=0.1, trajectory_length=1.5, adapt_step_size=True, target_accept_prob=0.8)
-    run = MCMC(kernel, num_samples=500, warmup_steps=150, disable_progbar=True)
+    run = MCMC(kernel, num_samples=300, warmup_steps=100, disable_progbar=True)
     run.run()
     theirs = run.get_samples()["w"]
     predictive = []

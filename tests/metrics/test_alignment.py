@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from relevance.metrics import alignment as metrics_alignment
-from relevance.metrics.alignment import alignment
+from relevance.metrics import alignment
+from relevance.metrics.alignment import alignment as alignment_alignment
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 
@@ -36,8 +36,8 @@ def test_for_a_linear_binary_classifier_alignment_is_the_distance_to_the_boundar
     posterior, weights = binary()
     target = posterior.predict(middling).argmax(1)
     wanted = (middling.flatten(1) @ weights).abs() / weights.norm()
-    torch.testing.assert_close(alignment(posterior, middling, target), wanted)
-    found = metrics_alignment.bound(posterior, middling, target)
+    torch.testing.assert_close(alignment_alignment(posterior, middling, target), wanted)
+    found = alignment.bound(posterior, middling, target)
     for column in ("rho", "first order"):
         assert found[column].to_numpy() == pytest.approx(wanted.numpy(), rel=1e-4)
     assert found[["bias", "xi"]].to_numpy().max() < 1e-4
@@ -46,17 +46,17 @@ def test_for_a_linear_binary_classifier_alignment_is_the_distance_to_the_boundar
 def test_a_bias_is_the_error_term_of_a_linear_classifier(middling):
     posterior, weights = binary(bias=0.2)
     target = posterior.predict(middling).argmax(1)
-    found = metrics_alignment.bound(posterior, middling, target)
+    found = alignment.bound(posterior, middling, target)
     wanted = (middling.flatten(1) @ weights + 0.2).abs() / weights.norm()
     assert found["rho"].to_numpy() == pytest.approx(wanted.numpy(), rel=1e-4)
     assert found["bias"].to_numpy() == pytest.approx(0.2 / weights.norm().item())
     assert (found["rho"] <= found["alignment"] + found["bias"] + 1e-6).all()
 
 
-@pytest.mark.parametrize("of", metrics_alignment.SCORES)
+@pytest.mark.parametrize("of", alignment.SCORES)
 def test_alignment_does_not_see_the_size_of_the_logits(middling, of):
     target = binary()[0].predict(middling).argmax(1) * 0
-    once, thrice = (alignment(binary(0.2, scale)[0], middling, target, of) for scale in (1.0, 3.0))
+    once, thrice = (alignment_alignment(binary(0.2, scale)[0], middling, target, of) for scale in (1.0, 3.0))
     torch.testing.assert_close(once, thrice)
 
 
@@ -68,15 +68,15 @@ def test_the_rival_is_the_class_with_the_nearest_boundary(some_images):
     target = logits.argmax(1)
     leads = logits.gather(1, target[:, None]) - logits
     distances = (leads / (weights[target][:, None] - weights).norm(dim=-1)).scatter(1, target[:, None], torch.inf)
-    found = metrics_alignment.score(posterior, some_images, target)
+    found = alignment.score(posterior, some_images, target)
     torch.testing.assert_close(found.distances, distances.amin(1))
     assert torch.equal(found.rivals, distances.argmin(1))
-    torch.testing.assert_close(alignment(posterior, some_images, target), distances.amin(1))
+    torch.testing.assert_close(alignment_alignment(posterior, some_images, target), distances.amin(1))
 
 
 def test_the_score_of_a_posterior_is_that_of_its_predictive(dense_posterior, some_images):
     target = dense_posterior.predict(some_images).argmax(1)
-    found = metrics_alignment.score(dense_posterior, some_images, target)
+    found = alignment.score(dense_posterior, some_images, target)
     log_p = dense_posterior.log_predictive(some_images)
     wanted = log_p.gather(1, target[:, None]) - log_p.gather(1, found.rivals[:, None])
     torch.testing.assert_close(found.values, wanted.squeeze(1))
@@ -104,11 +104,11 @@ def test_the_distance_is_that_of_an_exhaustive_search():
     images, target = everywhere[chosen], classes[chosen]
     apart = torch.cdist(images.flatten(1), everywhere.flatten(1))
     wanted = apart.where(classes[None] != target[:, None], torch.inf).amin(1)
-    found = metrics_alignment.distance(posterior, images, target)
+    found = alignment.distance(posterior, images, target)
     # The grid misses the boundary by less than its own width.
     assert (found >= wanted - 0.01).all()
     assert ((found - wanted) < 0.01).double().mean() > 0.8
-    assert (metrics_alignment.distance(posterior, images, (target + 1) % 3) == 0).all()
+    assert (alignment.distance(posterior, images, (target + 1) % 3) == 0).all()
 
 
 def test_without_a_gradient_there_is_no_alignment(middling):
@@ -116,5 +116,5 @@ def test_without_a_gradient_there_is_no_alignment(middling):
     nn.init.zeros_(network[1].weight)
     posterior = Posterior.of(network)
     target = posterior.predict(middling).argmax(1)
-    assert alignment(posterior, middling, target).isnan().all()
-    assert metrics_alignment.distance(posterior, middling, target, n_radii=3, n_steps=2).isinf().all()
+    assert alignment_alignment(posterior, middling, target).isnan().all()
+    assert alignment.distance(posterior, middling, target, n_radii=3, n_steps=2).isinf().all()

@@ -187,7 +187,7 @@ def keys(capsys) -> dict[str, str]:
 @pytest.mark.parametrize(
     ("file", "old", "new", "affected"),
     [
-        ("explanations/rules.py", "epsilon: float = 0.1", "epsilon: float = 0.2", {"lrp"}),
+        ("explanations/rules.py", "epsilon: float = checks.real(0.1", "epsilon: float = checks.real(0.2", {"lrp"}),
         ("base/ascent.py", "2.5 * self.epsilon", "2.4 * self.epsilon", {"adversarial", "pgd"}),
     ],
 )

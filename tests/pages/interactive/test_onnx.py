@@ -84,10 +84,10 @@ def exported():
         (1, Composite(Epsilon(0), first=explanations.ZBox()), None),
     ],
 )
-@pytest.mark.stochastic
-def test_the_graph_agrees_with_the_library(n_samples, rule, layer):
-    posterior = posterior_of(n_samples)
-    onnx = to_onnx(posterior, rule=rule, layer=layer)
+def test_the_graph_agrees_with_the_library(exported, n_samples, rule, layer):
+    same = (n_samples, rule, layer) == (10, Epsilon(0.1), None)
+    posterior = exported[0] if same else posterior_of(n_samples)
+    onnx = exported[1] if same else to_onnx(posterior, rule=rule, layer=layer)
     classes = set()
     for image in images():
         for epsilon in (0.0, 0.15):

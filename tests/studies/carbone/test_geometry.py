@@ -80,9 +80,9 @@ def test_a_prior_that_the_data_do_not_touch_has_no_slope_across():
     network = nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
     generator = torch.Generator().manual_seed(5)
     inside = manifold.span @ manifold.span.T
-    free = torch.randn(400, 2, 64, generator=generator) @ (torch.eye(64) - inside)
+    free = torch.randn(150, 2, 64, generator=generator) @ (torch.eye(64) - inside)
     fixed = torch.randn(1, 2, 64, generator=generator) @ inside
-    posterior = Posterior(network, {"1.weight": free + fixed, "1.bias": torch.zeros(400, 2)})
+    posterior = Posterior(network, {"1.weight": free + fixed, "1.bias": torch.zeros(150, 2)})
     vectors = geometry.gradients(posterior, manifold.data.test_images, manifold.data.test_labels)
     found = geometry.survival(geometry.on_manifold(vectors, manifold))
     assert found[geometry.OUTSIDE] == pytest.approx(0, abs=0.02)
