@@ -58,9 +58,8 @@ def errors_off(draws: Tensor, wanted: Tensor | float, *, chain: bool = False) ->
     The standard error is sd / sqrt(n), with n the effective size. As the sd is that of the draws, what is off follows Student's
     distribution; it is told as what a normal variable would be off by with the same probability.
     """
-    size = effective_size(draws, chain=chain)
-    off = draws.double().mean(0) - wanted
-    return as_normal(off * size.sqrt() / draws.double().std(0), size - 1)
+    draws, size = draws.detach().double(), effective_size(draws, chain=chain)
+    return as_normal((draws.mean(0) - wanted) * size.sqrt() / draws.std(0), size - 1)
 
 
 def apart(one: Tensor, other: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from oracles import TWO_RULES
-from relevance import attacks, explanations
+from relevance import explanations
 from relevance.attacks import named
 from relevance.attacks.named import Attack
 from relevance.base import balls
@@ -18,7 +18,7 @@ def test_each_rule_has_its_own_attack_on_explanations(dense_posterior, some_imag
 
 def test_the_target_map_is_that_of_another_image(dense_posterior, some_images, some_labels, monkeypatch):
     given = {}
-    monkeypatch.setattr(attacks, "target_map", lambda *case, **settings: given.update(settings) or case[1])
+    monkeypatch.setattr(named, "target_map", lambda *case, **settings: given.update(settings) or case[1])
     named.perturbed(dense_posterior, some_images, some_labels, Attack("target map", 0.1), TWO_RULES["epsilon"])
     target = dense_posterior.predict(some_images).argmax(1)
     own = explanations.lrp(dense_posterior, some_images, target, rule=TWO_RULES["epsilon"])

@@ -61,7 +61,7 @@ def test_zero_gradients_are_flagged(dense_posterior, some_images, some_labels, m
         found[3, 0, 0, 0] = 0
         return found
 
-    monkeypatch.setattr(attacks, "loss_gradient", gradient)
+    monkeypatch.setattr(experiment, "loss_gradient", gradient)
     outcome = experiment.outcome(dense_posterior, some_images, some_labels, OUTCOME_SETTINGS)
     assert outcome.gradient_is_zero.tolist() == [False, False, True, False, False, False]
 

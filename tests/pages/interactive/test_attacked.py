@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from oracles import random_posterior
-from relevance import attacks, explanations, metrics
+from relevance import explanations, metrics
 from relevance.attacks import named
 from relevance.attacks.named import Attack
 from relevance.explanations.rules import Epsilon, Gamma
@@ -82,8 +82,8 @@ def test_a_study_s_look_finds_what_its_table_computed(monkeypatch):
     table = study.table(["FGSM", "top-k"], rules=["epsilon"])
     look = interactive.of_study(study, ["FGSM", "top-k"])
     rows = table[(table["layer"] == study.layers[-1]) & (table["image"] == look.index)]
-    monkeypatch.setattr(attacks, "fgsm", None)  # nothing is attacked anew
-    monkeypatch.setattr(attacks, "top_k", None)
+    monkeypatch.setattr(named, "fgsm", None)  # nothing is attacked anew
+    monkeypatch.setattr(named, "top_k", None)
     for row in rows.itertuples():
         seen = look.seen(model=row.model, attack=row.attack)
         assert seen.lrp_robustness == pytest.approx(row.lrp_robustness, abs=1e-6)

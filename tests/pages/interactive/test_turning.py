@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from relevance.pages.figures.style import new_figure
-from relevance.pages.interactive import turning as interactive_turning
-from relevance.pages.interactive.turning import turning
+from relevance.pages.interactive.turning import DPI, turning
 
 AXES = {"attack_size": [0, 0.05, 0.2], "rule": ["epsilon", "alpha < beta"]}
 VOID = {"img", "input"}
@@ -83,7 +82,7 @@ def test_every_combination_has_its_frame_its_text_and_its_reading():
     assert held["readings"][5] == "Size 0.2 </script> of alpha < beta."
     for choice, place in zip(choices, held["order"], strict=True):
         drawn = io.BytesIO()
-        draw(*choice).savefig(drawn, format="rgba", dpi=interactive_turning.DPI)
+        draw(*choice).savefig(drawn, format="rgba", dpi=DPI)
         shown = pixels(held["frames"][place])
         # Lossless: what a reader sees is what was drawn, to the last colour.
         assert shown.tobytes() == np.frombuffer(drawn.getvalue(), np.uint8).reshape(-1, 4)[:, :3].tobytes()
@@ -104,8 +103,8 @@ def test_the_start_stands_there_without_a_script():
     assert image["src"] == block.held["frames"][block.held["order"][1]]
     height, width = pixels(image["src"]).shape[:2]
     assert (int(image["width"]), int(image["height"])) == (
-        width * 96 // interactive_turning.DPI,
-        height * 96 // interactive_turning.DPI,
+        width * 96 // DPI,
+        height * 96 // DPI,
     )
     (form,) = block.all("form")
     assert "hidden" in form  # until the script finds it

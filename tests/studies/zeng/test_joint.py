@@ -12,7 +12,7 @@ from relevance.explanations import lrp
 from relevance.metrics.alignment import alignment
 from relevance.networks import architectures
 from relevance.studies import names
-from relevance.studies.zeng import joint, roar, source, tables, words
+from relevance.studies.zeng import joint, source, tables, words
 
 pytestmark = pytest.mark.stochastic
 
@@ -66,7 +66,7 @@ def test_roar_is_compared_seed_by_seed(monkeypatch):
         for share in (0.0, 0.2, 0.4)
         for seed in (0, 1, 2)
     ]
-    monkeypatch.setattr(roar, "roar", lambda *_, **__: pd.DataFrame(rows))
+    monkeypatch.setattr(joint, "remove_and_retrain", lambda *_, **__: pd.DataFrame(rows))
     table = joint.metrics(
         found, data, n_images=10, epsilon=0.1, n_steps=1, retrained=network, retraining={}, shares=[0.2]
     )
