@@ -6,14 +6,13 @@ import torch
 
 from relevance import explanations
 from relevance.explanations.rules import Epsilon
-from relevance.metrics import conservation
-from relevance.metrics.conservation import conservation as conservation_conservation
+from relevance.metrics.conservation import agreement, conservation, fidelity
 from relevance.studies.background import words
 
 
 def test_fidelity_measures_sum_and_likeness(dense_posterior, some_images, some_labels):
     one = dense_posterior[0]
-    found = conservation.fidelity(one, some_images, some_labels, {"0": Epsilon(1e-12), "9": Epsilon(9.0)})
+    found = fidelity(one, some_images, some_labels, {"0": Epsilon(1e-12), "9": Epsilon(9.0)})
     assert found.loc["0", "correlation with gradient x input"] == pytest.approx(1)
     assert found.loc["9", "correlation with gradient x input"] < 0.999
     maps = explanations.lrp(one, some_images, some_labels, rule=Epsilon(9.0)).flatten(1).sum(1)
@@ -23,7 +22,7 @@ def test_fidelity_measures_sum_and_likeness(dense_posterior, some_images, some_l
 
 def test_conservation_adds_up_and_its_sentence_names_the_extremes(dense_posterior, some_images, some_labels):
     rules = {"small": Epsilon(1e-9), "large": Epsilon(5.0)}
-    rows = conservation_conservation(dense_posterior, some_images, some_labels, rules)
+    rows = conservation(dense_posterior, some_images, some_labels, rules)
     assert list(rows.columns) == ["arrives at the pixels", *(f"kept by layer {k}" for k in (1, 3, 5))]
     assert torch.allclose(torch.tensor(rows.sum(axis=1).to_numpy()), torch.ones(2).double(), atol=1e-9)
     maps = explanations.lrp(dense_posterior, some_images, some_labels, rule=Epsilon(5.0))
@@ -41,7 +40,7 @@ def test_agreement_is_the_overlap_of_top_pixels():
     half = reference.clone()
     half[:, :, 0, 3:] = 0
     half[:, :, 1, 3:] = -torch.tensor([9.0, 8.0])
-    rows = conservation.agreement({"ours": reference, "same": 2 * reference, "half": half}, "ours", 20)
+    rows = agreement({"ours": reference, "same": 2 * reference, "half": half}, "ours", 20)
     assert list(rows.index) == ["same", "half"]
     assert rows.loc["same", "overlap"] == 1
     assert rows.loc["half", "overlap"] == 0  # its top two are elsewhere
@@ -49,4 +48,4 @@ def test_agreement_is_the_overlap_of_top_pixels():
     said = words.agreement(rows, "ours", 20)
     assert said == "Of the top 20 % of the pixels, the maps share with ours from 0% (half) to 100% (same)."
     with pytest.raises(ValueError, match="reference is 'theirs'; it may be one of"):
-        conservation.agreement({"ours": reference}, "theirs", 20)
+        agreement({"ours": reference}, "theirs", 20)

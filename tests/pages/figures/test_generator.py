@@ -7,7 +7,7 @@ pytestmark = pytest.mark.stochastic
 
 
 def test_the_figure_has_a_row_for_each_map(halves):
-    from relevance import figures
+    from relevance.pages import figures
 
     images = halves.test_images[:3]
     drawn = figures.generated_maps(images, {"one": images, "two": functional.relu(images - 0.5)})

@@ -20,9 +20,11 @@ def test_reliability_has_a_panel_for_each_posterior(tiny_data):
         name: random_posterior(architectures.fully_connected((1, 4, 4), 5, 3), 2, seed)
         for seed, name in enumerate("ab")
     }
-    figure = figures.reliability(posteriors, tiny_data.test_images.double(), tiny_data.test_labels)
+    images, labels = tiny_data.test_images.double(), tiny_data.test_labels
+    bins = {name: evidence.calibration(one.predict(images), labels, 10) for name, one in posteriors.items()}
+    figure = figures.reliability(bins)
     assert [axis.get_title() for axis in figure.axes[:2]] == ["a", "b"]
-    wanted = evidence.calibration(posteriors["a"].predict(tiny_data.test_images.double()), tiny_data.test_labels, 10)
+    wanted = bins["a"]
     points = figure.axes[0].collections[0]
     assert np.allclose(points.get_offsets()[:, 1], wanted["accuracy"])
     assert np.allclose(points.get_sizes(), 6 + 300 * wanted["share"])

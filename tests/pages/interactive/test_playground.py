@@ -8,7 +8,7 @@ from html import escape
 import pytest
 
 from oracles import SMALL_STUDY
-from relevance.pages.interactive import playground as interactive_playground
+from relevance.pages import interactive
 from relevance.pages.interactive.playground import Playground
 from relevance.pages.interactive.scene import Choice, Scene
 from relevance.studies import names
@@ -73,7 +73,7 @@ def test_untrained_models_are_trained_with_progress_and_can_be_stopped(tmp_path,
 
 def test_where_pages_are_printed_there_are_no_widgets(monkeypatch):
     monkeypatch.setenv("RELEVANCE_PRINTING", "1")
-    html = interactive_playground.playground(
+    html = interactive.playground(
         {"small": SMALL_STUDY},
         n_images=3,
         images=(0,),
