@@ -18,6 +18,7 @@ from relevance.studies import experiment, tables
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("MKL_NUM_THREADS", "1")
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))  # torch has read the variable already
 
 
 @pytest.fixture(autouse=True)
