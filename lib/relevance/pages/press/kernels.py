@@ -18,7 +18,7 @@ from jupyter_client.provisioning.local_provisioner import LocalProvisioner
 
 IMPORTED = (
     "torch", "pandas.io.formats.style", "scipy.stats", "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline",
-    "safetensors.torch", "tqdm.auto", "captum.attr", "arviz", "ipykernel.kernelapp",
+    "safetensors.torch", "tqdm.auto", "ipykernel.kernelapp",
 )  # fmt: skip
 
 
