@@ -145,3 +145,32 @@ def test_statistics_of_batch_norm_are_saved_too(tmp_path, some_images):
     without = nn.Sequential(nn.BatchNorm2d(1, track_running_stats=False), nn.Flatten(), nn.Linear(16, 2)).double()
     with pytest.raises(ValueError, match="does not fit the network: their buffers"):
         Posterior.load(tmp_path / "one", without)
+
+
+@pytest.mark.parametrize(
+    ("give", "message"),
+    [
+        (lambda x: (x.flatten(1), x), r"the network gives a tuple for 2 images; it must give logits \[2, K\]"),
+        (lambda x: x, r"the network gives a tensor of shape \[2, 1, 2, 2\] for 2 images"),
+        (lambda x: x.sum(), r"the network gives a tensor of shape \[\] for 2 images"),
+        (lambda x: x.flatten(1)[:1], r"the network gives a tensor of shape \[1, 4\] for 2 images"),
+    ],
+)
+def test_a_network_that_gives_no_logits_is_refused(give, message):
+    network = nn.Sequential(nn.Conv2d(1, 1, 1))
+    network.register_forward_hook(lambda module, inputs, output: give(output))
+    with pytest.raises(ValueError, match=message):
+        Posterior.of(network).logits(torch.rand(2, 1, 2, 2))
+
+
+def test_what_hooks_leave_in_a_module_does_not_keep_it_from_being_a_posterior():
+    network = nn.Sequential(nn.Flatten(), torch.nn.utils.spectral_norm(nn.Linear(4, 2)))
+    network(torch.rand(2, 1, 2, 2))
+    network[1].register_full_backward_hook(lambda module, before, after: (5 * before[0],))
+    posterior, images = Posterior.of(network), torch.rand(3, 1, 2, 2)
+    assert torch.allclose(posterior.logits(images)[0], network.eval()(images))
+    assert Posterior(posterior.network, posterior.samples).logits(images).equal(posterior.logits(images))
+    image = images.clone().requires_grad_()
+    (found,) = torch.autograd.grad(posterior.logits(image)[0, :, 0].sum(), image)
+    weight = network[1].weight[0].reshape(1, 1, 2, 2)
+    assert torch.allclose(found, weight.expand(3, -1, -1, -1))

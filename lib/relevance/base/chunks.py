@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch._C._functorch import is_batchedtensor
 from torch.func import functional_call, vmap
 
 Sample = Mapping[str, Tensor]
@@ -18,21 +20,61 @@ VALUES_AT_ONCE = {"cpu": 12_000_000, "cuda": 2**28}
 REMEMBERED_AT_ONCE = {"cpu": 200_000_000, "cuda": 2**30}
 
 
+def under_every_name(network: nn.Module, sample: Sample) -> dict[str, Tensor]:
+    """Return a sample with the values that a network has under several names under each of them, as samples have the first.
+
+    A module that stands at several places in the network has one place here, the first.
+    """
+    first: dict[int, str] = {}
+    named = dict(sample)
+    for place, module in network.named_modules():
+        for part, value in (*module._parameters.items(), *module._buffers.items()):
+            name = f"{place}.{part}" if place else part
+            known = first.setdefault(id(value), name)
+            if value is not None and known != name and known in sample:
+                named[name] = sample[known]
+    return named
+
+
+def call(network: nn.Module, sample: Sample, images: Tensor) -> Any:
+    """Return what a network gives for images with a sample in place of its own values, which stay as they are.
+
+    Torch would leave the sample's in a module that stands at several places, if it were asked to find out what is tied.
+    """
+    return functional_call(network, under_every_name(network, sample), (images,), tie_weights=False)
+
+
 def values_of_one(network: nn.Module, sample: Sample, images: Tensor) -> int:
     """Return how many numbers the layers of a network give for one image, the image itself among them."""
     sizes = [images[0].numel()]
     hooks = [
-        module.register_forward_hook(lambda module, inputs, output: sizes.append(output.numel()))
+        module.register_forward_hook(lambda module, inputs, output: sizes.append(_numbers(output)))
         for module in network.modules()
         if not list(module.children())
     ]
     try:
         with torch.no_grad():
-            functional_call(network, dict(sample), (images[:1].detach(),))
+            call(network, sample, images[:1].detach())
     finally:
         for hook in hooks:
             hook.remove()
     return sum(sizes)
+
+
+def left_behind(network: nn.Module) -> list[Tensor]:
+    """Return what hooks left in modules, such as weights of ``torch.nn.utils.weight_norm``: no copy can be made of it.
+
+    It is computed anew whenever the module is called.
+    """
+    values = [value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor)]
+    return [value for value in values if not value.is_leaf or is_batchedtensor(value)]
+
+
+def _numbers(output: Any) -> int:
+    """Return how many numbers a module gave, which may have been several tensors."""
+    if isinstance(output, (tuple, list)):
+        return sum(map(_numbers, output))
+    return output.numel() if isinstance(output, Tensor) else 0
 
 
 def at_once(network: nn.Module, samples: Sample, images: Tensor) -> tuple[int, int]:
@@ -77,4 +119,6 @@ def over_samples(function: Callable[[Sample], Tensor], samples: Sample, n_at_onc
             yield function({name: value[index] for name, value in samples.items()})[None]
         return
     for start in range(0, total, n_at_once):
-        yield vmap(function)({name: value[start : start + n_at_once] for name, value in samples.items()})
+        yield vmap(function, randomness="different")(
+            {name: value[start : start + n_at_once] for name, value in samples.items()}
+        )

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, vjp
+from torch.func import vjp
 
 from relevance.base import checks, chunks
 from relevance.base.chunks import Sample
@@ -74,7 +74,7 @@ def logit_gradient(posterior: Posterior) -> OneMap:
 
     def gradient(sample: Sample, images: Tensor, target: Tensor) -> Tensor:
         # An explicit pullback, not autograd.grad: it can be mapped over samples and differentiated again.
-        logits, pull_back = vjp(lambda x: functional_call(posterior.network, dict(sample), (x,)), images)  # type: ignore[misc]
+        logits, pull_back = vjp(lambda x: chunks.call(posterior.network, sample, x), images)  # type: ignore[misc]
         return pull_back(one_hot(logits, target))[0]
 
     return gradient

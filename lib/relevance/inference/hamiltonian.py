@@ -14,9 +14,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
-from relevance.base import checks
+from relevance.base import checks, chunks
 from relevance.base.digests import of_tensors
 from relevance.base.environment import bar
 from relevance.datasets.dataset import Dataset
@@ -65,7 +64,7 @@ class NetworkEnergy:
         ):
             with torch.enable_grad():
                 leaf = position.detach().requires_grad_()
-                logits = functional_call(self.network, self.unflatten(leaf), (images,))
+                logits = chunks.call(self.network, self.unflatten(leaf), images)
                 loss = self.loss(logits, labels)
                 (part,) = torch.autograd.grad(loss.sum(), leaf)
             gradient = gradient + part

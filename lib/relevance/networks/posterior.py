@@ -13,7 +13,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from relevance.base import checks, chunks
 from relevance.base.chunks import Sample
@@ -30,6 +29,23 @@ def log_mean_softmax(logits: Tensor) -> Tensor:
     Taken as logsumexp over the samples of the log-softmax, minus log S, so that nothing underflows.
     """
     return torch.logsumexp(logits.log_softmax(-1), dim=0) - math.log(len(logits))
+
+
+def as_logits(given: Any, images: Tensor) -> Tensor:
+    """Return what a network gives for images if it is logits [N, K], or say what it is."""
+    if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != len(images):
+        kind = f"a tensor of shape {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
+        raise ValueError(f"the network gives {kind} for {len(images)} images; it must give logits [{len(images)}, K].")
+    return given
+
+
+def _copied(network: nn.Module) -> nn.Module:
+    """Return a copy of a network with all that it computes, and without the hooks that only change its gradients."""
+    copied = copy.deepcopy(network, {id(value): value for value in chunks.left_behind(network)})
+    for module in copied.modules():
+        module._backward_hooks.clear()
+        module._backward_pre_hooks.clear()
+    return copied
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,7 +82,7 @@ class Posterior:
                 "at least 1."
             )
         # A copy of its own, in evaluation mode: what is done to the caller's network later changes nothing here.
-        object.__setattr__(self, "network", copy.deepcopy(self.network).eval().requires_grad_(False))
+        object.__setattr__(self, "network", _copied(self.network).eval().requires_grad_(False))
 
     def _of_samples(self, chosen: slice | Tensor) -> Posterior:
         """Return a posterior of some samples, sharing the network."""
@@ -135,7 +151,7 @@ class Posterior:
         for some in images.split(n_images):
 
             def of_sample(sample: Sample, x: Tensor = some) -> Tensor:
-                return functional_call(self.network, dict(sample), (x,))
+                return as_logits(chunks.call(self.network, sample, x), x)
 
             parts.append(torch.cat(list(chunks.over_samples(of_sample, self.samples, n_samples))))
         return torch.cat(parts, dim=1)

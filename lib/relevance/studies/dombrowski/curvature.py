@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn import functional
 
-from relevance.base import checks
+from relevance.base import checks, chunks
 from relevance.explanations.smoothing import SoftLeakyReLU
 from relevance.networks.posterior import Posterior
 
@@ -85,13 +84,13 @@ def logit(posterior: Posterior, target: int) -> Logit:
         basis = torch.eye(torch.Size(shape).numel(), dtype=torch.float64, device=posterior.device)
     checks.count("the number of directions that the network sees", basis.shape[1], at_most=MOST_INPUTS)
     single = [{name: value[index] for name, value in samples.items()} for index in range(len(posterior))]
-    n_classes = functional_call(double, single[0], (basis.new_zeros(1, *shape),)).shape[-1]
+    n_classes = chunks.call(double, single[0], basis.new_zeros(1, *shape)).shape[-1]
     checks.count("target", target, at_least=0, at_most=n_classes - 1)
 
     def function(points: Tensor) -> Tensor:
         # Where the whole image counts, it has its shape again.
         images = points.reshape(-1, *shape)
-        return torch.stack([functional_call(double, sample, (images,))[:, target] for sample in single]).mean(0)
+        return torch.stack([chunks.call(double, sample, images)[:, target] for sample in single]).mean(0)
 
     return Logit(function, basis)
 
