@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 
@@ -127,8 +127,8 @@ def norm_factors(
     return factor, shift if bias is None else shift + bias
 
 
-def convolution_of(name: str, module: nn.Conv2d) -> Convolution:
-    """Return how a convolution's weights act; ``name`` is for the error where its padding is not of zeros on both sides."""
+def convolution_of(name: str, module: Any) -> Convolution:
+    """Return how the weights of a ``torch.nn.Conv2d``, or of what has its settings, act; ``name`` is for the error."""
     padding = module.padding
     if padding == "valid":
         padding = (0, 0)

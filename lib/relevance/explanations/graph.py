@@ -7,49 +7,105 @@ into the affine layer before it, without touching the module.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import reduce
+from typing import Any
 
+import torch
 from torch import Tensor, fx, nn
+from torch.func import functional_call
 
+from relevance.base import chunks
 from relevance.base.chunks import Sample
 from relevance.explanations.affine import Convolution, Dense, Scaling
-from relevance.explanations.steps import Step, Visit, affine_step, function_step, is_known, module_step
+from relevance.explanations.steps import (
+    AFFINE_CALLS,
+    Step,
+    Visit,
+    affine_step,
+    call_of,
+    function_step,
+    module_step,
+    no_rule_for,
+)
 from relevance.explanations.tracing import traced
+from relevance.networks.posterior import Posterior
 
 # A step, its visit, the relevance of its value -> the relevance of each source.
 Back = Callable[[Step, Visit, Tensor], list[Tensor]]
 
 
+def graph_of(posterior: Posterior, images: Tensor) -> RelevanceGraph:
+    """Return the graph of a posterior's network, which gives for the first image what the network gives.
+
+    Raises:
+        ValueError: there is no such graph, or what it gives differs.
+    """
+    graph = RelevanceGraph(posterior.network)
+    if len(images):
+        graph.compare(posterior, images[:1].detach())
+    return graph
+
+
 class RelevanceGraph:
     """The steps of one network, and the two passes over them.
+
+    What depends on no image, such as weights that are computed from parameters, is no step: it is computed from the
+    sample where a step needs it.
 
     Raises:
         ValueError: the network cannot be traced, or a module or function in it has no rule.
     """
 
     def __init__(self, network: nn.Module) -> None:
+        self.network = network
         self.modules = dict(network.named_modules())
         self.steps: dict[str, Step] = {}
-        # A single layer is a network too; the tracer would look inside it.
-        graph, _ = traced(nn.Sequential(network) if is_known(network) else network)
-        nodes = [node for node in graph.nodes if node.op != "get_attr"]
-        for node in nodes:
+        graph, self.traced, _ = traced(network)
+        moving: set[fx.Node] = set()  # what depends on the image
+        for node in graph.nodes:
             if node.op == "placeholder":
                 self.image = node.name
+                moving.add(node)
             elif node.op == "output":
-                (self.output,) = (source.name for source in node.all_input_nodes)
-            else:
-                self.steps[node.name] = self._step(node)
-        self._fold_norms({node.name: node for node in nodes})
+                self.output = self._end(node)
+            elif not moving.isdisjoint(node.all_input_nodes):
+                moving.add(node)
+                self.steps[node.name] = self._step(node, moving)
+        self._fold_norms({node.name: node for node in graph.nodes})
+
+    def compare(self, posterior: Posterior, image: Tensor) -> None:
+        """Refuse a graph that gives something else for an image [1, C, H, W] than the network, which sees another beside it.
+
+        Raises:
+            ValueError: they differ by more than rounding does.
+        """
+        sample = {name: value[0] for name, value in posterior.samples.items()}
+        generator = torch.cuda if image.is_cuda else torch
+        state = generator.get_rng_state()
+        with torch.no_grad():
+            both = torch.cat([image, 1 - image])
+            wanted = chunks.call(self.network, sample, both)[:1]
+            given = self.forward(image, sample)[self.output].value
+        rounding = torch.finfo(wanted.dtype).eps ** 0.5
+        same = given.shape == wanted.shape and (given - wanted).abs().max() <= rounding * wanted.abs().max()
+        if not same or not torch.equal(state, generator.get_rng_state()):
+            raise ValueError(
+                f"the network {type(self.network).__name__} gives something else than its layers, as torch.fx traces them, for "
+                "an image by itself; its forward pass must be the same each time, and act on each image by itself."
+            )
 
     def top_of(self, layer: str) -> str:
         """Return the node with the activations of an affine layer: its own, or the activation's that alone follows it.
 
         Raises:
-            ValueError: there is no such layer.
+            ValueError: there is no such layer, or the network goes through it more than once.
         """
-        node = next((step.name for step in self.steps.values() if step.affine and step.layer == layer), None)
-        if node is None:
-            raise ValueError(f"layer is {layer!r}; it may be one of: {', '.join(self.affine_layers)}.")
+        uses = [step.name for step in self.steps.values() if step.affine and step.layer == layer]
+        if len(uses) != 1:
+            once = [name for name in self.affine_layers if self.affine_layers.count(name) == 1]
+            times = f", which is used {len(uses)} times" if uses else ""
+            raise ValueError(f"layer is {layer!r}{times}; it may be one of: {', '.join(once)}.")
+        (node,) = uses
         while (user := self._passed_on_to(node)) is not None:
             node = user.name
         return node
@@ -66,11 +122,12 @@ class RelevanceGraph:
 
     @property
     def affine_layers(self) -> list[str]:
-        """Names of the affine layers that take a rule, in the order of the forward pass."""
+        """Names of the affine layers that take a rule, in the order of the forward pass; one used twice is there twice."""
         return [step.layer for step in self.steps.values() if step.affine is not None]
 
     def forward(self, images: Tensor, sample: Sample) -> dict[str, Visit]:
         """Return what every node did, with the value that it gave."""
+        sample = chunks.under_every_name(self.network, sample)
         visits = {self.image: Visit(images, lambda gradient: [])}
         for step in self.steps.values():
             visits[step.name] = step.visit([visits[source].value for source in step.sources], sample)
@@ -97,15 +154,69 @@ class RelevanceGraph:
     def _nonnegative(self, sources: tuple[str, ...]) -> bool:
         return all(source == self.image or self.steps[source].nonnegative for source in sources)
 
-    def _step(self, node: fx.Node) -> Step:
+    def _end(self, node: fx.Node) -> str:
+        """Return the node that gives the logits, from that of the output."""
+        (given,) = node.args
+        if not isinstance(given, fx.Node):
+            raise ValueError(f"the network gives a {type(given).__name__}; it must give logits [N, K] alone.")
+        return given.name
+
+    def _step(self, node: fx.Node, moving: set[fx.Node]) -> Step:
         # Not all_input_nodes, which gives a node that is taken twice once.
-        sources = tuple(source.name for source in self._taken(node))
+        taken = self._taken(node)
+        sources = tuple(source.name for source in taken if source in moving)
         nonnegative = self._nonnegative(sources)
+        if node.target in AFFINE_CALLS:
+            return self._affine_call(node, sources, nonnegative=nonnegative)
         if node.op == "call_module":
-            # A network that is a single layer was wrapped, and its parameters have no prefix.
-            name = str(node.target) if str(node.target) in self.modules else ""
+            name = str(node.target)
+            if len(node.args) != 1 or node.kwargs or node.args[0] not in moving:
+                raise ValueError(
+                    f"layer {name} takes {len(node.args) + len(node.kwargs)} values; it must take one, in order."
+                )
             return module_step(node.name, name, self.modules[name], sources, nonnegative=nonnegative)
+        if len(sources) != len(taken):
+            raise no_rule_for(node.target, "with values of its own")
         return function_step(node.name, node.target, node.args[1:], node.kwargs, sources, nonnegative=nonnegative)
+
+    def _affine_call(self, node: fx.Node, sources: tuple[str, ...], *, nonnegative: bool) -> Step:
+        """Return the step of a function that applies weights, whatever they are computed from, save the image."""
+        how, given = call_of(node.target, node.args, node.kwargs)
+        if sources != (str(given["input"]),):
+            raise no_rule_for(node.target, "with weights that depend on the image")
+        weight, bias = given["weight"], given.get("bias")
+        # The call of an affine module is that module's; others are called by what they are.
+        inside: str = [*node.meta.get("nn_module_stack", {"": None})][-1]
+        owner = inside.removeprefix("network").removeprefix(".")
+        is_module = isinstance(self.modules.get(owner), (nn.Linear, nn.Conv2d))
+        return affine_step(
+            node.name,
+            owner if is_module else f"{node.name}()",
+            sources,
+            how,
+            lambda sample: (self._value(weight, sample), self._value(bias, sample)),
+            nonnegative,
+        )
+
+    def _value(self, given: Any, sample: Sample) -> Any:
+        """Return what a node that depends on no image is for a sample; what is not a node is what it is."""
+        if not isinstance(given, fx.Node):
+            return given
+        target: Any = given.target
+        if given.op == "get_attr":
+            return sample[target] if target in sample else reduce(getattr, target.split("."), self.traced)
+        arguments, keywords = fx.node.map_arg((given.args, given.kwargs), lambda node: self._value(node, sample))
+        if given.op == "call_module":
+            own = {
+                name.removeprefix(f"{target}."): value
+                for name, value in sample.items()
+                if name.startswith(f"{target}.")
+            }
+            return functional_call(self.modules[target], own, arguments, keywords)
+        if given.op == "call_method":
+            of_value, *rest = arguments
+            return getattr(of_value, target)(*rest, **keywords)
+        return target(*arguments, **keywords)
 
     @staticmethod
     def _taken(node: fx.Node) -> list[fx.Node]:

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from relevance.base.chunks import Sample
 from relevance.explanations.expected import checked, one_hot, over_all
-from relevance.explanations.graph import RelevanceGraph
+from relevance.explanations.graph import graph_of
 from relevance.explanations.steps import Step, Visit
 from relevance.networks.posterior import Posterior
 
@@ -30,7 +30,7 @@ def guided_backprop(posterior: Posterior, images: Tensor, target: Tensor, *, per
         ValueError: an image or a target is not what it may be, or the network has a layer without a way back.
     """
     target = checked(posterior, images, target)
-    graph = RelevanceGraph(posterior.network)
+    graph = graph_of(posterior, images)
 
     def back(step: Step, visit: Visit, gradient: Tensor) -> list[Tensor]:
         pulled = visit.pull_back(gradient)

@@ -14,7 +14,7 @@ from torch import Tensor
 from relevance.base import checks
 from relevance.base.chunks import Sample
 from relevance.explanations.expected import checked, one_hot, over_all
-from relevance.explanations.graph import Back, RelevanceGraph
+from relevance.explanations.graph import Back, RelevanceGraph, graph_of
 from relevance.explanations.rules import Composite, Epsilon, Rule
 from relevance.explanations.steps import Step, Visit
 from relevance.networks.posterior import Posterior
@@ -99,6 +99,7 @@ def kept_by_layer(
         Layer name -> [N], the mean over the samples; negative where a layer added relevance.
     """
     graph, rules, target = _prepared(posterior, images, target, rule, seed)
+    names = list(rules)
 
     def all_kept(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
         visits = graph.forward(some_images, sample)
@@ -108,14 +109,15 @@ def kept_by_layer(
         def back(step: Step, visit: Visit, arrived: Tensor) -> list[Tensor]:
             shares = _by(rules)(step, visit, arrived)
             if visit.layer is not None:
-                kept[step.layer] = arrived.flatten(1).sum(1) - shares[0].flatten(1).sum(1)
+                own = arrived.flatten(1).sum(1) - shares[0].flatten(1).sum(1)
+                kept[step.layer] = kept.get(step.layer, 0) + own  # a layer may be used more than once
             return shares
 
         graph.backward(visits, graph.output, relevance, back)
-        return torch.stack([kept[name] for name in graph.affine_layers])
+        return torch.stack([kept[name] for name in names])
 
     kept = over_all(posterior, all_kept, images, target, dim=1)
-    return dict(zip(graph.affine_layers, kept, strict=True))
+    return dict(zip(names, kept, strict=True))
 
 
 def _prepared(
@@ -124,7 +126,7 @@ def _prepared(
     """Check what was given, and return the graph, the rule of each layer, and the target."""
     target = checked(posterior, images, target)
     checks.one_of("seed", seed, SEEDS)
-    graph = RelevanceGraph(posterior.network)
+    graph = graph_of(posterior, images)
     return graph, _rules_of(graph, rule), target
 
 

@@ -12,7 +12,7 @@ from relevance.base import checks, chunks
 from relevance.base.chunks import Sample
 from relevance.explanations.affine import Convolution, Layer, Scaling
 from relevance.explanations.expected import checked, one_hot, over_all
-from relevance.explanations.graph import RelevanceGraph
+from relevance.explanations.graph import graph_of
 from relevance.explanations.steps import Step, Visit
 from relevance.networks.posterior import Posterior
 
@@ -37,8 +37,11 @@ def fit_patterns(posterior: Posterior, images: Tensor) -> dict[str, Tensor]:
     """
     checks.pixels("images", images, posterior.image_shape)
     checks.count("the number of images", len(images), at_least=2)
-    graph = RelevanceGraph(posterior.network)
+    graph = graph_of(posterior, images)
     layers = {step.layer: step for step in graph.steps.values() if step.affine is not None}
+    if len(layers) < len(graph.affine_layers):
+        twice = next(name for name in layers if graph.affine_layers.count(name) > 1)
+        raise ValueError(f"the network uses layer {twice} more than once; patterns are of layers that are used once.")
     rectified = {name: graph.is_activated(step.name) for name, step in layers.items()}
     n_images = chunks.at_once(posterior.network, posterior.samples, images)[0]
     patterns: dict[str, list[Tensor]] = {name: [] for name in layers}
@@ -131,7 +134,7 @@ def pattern_attribution(
         ValueError: an image, a target or the patterns are not what they may be.
     """
     target = checked(posterior, images, target)
-    graph = RelevanceGraph(posterior.network)
+    graph = graph_of(posterior, images)
     if set(patterns) != set(graph.affine_layers) or any(len(value) != len(posterior) for value in patterns.values()):
         raise ValueError(
             f"patterns has the layers {', '.join(patterns)} and {sorted({len(value) for value in patterns.values()})} "

@@ -15,8 +15,8 @@ from relevance.base import checks
 from relevance.base.chunks import Sample
 from relevance.explanations.expected import Explain, checked, logit_gradient, over_all
 from relevance.explanations.gradient import gradient, gradient_x_input
-from relevance.explanations.steps import pass_on, register
-from relevance.explanations.tracing import traced
+from relevance.explanations.steps import kind_of, pass_on, register
+from relevance.explanations.tracing import sharing, traced
 from relevance.networks.posterior import Posterior
 
 
@@ -50,7 +50,8 @@ register(SoftLeakyReLU, pass_on)
 # Calls that are softened -> the slope of negative inputs where the call does not name it.
 CALLS: dict[Any, float] = {functional.relu: 0.0, torch.relu: 0.0, "relu": 0.0, functional.leaky_relu: 0.01}
 # Activations with other kinks, for which there is no soft one here, by the names of their modules and functions.
-OTHER_KINKS = {"relu6", "hardtanh", "prelu", "rrelu", "threshold", "hardswish", "hardsigmoid"}
+OTHER_KINKS = {"relu6", "hardtanh", "prelu", "rrelu", "threshold", "hardswish", "hardsigmoid", "clamp", "clamp_min", "abs",
+               "maximum", "minimum"}  # fmt: skip
 
 
 def softened(posterior: Posterior, beta: float) -> Posterior:
@@ -64,19 +65,21 @@ def softened(posterior: Posterior, beta: float) -> Posterior:
             it has activations with kinks of another kind.
     """
     checks.number("beta", beta, above=0)
-    # The parameters are those of the samples, and the copy may share the network's own: there may be many millions.
-    own = [*posterior.network.parameters(), *posterior.network.buffers()]
-    network = copy.deepcopy(posterior.network, {id(value): value for value in own})
-    graph, changed = traced(network)
+    graph, traced_network, changed = traced(posterior.network)
+    network = sharing(posterior.network)
     _refuse_other_kinks(network, graph)
     settings: dict[str, Any] = getattr(network, "settings", {})
     for parent in list(network.modules()):
         # Not named_children, which gives a module that is used twice once.
         for name, child in list(parent._modules.items()):
-            if isinstance(child, (nn.ReLU, nn.LeakyReLU)):
+            # Those that do something else as well are looked into, and softened where they call relu.
+            if child is not None and kind_of(child) in {nn.ReLU, nn.LeakyReLU}:
                 setattr(parent, name, SoftLeakyReLU(beta, getattr(child, "negative_slope", 0.0)))
     calls = [node for node in graph.nodes if node.op != "call_module" and node.target in CALLS]
     if calls or changed:
+        for node in graph.nodes:
+            if node.op == "get_attr" and "." not in node.target and not hasattr(network, node.target):
+                setattr(network, node.target, getattr(traced_network, node.target))  # a constant of the forward pass
         network = _by_modules(network, graph, calls, beta)
     if settings:
         # What is saved under the architecture's name would come back with its kinks.

@@ -6,12 +6,14 @@ import copy
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vjp
 from torch.nn import functional
+from torch.nn.utils import parametrize
 
 from relevance.base.chunks import Sample
 from relevance.explanations.affine import AffineMap, Dense, Layer, Scaling, convolution_of, norm_factors
@@ -143,6 +145,11 @@ ADDITIONS = (operator.add, operator.iadd, torch.add, "add")
 CONCATENATIONS = (torch.cat, torch.concat, torch.concatenate)
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 AFFINE = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d)
+# Functions that apply weights, and what they take, in order.
+AFFINE_CALLS = (functional.linear, functional.conv2d)
+AFFINE_ARGUMENTS = ("input", "weight", "bias", "stride", "padding", "dilation", "groups")
+# Methods that a class may write anew without computing anything else.
+HARMLESS = {"__init__", "__repr__", "extra_repr", "reset_parameters"}
 
 
 def register(kind: type[nn.Module], backward: Backward) -> None:
@@ -166,14 +173,29 @@ def register(kind: type[nn.Module], backward: Backward) -> None:
     MODULES[kind] = _Way(backward, nonnegative=False, activation=backward is pass_on)
 
 
-def way_of(module: nn.Module) -> _Way | None:
-    """Return how relevance comes back through a module, if that is known: the way of the nearest class."""
-    return next((MODULES[kind] for kind in type(module).__mro__ if kind in MODULES), None)
+def is_changed(module: nn.Module) -> bool:
+    """Return whether a module does something else than its class says: by hooks, a patched method or a parametrisation."""
+    patched = any(callable(getattr(type(module), name, None)) for name in vars(module))
+    hooked = bool(module._forward_hooks or module._forward_pre_hooks)
+    return patched or hooked or parametrize.is_parametrized(module)
+
+
+def kind_of(module: nn.Module) -> type[nn.Module] | None:
+    """Return the known class that a module computes as: its own, or one whose methods and weights it left as they are."""
+    own = type(module)
+    kind = next((one for one in own.__mro__ if one in AFFINE or one in MODULES), None)
+    if kind is None or is_changed(module):
+        return None
+    of_its_own = [item for one in own.__mro__[: own.__mro__.index(kind)] for item in vars(one).items()]
+    for name, value in of_its_own:
+        if isinstance(value, property) or (name not in HARMLESS and callable(getattr(kind, name, None))):
+            return None
+    return kind
 
 
 def is_known(module: nn.Module) -> bool:
     """Return whether a module is one step of the graph; others are made of such steps."""
-    return isinstance(module, AFFINE) or way_of(module) is not None
+    return kind_of(module) is not None
 
 
 def known_modules() -> str:
@@ -193,12 +215,13 @@ def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...
     def own(sample: Sample, part: str) -> Tensor | None:
         return sample.get(prefix + part)
 
-    if isinstance(module, (nn.Linear, nn.Conv2d)):
+    kind = kind_of(module)
+    if isinstance(module, (nn.Linear, nn.Conv2d)) and kind is not None:
         how = Dense() if isinstance(module, nn.Linear) else convolution_of(name, module)
         return affine_step(
             node, title, sources, how, lambda sample: (own(sample, "weight"), own(sample, "bias")), nonnegative
         )
-    if isinstance(module, AFFINE):
+    if kind in AFFINE:
         return affine_step(
             node,
             title,
@@ -207,12 +230,12 @@ def module_step(node: str, name: str, module: nn.Module, sources: tuple[str, ...
             lambda sample: norm_factors(module, *(own(sample, part) for part in NORM_PARTS)),
             nonnegative,
         )
-    way = way_of(module)
-    if way is None:
+    if kind is None:
         raise ValueError(
             f"layer {title} is a {type(module).__name__}, for which lrp has no rule; it may be one of: "
             f"{known_modules()}, or a module made of these; relevance.explanations.register gives it a rule."
         )
+    way = MODULES[kind]
     own_names = dict(module.named_parameters())
     if getattr(module, "inplace", False) is True:
         # The step before still needs its value. A copy shares what the module holds, and nothing else.
@@ -249,15 +272,31 @@ def function_step(
             raise ValueError(f"the network calls {name} along dimension 0, that of the images; it may be any other.")
         return Step(node, name, sources, lambda values, sample: _concatenation_visit(values, dim), nonnegative)
     if target not in FUNCTIONS or len(sources) != 1:
-        raise ValueError(
-            f"the network calls {name}, for which lrp has no rule; it may call: add (of two values), cat, relu, "
-            f"leaky_relu, softplus, dropout, max_pool2d, avg_pool2d, adaptive_avg_pool2d, mean, flatten, reshape and view, "
-            f"and have the modules: {known_modules()}."
-        )
+        raise no_rule_for(target)
     function = (lambda x: getattr(x, target)(*arguments, **keywords)) if isinstance(target, str) else (
         lambda x: target(x, *arguments, **keywords))  # fmt: skip
     way = FUNCTIONS[target]
     return _step(node, name, sources, lambda values, sample: _visit(function, way.backward, values), way, nonnegative)
+
+
+def no_rule_for(target: Any, how: str = "") -> ValueError:
+    """Return the error of a network that calls a function, in some way, that there is no way back through."""
+    return ValueError(
+        f"the network calls {getattr(target, '__name__', target)}{' ' * bool(how)}{how}, for which lrp has no rule; it may call: "
+        "add (of two values), cat, linear, conv2d, relu, leaky_relu, softplus, dropout, max_pool2d, avg_pool2d, "
+        "adaptive_avg_pool2d, mean, flatten, reshape, view, and modules that lrp knows."
+    )
+
+
+def call_of(target: Any, arguments: tuple[Any, ...], keywords: Mapping[str, Any]) -> tuple[AffineMap, dict[str, Any]]:
+    """Return how the weights of a call of ``linear`` or ``conv2d`` act, and its arguments by name."""
+    given = dict(zip(AFFINE_ARGUMENTS, arguments, strict=False)) | dict(keywords)
+    if target is functional.linear:
+        return Dense(), given
+    settings = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros"} | given
+    if settings["padding"] == "same":
+        raise no_rule_for(target, "with padding 'same'")
+    return convolution_of("conv2d", SimpleNamespace(**settings)), given
 
 
 def affine_step(

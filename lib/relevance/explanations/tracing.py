@@ -6,14 +6,16 @@ what is changed in place becomes a value of its own, so that what came before ca
 
 from __future__ import annotations
 
+import copy
 import operator
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
 from torch.nn import functional
 
-from relevance.explanations.steps import is_known
+from relevance.base.chunks import left_behind
+from relevance.explanations.steps import is_changed, is_known
 
 # What acts in place -> what gives the same as a new value.
 PURE: dict[Any, Any] = {
@@ -29,28 +31,67 @@ INPLACE_AT: dict[Any, int] = {functional.relu: 0, functional.leaky_relu: 1, func
 RESHAPES = ("view", "reshape", torch.reshape)
 
 
+class Traced(NamedTuple):
+    """What a network calls.
+
+    Attributes:
+        graph: of the calls; its targets are names of the network's modules and values.
+        network: a copy that was traced, with the constants that the graph names; it shares the values of the given one.
+        changed: whether something in the graph is read after it was changed in place.
+    """
+
+    graph: fx.Graph
+    network: nn.Module
+    changed: bool
+
+
+class _Whole(nn.Module):
+    """A network as the one module of another, so that its own hooks count, and an input that it can do without does not."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Any) -> Any:
+        return self.network(images)
+
+
 class _Tracer(fx.Tracer):
-    """Looks into every module that is not a step by itself."""
+    """Looks into every module that is not a step by itself, or that does something else than its class says."""
 
     def is_leaf_module(self, module: nn.Module, module_qualified_name: str) -> bool:
-        return is_known(module) or super().is_leaf_module(module, module_qualified_name)
+        return is_known(module) or (super().is_leaf_module(module, module_qualified_name) and not is_changed(module))
 
 
-def traced(network: nn.Module) -> tuple[fx.Graph, bool]:
-    """Return the graph of a network's calls, and whether something in it is read after it was changed in place.
+def sharing(network: nn.Module) -> nn.Module:
+    """Return a copy of a network that shares its parameters and buffers: there may be many millions."""
+    own = [*network.parameters(), *network.buffers(), *left_behind(network)]
+    return copy.deepcopy(network, {id(value): value for value in own})
+
+
+def traced(network: nn.Module) -> Traced:
+    """Return the graph of a network's calls.
 
     Modules that act in place are left as they are; whoever goes through the graph must take care that they do not.
 
     Raises:
         ValueError: torch.fx cannot trace the network.
     """
+    # Hooks leave values behind in the modules that they belong to; what they leave here is no value, and nobody's.
+    whole = _Whole(sharing(network))
     try:
-        graph = _Tracer().trace(network)
+        graph = _Tracer().trace(whole)
     except Exception as error:  # torch.fx raises many kinds
         raise ValueError(
             f"the network {type(network).__name__} cannot be traced by torch.fx ({str(error).splitlines()[0]}); "
             "its forward pass must not depend on values."
         ) from None
+    for node in graph.nodes:
+        if node.op in {"call_module", "get_attr"}:
+            inside = str(node.target).removeprefix("network").removeprefix(".")
+            if node.op == "get_attr" and inside == node.target:  # a constant of the forward pass
+                setattr(whole.network, inside, getattr(whole, inside))
+            node.target = inside
     modules = dict(network.named_modules())
     # All of them, whether or not one was changed.
     rewired = [_without_inplace(graph, node, modules) for node in list(graph.nodes)]
@@ -58,7 +99,7 @@ def traced(network: nn.Module) -> tuple[fx.Graph, bool]:
         _flatten(node)
     # What is left of the batch's size, and whatever else leads to nothing.
     graph.eliminate_dead_code(lambda node: node.op in {"placeholder", "output"})
-    return graph, any(rewired)
+    return Traced(graph, whole.network, any(rewired))
 
 
 def _without_inplace(graph: fx.Graph, node: fx.Node, modules: dict[str, nn.Module]) -> bool:
