@@ -97,7 +97,7 @@ def tab_to(page, selector, most=60):
 
 
 def press_and_keep(page, selector):
-    """Press Enter on the element that has the focus, and wait until ``selector``'s has it again: a tooltip takes it for a moment."""
+    """Press Enter on ``selector``, which has the focus, and wait until it has it again: a tooltip takes it for a moment."""
     page.keyboard.press("Enter")
     page.wait_for_function("selector => document.activeElement.matches(selector)", arg=selector)
 
