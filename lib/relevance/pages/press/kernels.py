@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from threading import Thread
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
@@ -30,8 +31,15 @@ def serve(arguments: Sequence[str], environment: Mapping[str, str], folder: str)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from ipykernel.kernelapp import IPKernelApp
 
+    Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
     sys.argv = ["ipykernel_launcher", *arguments]
     IPKernelApp.launch_instance(argv=list(arguments))
+
+
+def _end_with(starter: Any) -> None:
+    """End this process, and what it started, as soon as the one that asked for it has ended, however that was."""
+    starter.join()
+    os.killpg(0, signal.SIGKILL)
 
 
 class Forked:
