@@ -43,8 +43,8 @@ test: $(INSTALLED) ## lint, type check, and run the tests
 	$(PY) -m pytest -m "not slow" $(SPREAD)
 	@echo "Left to .ci/run: the slow tests (make test-slow), other CPUs (make test-cpus), and the printed book in a browser."
 
-test-slow: $(INSTALLED) ## the tests that kill processes, print a book, or start JupyterLab
-	$(PY) -m pytest -m slow --durations=10
+test-slow: $(INSTALLED) ## the tests that kill processes, print a book or open a browser, and the campaign of bad input
+	$(PY) -m pytest -m slow $(SPREAD) --durations=10
 
 test-cpus: $(INSTALLED) ## the stochastic tests as other CPUs would round: three of the levels of instructions that this one has
 	@$(PY) tests/cpus.py

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from browsing import Complaints, axe
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_page_of_its_own_is_left_in_peace(page, tmp_path):

@@ -17,6 +17,8 @@ from relevance.pages import web
 from relevance.pages.interactive import pad
 from relevance.pages.press import parts
 
+pytestmark = pytest.mark.slow
+
 TOP = 30
 
 

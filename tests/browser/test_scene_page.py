@@ -10,6 +10,8 @@ from relevance.pages.interactive import scene_figure, scene_page
 from relevance.pages.interactive.scene import Choice, Scene
 from relevance.studies import names
 
+pytestmark = pytest.mark.slow
+
 PAGE = "<!doctype html><html lang='en'><meta charset='utf-8'><title>A scene</title><body>{}</body></html>"
 
 

@@ -7,6 +7,8 @@ import pytest
 from relevance.pages.figures.style import new_figure
 from relevance.pages.interactive.turning import turning
 
+pytestmark = pytest.mark.slow
+
 SIZES, RULES = [0, 0.05, 0.1, 0.2], ["epsilon", "gamma", "alpha-beta"]
 
 

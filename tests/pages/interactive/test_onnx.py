@@ -78,9 +78,9 @@ def exported():
     ("n_samples", "rule", "layer"),
     [
         (10, Epsilon(0.1), None),
-        (2, Gamma(0.2), None),
+        pytest.param(2, Gamma(0.2), None, marks=pytest.mark.slow),
         (10, AlphaBeta(2, 1), "3"),
-        (1, Composite(Epsilon(0), first=explanations.ZBox()), None),
+        pytest.param(1, Composite(Epsilon(0), first=explanations.ZBox()), None, marks=pytest.mark.slow),
     ],
 )
 def test_the_graph_agrees_with_the_library(exported, n_samples, rule, layer):

@@ -154,6 +154,7 @@ def test_the_command_line_says_what_is_wrong_and_fails(book):
         parameters.assignments("size")
 
 
+@pytest.mark.slow
 def test_a_chapter_that_is_edited_while_it_waits_is_not_served_as_the_new_one(book, monkeypatch):
     real = chapters.execute
 
