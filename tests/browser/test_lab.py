@@ -64,7 +64,7 @@ def lab(notebook, tmp_path_factory):
         env=environment, stdout=log, stderr=log,
     )  # fmt: skip
     address = f"http://127.0.0.1:{port}"
-    until = time.monotonic() + 90
+    until = time.monotonic() + 240
     while True:
         try:
             with urlopen(f"{address}/api?token=t") as answer:
@@ -84,14 +84,14 @@ def test_sliders_move_and_the_view_is_the_library_s(browser, lab):
     scene = Scene(SMALL_STUDY, 3)
     page = browser.new_context(viewport={"width": 1400, "height": 1200}).new_page()
     page.goto(f"{lab}/lab/tree/explore.ipynb?token=t")
-    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=90_000)
-    page.get_by_text("| Idle").wait_for(timeout=90_000)
+    page.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=240_000)
+    page.get_by_text("| Idle").wait_for(timeout=240_000)
     page.locator(".lm-MenuBar-item", has_text="Run").click()
     page.locator(".lm-Menu-item[data-command='runmenu:run-all']").click()
 
     def shows(**choices):
         wanted = scene.view(Choice(**choices)).sentence(classes)
-        page.wait_for_function(f"wanted => ({SAID})() === wanted", arg=wanted, timeout=120_000)
+        page.wait_for_function(f"wanted => ({SAID})() === wanted", arg=wanted, timeout=300_000)
         assert page.locator(".jp-OutputArea img[alt^=Predicted]").get_attribute("alt") == wanted
 
     shows(model=names.BAYESIAN, n_samples=4)
