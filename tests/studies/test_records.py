@@ -72,7 +72,7 @@ def test_what_is_kept_is_read_as_it_was(study, tmp_path, monkeypatch):
 
 def test_records_are_read_by_name():
     assert "zennit" in records.read("library-differences")["library"].tolist()
-    with pytest.raises(ValueError, match="name is 'nothing'; it may be one of: .*library-differences"):
+    with pytest.raises(ValueError, match="record is 'nothing'; it may be one of: .*library-differences"):
         records.read("nothing")
 
 
