@@ -35,6 +35,8 @@ FRESH = Path("_build/recorded")
 # Scores are shares of some hundred pixels: three decimals tell them apart. Softmax robustness crowds near 0 and 1, where its
 # ranks are all that is asked of it: it keeps as many digits as a single-precision probability has.
 DECIMALS, DIGITS = 3, 7
+# A run's.
+NAME = "[A-Za-z0-9-]{1,60}"
 SOFTMAX = "softmax_robustness"
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 EXCESS = "excess_lrp_robustness"
@@ -61,7 +63,7 @@ def folder() -> Path:
 
 def check_name(record: str) -> str:
     """Return the name of a run if it is one: letters, digits and hyphens, and so never a path."""
-    if not isinstance(record, str) or not re.fullmatch("[A-Za-z0-9-]{1,60}", record):
+    if not isinstance(record, str) or not re.fullmatch(NAME, record):
         raise ValueError(
             f"record is {str(record)[:60]!r}; it must be a name of at most 60 letters, digits and hyphens."
         )
@@ -92,58 +94,43 @@ def experiments(run: str) -> list[str]:
     return sorted({_experiment(path) for path in _files() if path.parent.name == run})
 
 
-def _files() -> list[Path]:
+def _files(within: Path | None = None) -> list[Path]:
     """Return all tables and all stories: one without the other is a damage, and not an absence."""
-    return [*folder().glob("*/*.json"), *folder().glob("*/*.csv.xz")]
+    return [path for form in ("*/*.json", "*/*.csv.xz") for path in (within or folder()).glob(form)]
 
 
 def _experiment(path: Path) -> str:
     return path.name.partition(".")[0]
 
 
-def read_run(run: str, experiment: str) -> pd.DataFrame:
+def read_run(run: str, experiment: str, within: Path | None = None) -> pd.DataFrame:
     """Return the table of a recorded run as it was given to :func:`keep`, and rounded as that does.
 
     Args:
         run: a name in ``book/runs.yml``.
         experiment: such as ``"layers"``.
+        within: where the runs are, if not in :func:`folder`.
 
     Raises:
         ValueError: it is not recorded, or it is not what was recorded: the file is named, and how to get it back.
     """
-    told = provenance(run, experiment)
-    path = folder() / run / f"{experiment}.csv.xz"
-    return read_file(path, told, _mended(path)).copy()
-
-
-def read_file(path: Path, told: Mapping[str, Any], mended: str) -> pd.DataFrame:
-    """Return the table in a file that has a story.
-
-    Args:
-        path: ``<run>/<experiment>.csv.xz``.
-        told: its story.
-        mended: what is to be done where the file is another than was recorded.
-
-    Raises:
-        ValueError: it is another.
-    """
-    try:
-        changed = path.stat().st_mtime_ns
-    except OSError:
-        raise ValueError(f"{_named(path)} is missing; {mended}.") from None
-    return _table(path, changed, told["sha256"], told["rows"], mended)
+    told = provenance(run, experiment, within)
+    path = (within or folder()) / run / f"{experiment}.csv.xz"
+    if not path.exists():
+        raise ValueError(f"{_named(path)} is missing; {_mended(path)}.")
+    return _table(path, path.stat().st_mtime_ns, told["sha256"], told["rows"]).copy()
 
 
 @lru_cache(maxsize=4)
-def _table(path: Path, changed: int, sha256: str, n_rows: int, mended: str) -> pd.DataFrame:
+def _table(path: Path, changed: int, sha256: str, n_rows: int) -> pd.DataFrame:
     """Read a table once for as long as its file does not change."""
     content = path.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{_named(path)} is not the file that its story tells of; {mended}.")
-    table = _parsed(path, content, mended)
+        raise ValueError(f"{_named(path)} is not the file that its story tells of; {_mended(path)}.")
+    table = _parsed(path, content, _mended(path))
     form = schema.FORMS[_experiment(path)]._replace(rows=n_rows)
     if fault := schema.table_fault(form, table):
-        raise ValueError(f"{_named(path)} {fault}; {mended}.")
+        raise ValueError(f"{_named(path)} {fault}; {_mended(path)}.")
     if "gradient_is_zero" in table:
         table["gradient_is_zero"] = table["gradient_is_zero"].astype(bool)
         table[EXCESS] = table["lrp_robustness"] - table["unrelated_lrp_robustness"]
@@ -158,16 +145,20 @@ def _parsed(path: Path, content: bytes, mended: str) -> pd.DataFrame:
         raise ValueError(f"{_named(path)} cannot be read as a table; {mended}.") from None
 
 
-def provenance(run: str, experiment: str) -> dict[str, Any]:
+def provenance(run: str, experiment: str, within: Path | None = None) -> dict[str, Any]:
     """Return the story of a recorded table: data, settings, posteriors, versions, hardware, seconds, commit, date.
+
+    Args:
+        run, experiment, within: as for :func:`read_run`.
 
     Raises:
         ValueError: it is not recorded, or its story is not one.
     """
-    checks.one_of("run", run, runs())
-    checks.one_of("experiment", experiment, experiments(run))
-    checks.one_of("experiment", experiment, schema.FORMS)
-    path = folder() / run / f"{experiment}.json"
+    files = _files(within)
+    checks.one_of("run", run, {path.parent.name for path in files})
+    known = {_experiment(path) for path in files if path.parent.name == run}
+    checks.one_of("experiment", experiment, known & schema.FORMS.keys())
+    path = (within or folder()) / run / f"{experiment}.json"
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
@@ -179,10 +170,11 @@ def provenance(run: str, experiment: str) -> dict[str, Any]:
 
 def is_of_older_code(run: str, experiment: str) -> bool:
     """Return whether a table was recorded by other code than there is now, or by code that its story does not know."""
-    return provenance(run, experiment).get("code") != _code(experiment)
+    return provenance(run, experiment).get("code") != code_now(experiment)
 
 
-def _code(experiment: str) -> str:
+def code_now(experiment: str) -> str:
+    """Return a digest of the code that would make a table now, with all of the library that it uses; pages are no part of it."""
     return digests.digest(*(code_behind(schema.STUDIES + name) for name in schema.FORMS[experiment].code))
 
 
@@ -224,7 +216,7 @@ def keep(record: str, experiment: str, table: pd.DataFrame, about: Subject | Map
     path = target / f"{experiment}.csv.xz"
     rows.to_csv(path, index=False)
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    told = story(about, **also) | {"code": _code(experiment), "rows": len(rows), "sha256": sha256}
+    told = story(about, **also) | {"code": code_now(experiment), "rows": len(rows), "sha256": sha256}
     (target / f"{experiment}.json").write_text(json.dumps(told, indent=1) + "\n")
 
 
