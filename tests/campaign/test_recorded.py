@@ -48,6 +48,12 @@ def flipped(content, at):
     return content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
 
 
+def swapped(content):
+    """Return a table that nothing but its digest tells from the recorded one."""
+    head, first, second, *others = lzma.decompress(content).splitlines(True)
+    return lzma.compress(b"".join([head, second, first, *others]))
+
+
 DAMAGES = {
     "emptied": lambda content: b"",
     "first byte flipped": lambda content: flipped(content, 0),
@@ -58,7 +64,8 @@ DAMAGES = {
     "one byte more": lambda content: content + b"\0",
     "unpacked": lzma.decompress,
     "zeros": lambda content: bytes(len(content)),
-    "a tenth of the rows": lambda content: lzma.compress(b"".join(lzma.decompress(content).splitlines(True)[:2])),
+    "a row alone": lambda content: lzma.compress(b"".join(lzma.decompress(content).splitlines(True)[:2])),
+    "two rows swapped": swapped,
 }
 
 
