@@ -15,10 +15,11 @@ DATASET ?=
 CHAPTER ?=
 PARAMETERS ?=
 RUNS ?=
+CHECK ?=
 
 # A slip such as `make book epsilon=0.05` would set a variable that nobody reads.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS RUNS PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
+UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
 endif
@@ -61,8 +62,8 @@ bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libra
 	$(PY) benchmarks/attacks.py
 	$(PY) benchmarks/playground.py
 
-record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on
-	@$(PY) -m relevance.pages.press.recording $(RUNS)
+record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on; CHECK=1 repeats the smallest, and compares
+	@$(PY) -m relevance.pages.press.recording $(if $(CHECK),--check) $(RUNS)
 
 differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
 	$(PY) benchmarks/differences.py

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 
 import pandas as pd
 import pytest
 
-from oracles import MOST, OF_STUDIES, recorded_tables
-from relevance.studies import names, records
+from oracles import OF_STUDIES, recorded_tables
+from relevance.studies import records, repeated, schema
 from relevance.studies.carbone.study import Study
-
-# Standard deviations of the median score over the images of digits-small, each the largest of its kind. From training to training
-# on images that are changed in their last digits, as another CPU's rounding would (4 of each; the plain network's medians stayed
-# the same to three decimals).
-OF_TRAINING = {names.DETERMINISTIC: 0.002, names.ADVERSARIAL: 0.0055}
-OF_CHAIN = {"noise": dict.fromkeys("135", 0.006), "attack": {"1": 0.017, "3": 0.046, "5": 0.031}}
 
 
 @pytest.mark.stochastic
@@ -26,22 +21,7 @@ def test_a_recorded_run_repeated_from_scratch_gives_its_medians(tmp_path, monkey
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path))
     settings = records.provenance("digits-small", "layers")["settings"]
     recorded = records.read_run("digits-small", "layers")
-    again = Study(**settings).table(list(recorded["attack"].unique()))
-    keys = ["model", "attack", "layer"]
-    # What no training has a part in is the same.
-    for column in ("image", "label", "n_samples"):
-        assert again[column].tolist() == recorded[column].tolist()
-    scores = ["lrp_robustness", "unrelated_lrp_robustness"]
-    anew, before = (table.groupby(keys)[scores].median() for table in (again, recorded))
-    assert anew.index.equals(before.index)
-    for model, attack, layer in before.index:
-        off = (anew.loc[model, attack, layer] - before.loc[model, attack, layer]).abs()
-        kind = OF_CHAIN["noise" if attack == "noise" else "attack"]
-        error = OF_TRAINING[model] if model in OF_TRAINING else kind[layer]
-        assert off["lrp_robustness"] < MOST * 2**0.5 * error + 0.5e-3, (model, attack, layer)
-        if model in OF_TRAINING:
-            # Floors of chains differ more than the scores above them.
-            assert off["unrelated_lrp_robustness"] < MOST * 2**0.5 * error + 0.5e-3, (model, attack, layer)
+    assert repeated.differences(recorded, Study(**settings).table(list(recorded["attack"].unique()))) == []
 
 
 @pytest.fixture
@@ -66,13 +46,33 @@ def test_what_is_kept_is_read_as_it_was(study, tmp_path, monkeypatch):
     assert story["posteriors"]["Bayesian"]["method"] == "hmc"
     assert story["seconds"] > 0
     assert len(story["data"]["digest"]) == 32
+    assert story["rows"] == len(table)
+    assert not records.is_of_older_code("some-run", "layers")
     with pytest.raises(ValueError, match="run is 'other'; it may be one of: some-run"):
         records.read_run("other", "layers")
+    with pytest.raises(ValueError, match="experiment is 'x'; it may be one of: layers."):
+        records.read_run("some-run", "x")
+
+
+def test_a_table_is_of_older_code_when_its_modules_have_changed(monkeypatch):
+    assert records.is_of_older_code("geometry", "geometry")  # its story is older than digests are
+    now = records.provenance("geometry", "geometry") | {"code": records.code_now("geometry")}
+    monkeypatch.setattr(records, "provenance", lambda *_: now)
+    assert not records.is_of_older_code("geometry", "geometry")
+    seen = []
+    monkeypatch.setattr(records, "code_behind", lambda module: seen.append(module) or "changed")
+    assert records.is_of_older_code("geometry", "geometry")
+    assert seen == ["relevance.studies.carbone.geometry"]
+
+
+@pytest.mark.parametrize("module", sorted({name for form in schema.FORMS.values() for name in form.code}))
+def test_the_modules_behind_tables_exist_and_are_no_pages(module):
+    assert importlib.util.find_spec(schema.STUDIES + module) is not None
 
 
 def test_records_are_read_by_name():
     assert "zennit" in records.read("library-differences")["library"].tolist()
-    with pytest.raises(ValueError, match="name is 'nothing'; it may be one of: .*library-differences"):
+    with pytest.raises(ValueError, match="record is 'nothing'; it may be one of: .*library-differences"):
         records.read("nothing")
 
 

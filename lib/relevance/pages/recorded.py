@@ -51,7 +51,12 @@ class Recorded:
     def _stands_on(self) -> str:
         story = records.provenance(self.run, self.experiment)
         sizes = ", ".join(f"{name} {value}" for name, value in story["settings"].items())
-        return f"*Recorded* ({self.run}): {sizes}. {made(story)}"
+        return f"{self._recorded()}: {sizes}. {made(story)}"
+
+    def _recorded(self) -> str:
+        """Name the run, and say so where it was recorded by other code than there is now."""
+        older = " by older code" if records.is_of_older_code(self.run, self.experiment) else ""
+        return f"*Recorded{older}* ({self.run})"
 
     def story(self) -> Any:
         """Say what the table stands on, and what is smaller than in the paper."""
@@ -64,7 +69,7 @@ class Recorded:
                 if smaller_than
                 else " At the paper's size."
             )
-            return Sentence(f"*Recorded* ({self.run}). {carbone_words.study(story)}{smaller} {made(story)}")
+            return Sentence(f"{self._recorded()}. {carbone_words.study(story)}{smaller} {made(story)}")
 
         return self.shown(said)
 
@@ -77,7 +82,7 @@ class Recorded:
             sizes = story["settings"]
             return Sentence(
                 f"The largest HMC case, {sizes['n_trains'][-1]} points and width {sizes['widths'][-1]}, {sizes['n_samples']} "
-                f"draws:\n{lines}\n\n*Recorded* ({self.run}). {made(story)}"
+                f"draws:\n{lines}\n\n{self._recorded()}. {made(story)}"
             )
 
         return self.shown(said)

@@ -59,23 +59,24 @@ def grid(table: pd.DataFrame, rows: str, columns: str, *, asterisks: bool = Fals
 
 
 def all_runs() -> Styler:
-    """Return a row for each recorded table: data, sizes, minutes, date, hardware, commit."""
+    """Return a row for each recorded table: data, sizes, minutes, date, hardware, commit, and whether its code is that of now."""
     rows = []
     for run in records.runs():
-        for path in sorted((records.folder() / run).glob("*.json")):
-            story = records.provenance(run, path.stem)
+        for experiment in records.experiments(run):
+            story = records.provenance(run, experiment)
             sizes = {
                 name: value for name, value in story["settings"].items() if name in ("n_images", "hidden", "n_draws")
             }
             rows.append(
                 {
                     "run": run,
-                    "table": path.stem,
+                    "table": experiment,
                     **sizes,
                     "minutes": story["seconds"] / 60,
                     "date": story["date"],
                     "hardware": story["hardware"],
                     "commit": story["commit"],
+                    "code": "older" if records.is_of_older_code(run, experiment) else "as now",
                 }
             )
     return show.table(pd.DataFrame(rows).set_index("run"))

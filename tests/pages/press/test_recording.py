@@ -13,8 +13,11 @@ import pytest
 import yaml
 
 from notebooks import HEAD
+from oracles import ROOT, chapter_text
 from relevance.pages.press import recording
 from relevance.pages.press.chapters import BookError
+from relevance.pages.press.press import print_book
+from relevance.studies import records, repeated
 
 CHAPTER = f"""{HEAD}
 ```{{code-cell}} ipython3
@@ -107,3 +110,53 @@ def test_wrong_runs_get_a_sentence(project, capsys):
     (project / "book/runs.yml").write_text("a: [")
     with pytest.raises(BookError, match="book/runs.yml cannot be read"):
         recording.read_runs(project)
+
+
+def test_nothing_is_recorded_before_all_is_known_to_be_possible(project, monkeypatch, capsys):
+    done = []
+    monkeypatch.setattr(recording, "record", lambda root, name, run, into: done.append(name))
+    root = ["--root", str(project)]
+    assert recording.main(["tiny", "unknown", *root]) == 1
+    assert "run is 'unknown'; it may be one of: tiny." in capsys.readouterr().err
+    assert recording.main(["tiny", *root, "--into", str(project / "_toc.yml" / "x")]) == 1
+    assert "_toc.yml/x'; it must be a folder that can be made and written into." in capsys.readouterr().err
+    assert done == []
+    assert recording.main(["tiny", *root, "--into", str(project / "new/recorded")]) == 0
+    assert done == ["tiny"]
+
+
+def test_a_check_says_what_differs_and_fails(project, monkeypatch, capsys):
+    monkeypatch.setattr(recording, "SMALLEST", "tiny")
+    for found, status, said in (
+        (["tiny, layers: It has 3 rows."], 1, "It has 3 rows."),
+        ([], 0, "tiny is what was recorded"),
+    ):
+        monkeypatch.setattr(recording, "repeat", lambda *_, found=found: found)
+        assert recording.main(["--check", "--root", str(project)]) == status
+        assert said in capsys.readouterr().out
+    assert recording.main(["tiny", "--check", "--root", str(project)]) == 1
+    assert "check repeats tiny beside what is recorded" in capsys.readouterr().err
+
+
+def test_a_run_is_repeated_beside_what_is_recorded(monkeypatch):
+    source = records.folder()
+
+    def record(root, name, run, into):
+        shutil.copytree(source / name, into / name)
+
+    monkeypatch.setattr(recording, "record", record)
+    assert recording.repeat(ROOT, "digits-small", {}) == []
+    monkeypatch.setattr(repeated, "differences", lambda before, after: ["It is another."])
+    assert recording.repeat(ROOT, "digits-small", {}) == ["digits-small, layers: It is another."]
+
+
+def test_a_chapter_with_a_damaged_recording_names_the_file(project):
+    (project / "data").mkdir()
+    shutil.copytree(ROOT / "data/recorded/geometry", project / "data/recorded/geometry")
+    (project / "data/recorded/geometry/geometry.json").write_text("[]")
+    shown = "from relevance.pages import recorded\nrecorded.Recorded('geometry', 'geometry').theorem()"
+    (project / "book/chapter.md").write_text(chapter_text("Shown", shown))
+    with pytest.raises(
+        BookError, match="ValueError: data/recorded/geometry/geometry.json holds a list, and not names with"
+    ):
+        print_book(project, profile="paper", chapter="chapter", jobs=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from html import escape
@@ -63,15 +62,10 @@ def _chapter(executed: Executed) -> Sequence[str]:
 def _runs() -> list[Sequence[str]]:
     rows: list[Sequence[str]] = []
     for run in records.runs():
-        for path in sorted((records.folder() / run).glob("*.json")):
-            told = json.loads(path.read_text(encoding="utf-8"))
-            parts = (
-                told.get("date", ""),
-                f"{told.get('seconds', 0):,.0f}",
-                told.get("hardware", ""),
-                told.get("commit", ""),
-            )
-            rows.append((run, path.stem, *(escape(str(part)) for part in parts)))
+        for experiment in records.experiments(run):
+            told = records.provenance(run, experiment)
+            parts = (told["date"], f"{told['seconds']:,.0f}", told["hardware"], told["commit"])
+            rows.append((run, experiment, *(escape(part) for part in parts)))
     return rows
 
 

@@ -1,0 +1,190 @@
+"""What a recorded table is made of: its columns with their kinds and ranges, what its story tells, and the code behind it."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+
+class Kind(NamedTuple):
+    """Numbers of a column: within ``low`` and ``high``, and ``whole`` or not."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    whole: bool = False
+
+    def __str__(self) -> str:
+        bounds = [
+            *([f"at least {self.low:g}"] if self.low > -math.inf else []),
+            *([f"at most {self.high:g}"] if self.high < math.inf else []),
+        ]
+        return " ".join([("whole numbers" if self.whole else "numbers"), " and ".join(bounds)]).strip()
+
+
+NUMBER, SIZE, SHARE, CORRELATION = Kind(), Kind(0), Kind(0, 1), Kind(-1, 1)
+COUNT, TRUTH = Kind(0, whole=True), Kind(0, 1, whole=True)
+# Columns by what they hold; what is not here is text. The same name means the same in all tables.
+KINDS = {
+    **dict.fromkeys(
+        ["lrp_robustness", "unrelated_lrp_robustness", "ceiling_lrp_robustness", "softmax_robustness", "accuracy",
+         "accuracy under attack", "nothing to follow", "share", "ROAR", "normal share", "attack_linf", "linf", "output_change",
+         "top_k_target", "top_k_origin", "FGSM", "manipulated", "noise", "unrelated", "standard gradient",
+         "decoder on features", "generator alone", "success", "alone", "zero gradients", "ECE", "saturated", "acceptance",
+         "epsilon"], SHARE),
+    **dict.fromkeys(
+        [*(f"{name}_{side}" for name in ("correlation", "rank", "structure") for side in ("target", "origin")), "before",
+         "cosine", "correlation", "rank", "beyond the class", "similarity", "ranks", "ROAR minus standard"], CORRELATION),
+    **dict.fromkeys(
+        ["image", "label", "clean_class", "attacked_class", "n_samples", "seed", "random layers", "parameters", "samples",
+         "training points", "width", "images", "PGD steps", "queries", "n_train", "warmup", "leapfrog steps"], COUNT),
+    **dict.fromkeys(["gradient_is_zero", "label_kept"], TRUTH),
+    **dict.fromkeys(
+        ["l2", "relative", "error_target", "error_origin", "logit_change", "parameter", "time", "seconds", "total seconds",
+         "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
+         "peak memory, MB", "tangent", "normal, inside the span"], SIZE),
+    **dict.fromkeys(["alignment", "normal, outside the span"], NUMBER),
+}  # fmt: skip
+TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
+         "map", "judge", "classifier", "posterior", "concerns", "converged", "versions", "date", "hardware", "what", "other",
+         "torch", "pyro", "library", "compared")  # fmt: skip
+# Columns of one table that are named after numbers and attacks, and the ends of intervals, which may leave a range.
+NAMED = {
+    r"0|1|0\.\d+": SHARE,
+    r".+, (low|high)": NUMBER,
+    r"LRP under .+": SHARE,
+}
+STUDY = ("dataset", "architecture", "method", "n_train", "n_images", "hidden", "epochs", "inference", "n_draws", "n_samples",
+         "epsilon", "seed")  # fmt: skip
+STUDIES = "relevance.studies."
+
+
+class Form(NamedTuple):
+    """A kind of table.
+
+    Attributes:
+        columns: those that it must have; it may have others that are known here.
+        code: the modules that made it, below ``relevance.studies``.
+        settings: what its story must tell of.
+        gaps: columns in which a number may be missing.
+        rows: how many there are, where no story says it.
+    """
+
+    columns: tuple[str, ...]
+    code: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    gaps: tuple[str, ...] = ()
+    rows: int | None = None
+
+
+_SCORES = Form(
+    ("model", "n_samples", "attack", "rule", "layer", "image", "label", "clean_class", "attacked_class", "lrp_robustness",
+     "unrelated_lrp_robustness", "ceiling_lrp_robustness", "softmax_robustness", "attack_linf", "gradient_is_zero"),
+    ("carbone.study",), STUDY,
+)  # fmt: skip
+_GENERATOR = ("zeng.generator.measures", "zeng.generator.training")
+FORMS = {
+    **dict.fromkeys(("layers", "rules", "saliency"), _SCORES),
+    "manipulation": Form(
+        ("model", "method", "image", "change", "output_change", "logit_change", "label_kept", "l2", "linf", "before",
+         *(f"{name}_{side}" for name in ("correlation", "rank", "structure", "top_k", "error") for side in
+           ("target", "origin"))),
+        ("dombrowski.manipulation", "carbone.study"), STUDY,
+    ),
+    "smoothing": Form(
+        ("defence", "parameter", "manipulation", "image", "similarity", "ranks", "noise", "output_change", "l2"),
+        ("dombrowski.smoothing", "carbone.study"), STUDY,
+    ),
+    "geometry": Form(
+        ("manifold", "method", "training points", "width", "samples", "R-hat", "accuracy", "tangent",
+         "normal, inside the span", "normal, outside the span", "normal share"),
+        ("carbone.geometry",), ("n_trains", "widths", "n_samples"), ("R-hat",),
+    ),
+    "roar": Form(("attribution", "share", "seed", "accuracy"), ("zeng.roar", "zeng.trainings")),
+    "joint": Form(
+        ("model", "accuracy", "accuracy under attack", "nothing to follow", "alignment", "ROAR", "ROAR minus standard"),
+        ("zeng.joint", "zeng.trainings"),
+    ),
+    "alignment": Form(("map", "image", "cosine", "correlation", "rank"), _GENERATOR, gaps=("beyond the class",)),
+    "steadiness": Form(("map", "image", "noise", "FGSM", "manipulated", "unrelated"), _GENERATOR),
+    "speed": Form(("map", "time", "parameters", "classifier"), _GENERATOR),
+    "deletion": Form(("map", "judge", "0", "1"), _GENERATOR),
+    "sanity": Form(("random layers", "standard gradient"), _GENERATOR),
+}  # fmt: skip
+# Tables that the programs in ``benchmarks`` write, without a story.
+BENCHMARKS = {
+    "attack-evaluation": Form(
+        ("attack", "posterior", "accuracy", "samples", "images", "epsilon", "versions", "date", "hardware"),
+        gaps=("success", "alone", "linf", "l2", "zero gradients", "seconds", "concerns", "converged"), rows=67,
+    ),
+    "inference-speed": Form(("what", "other", "ours", "theirs", "ratio", "hardware", "date", "torch", "pyro"), rows=3),
+    "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
+    "mnist-posteriors": Form(
+        ("posterior", "samples", "accuracy", "NLL", "ECE", "saturated", "seconds", "n_train", "date", "hardware"),
+        gaps=("acceptance", "R-hat", "ESS", "ESS tail", "warmup", "leapfrog steps", "prior scale", "step size",
+              "converged"), rows=6,
+    ),
+}  # fmt: skip
+
+
+def table_fault(form: Form, table: pd.DataFrame) -> str | None:
+    """Return what of a table is not of a form, such as ``"has no column 'image'"``; None if nothing is."""
+    for name in form.columns:
+        if name not in table:
+            return f"has no column {name!r}"
+    if form.rows is not None and len(table) != form.rows:
+        return f"has {len(table)} rows, and {form.rows} were recorded"
+    return next((fault for name in table.columns if (fault := _column_fault(form, str(name), table[name]))), None)
+
+
+def _column_fault(form: Form, name: str, values: pd.Series) -> str | None:
+    if name not in form.gaps and values.isna().any():
+        return f"has {int(values.isna().sum())} gaps in its column {name!r}"
+    if name in TEXTS:
+        return None
+    kind = KINDS.get(name) or next((kind for named, kind in NAMED.items() if re.fullmatch(named, name)), None)
+    if kind is None:
+        return f"has a column {name[:40]!r}, which no recorded table has"
+    numbers = pd.to_numeric(values, errors="coerce")
+    right = numbers.between(max(kind.low, -1e300), min(kind.high, 1e300)) & ~(kind.whole & (numbers % 1 != 0))
+    wrong = values[values.notna() & ~right]
+    return f"has {str(wrong.iloc[0])[:40]!r} in its column {name!r} of {kind}" if len(wrong) else None
+
+
+# Part of a story -> what it must be.
+_TOLD: dict[str, tuple[Any, str]] = {
+    "settings": (Mapping, "names with values"),
+    "versions": (Mapping, "names with values"),
+    "seconds": ((int, float), "a number of at least 0"),
+    "rows": (int, "a whole number"),
+    "date": (str, "a text"),
+    "hardware": (str, "a text"),
+    "commit": (str, "a text"),
+    "sha256": (str, "a text"),
+}
+
+
+def story_fault(form: Form, story: Any) -> str | None:
+    """Return what of a story is not as :func:`relevance.studies.records.keep` writes it; None if nothing is."""
+    if not isinstance(story, dict):
+        return f"holds a {type(story).__name__}, and not names with values"
+    wanted = {
+        **_TOLD,
+        **({"data": _TOLD["settings"], "posteriors": _TOLD["settings"]} if form.settings == STUDY else {}),
+    }
+    for name, (kind, words) in wanted.items():
+        if name not in story:
+            return f"has no part {name!r}"
+        value = story[name]
+        # NaN is not at least 0 either.
+        if (
+            not isinstance(value, kind)
+            or isinstance(value, bool)
+            or (isinstance(value, (int, float)) and not value >= 0)
+        ):
+            return f"has the {name} {str(value)[:40]!r}, and not {words}"
+    absent = [name for name in form.settings if name not in story["settings"]]
+    return f"has no setting {absent[0]!r}" if absent else None
