@@ -98,7 +98,9 @@ def test_the_laboratory_opens_the_playground_if_no_chapter_is_named(project):
     assert (project / "arguments").read_text().endswith("--LabApp.default_url=/lab/tree/book/explore.md")
 
 
-@pytest.mark.parametrize("name", ["epsilon", "CHAPTERS", "profile", "n_images", "RELEVANCE_CHAPTER", "PY", "VENV", "SHELL"])
+@pytest.mark.parametrize(
+    "name", ["epsilon", "CHAPTERS", "profile", "n_images", "RELEVANCE_CHAPTER", "PY", "VENV", "SHELL"]
+)
 def test_a_variable_that_nobody_reads_is_named(project, name):
     done = make(project, "book", f"{name}=$(shell touch ran)")
     assert done.returncode != 0

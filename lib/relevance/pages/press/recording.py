@@ -67,7 +67,9 @@ def record(root: Path, name: str, run: Mapping[str, Any], into: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record what is asked for; return the exit status."""
     parser = argparse.ArgumentParser(prog="relevance.pages.press.recording", description=__doc__)
-    parser.add_argument("runs", nargs="*", default=(asked("RUNS") or "").split(), help="names in book/runs.yml; all if none is given")
+    parser.add_argument(
+        "runs", nargs="*", default=(asked("RUNS") or "").split(), help="names in book/runs.yml; all if none is given"
+    )
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the project folder")
     parser.add_argument("--into", type=Path, help="data/recorded of the project if not given")
     given = parser.parse_args(arguments)
