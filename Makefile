@@ -2,6 +2,18 @@
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
 
+# A slip such as `make book epsilon=0.05` would set a variable that nobody reads.
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
+ifneq ($(UNKNOWN),)
+$(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
+endif
+
+# Nothing that is given is run: from here on these hold the text as it was typed, in which make expands nothing more, and recipes
+# reach it through the environment, where no shell reads it as a command.
+$(foreach name,PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK PYTHON RELEVANCE_DATA RELEVANCE_DEVICE,\
+    $(if $(filter-out undefined,$(origin $(name))),$(eval override export $(name) := $$(value $(name)))))
+
 VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
@@ -16,23 +28,21 @@ CHAPTER ?=
 PARAMETERS ?=
 RUNS ?=
 CHECK ?=
-
-# A slip such as `make book epsilon=0.05` would set a variable that nobody reads.
-GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
-ifneq ($(UNKNOWN),)
-$(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
-endif
+book chapter: export RELEVANCE_PROFILE := $(PROFILE)
+book chapter: export RELEVANCE_DATASET := $(DATASET)
+book chapter: export RELEVANCE_PARAMETERS := $(PARAMETERS)
+chapter: export RELEVANCE_CHAPTER := $(CHAPTER)
+lab: export RELEVANCE_CHAPTER := $(or $(CHAPTER),explore)
+record: export RELEVANCE_RUNS := $(RUNS)
 
 .PHONY: book chapter record test test-slow test-cpus bench differences lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
-	@$(PY) -m relevance.pages.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") --parameters '$(PARAMETERS)'
+	@$(PY) -m relevance.pages.press
 
 chapter: $(INSTALLED) ## execute one chapter: CHAPTER=method/lrp-robustness PARAMETERS="epsilon=0.1 n_images=50"
-	@$(PY) -m relevance.pages.press --profile "$(PROFILE)" $(if $(DATASET),--dataset "$(DATASET)") \
-	    --chapter "$(CHAPTER)" --parameters '$(PARAMETERS)'
+	@$(PY) -m relevance.pages.press
 
 # Processes for the tests: more than four would only wait for the longest file.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
@@ -51,10 +61,11 @@ test-cpus: $(INSTALLED) ## the stochastic tests as other CPUs would round: three
 	@$(PY) tests/cpus.py
 
 lab: $(INSTALLED) ## open a chapter as a notebook in JupyterLab: CHAPTER=method/lrp-robustness; the playground without
-	@[ -f "book/$(or $(CHAPTER),explore).md" ] || { echo "make: there is no chapter $(CHAPTER); _toc.yml lists them, such as explore." >&2; exit 1; }
+	@[ -f "book/$$RELEVANCE_CHAPTER.md" ] || { \
+	    printf 'make: there is no chapter %s; _toc.yml lists them, such as explore.\n' "$$RELEVANCE_CHAPTER" >&2; exit 1; }
 	@[ -z "$$RELEVANCE_DATA" ] || export RELEVANCE_DATA="$$(realpath "$$RELEVANCE_DATA")"; \
 	JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter" $(VENV)/bin/jupyter lab --notebook-dir=. \
-	    $(if $(filter 0,$(shell id -u)),--allow-root) --LabApp.default_url=/lab/tree/book/$(or $(CHAPTER),explore).md
+	    $(if $(filter 0,$(shell id -u)),--allow-root) "--LabApp.default_url=/lab/tree/book/$$RELEVANCE_CHAPTER.md"
 
 bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libraries
 	$(PY) benchmarks/relevance_maps.py
@@ -63,7 +74,7 @@ bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libra
 	$(PY) benchmarks/playground.py
 
 record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on; CHECK=1 repeats the smallest, and compares
-	@$(PY) -m relevance.pages.press.recording $(if $(CHECK),--check) $(RUNS)
+	@$(PY) -m relevance.pages.press.recording $(if $(CHECK),--check)
 
 differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
 	$(PY) benchmarks/differences.py

@@ -6,7 +6,7 @@ import tarfile
 import pytest
 from PIL import Image
 
-from relevance.datasets import reading
+from relevance.datasets import folders, reading
 
 
 def png(value, size=(6, 5), mode="L"):
@@ -91,3 +91,14 @@ def test_grey_and_colour_halves_go_together(tmp_path):
     data = reading.load(str(tmp_path))
     assert data.train_images.shape[1] == data.test_images.shape[1] == 3
     assert data.test_images[0, :, 0, 0].mul(255).round().tolist() == [9, 8, 7]
+
+
+@pytest.mark.parametrize(
+    ("shape", "kept", "told"),
+    [((1, 0, 8), 1.0, "a side of image_shape is 0; it must be a whole number of at least 1"),
+     ((3, 8, -1), 1.0, "a side of image_shape is -1"), ((1, 8, 8), 0, "kept is 0; it must be a finite number above 0"),
+     ((1, 8, 8), 1.5, "kept is 1.5"), ((1, 8, 8), float("nan"), "kept is nan")],
+)  # fmt: skip
+def test_a_crop_of_nothing_is_refused(shape, kept, told, tmp_path):
+    with pytest.raises(ValueError, match=told):
+        folders.read_images(tmp_path, shape, kept=kept)

@@ -105,3 +105,14 @@ def test_data_sets_at_hand_are_those_with_files(tmp_path):
     assert reading.at_hand(tmp_path) == ["digits"]
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     assert reading.at_hand(tmp_path) == ["digits", "mnist"]
+
+
+@pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
+def test_a_folder_of_data_that_is_not_there_is_named_and_not_made(name, tmp_path, monkeypatch):
+    monkeypatch.setenv("RELEVANCE_DATA", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="RELEVANCE_DATA is '.*nowhere', which is no folder; it must be one, in which"):
+        reading.load(name)
+    with pytest.raises(ValueError, match="root is '.*elsewhere', which is no folder"):
+        reading.load(name, root=tmp_path / "elsewhere")
+    assert not list(tmp_path.iterdir())
+    assert reading.load("digits").name == "digits"

@@ -90,6 +90,11 @@ def with_progress() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "RELEVANCE_PROGRESS"}
 
 
+def asked(name: str) -> str | None:
+    """Return what the Makefile hands on of its variable ``name``, such as CHAPTER, as it was typed; None if nothing."""
+    return os.environ.get(f"RELEVANCE_{name}")
+
+
 def settle_data_root() -> None:
     """Make ``$RELEVANCE_DATA`` absolute, for processes that work in another folder."""
     if chosen := os.environ.get("RELEVANCE_DATA"):

@@ -13,6 +13,8 @@ import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from relevance.base import checks
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 TEST_EVERY = 5
 
@@ -144,11 +146,14 @@ def read_images(folder: Path, image_shape: tuple[int, int, int], kept: float = 1
         Images [N, C, H, W], float32 in [0, 1], and their places below the folder, by which they are sorted.
 
     Raises:
-        ValueError: there is no such folder, it holds no image, or one cannot be read.
+        ValueError: a shape or a share is not what it may be, there is no such folder, it holds no image, or one cannot be read.
     """
     channels, height, width = image_shape
     if channels not in {1, 3}:
         raise ValueError(f"image_shape is {image_shape}; images have 1 or 3 channels.")
+    for side in (height, width):
+        checks.count("a side of image_shape", side)
+    checks.number("kept", kept, above=0, at_most=1)
     if not folder.is_dir():
         raise ValueError(f"folder is {str(folder)!r}, which is no folder; it must be one that holds images.")
     places = [

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance.base.environment import chosen_device, data_root
+from relevance.base.environment import chosen_device, data_root, project_root
 from relevance.datasets import folders
 from relevance.datasets.dataset import Dataset
 
@@ -156,15 +156,22 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
         name: ``"digits"`` (embedded), ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of a folder that
             holds ``train/<class>/<image>`` and ``test/<class>/<image>``, or ``<class>/<image>`` alone (then every
             fifth image of each class, in the order of their names, is for testing).
-        root: where to look for the files; ``$RELEVANCE_DATA`` or ``data`` if not given.
+        root: where to look for the files; ``$RELEVANCE_DATA`` or ``data`` if not given. It must exist, but for ``data``.
         device: where the tensors are put; a CUDA GPU where there is one if not given.
 
     Raises:
-        ValueError: the name is neither a known one nor a folder, or the folder holds no such images.
+        ValueError: the name is neither a known one nor a folder, the folder holds no such images, or ``root`` is no folder.
         FileNotFoundError: the files are not there and cannot be downloaded.
     """
     _check_name(name)
     where = Path(root) if root is not None else data_root()
+    # A download may make the project's own folder; any other that is missing is a slip.
+    if FILES.get(str(name)) and not where.is_dir() and where != project_root() / "data":
+        variable = "RELEVANCE_DATA" if root is None else "root"
+        raise ValueError(
+            f"{variable} is {str(where)!r}, which is no folder; it must be one, in which data sets are looked for and to "
+            "which they are downloaded."
+        )
     if str(name) in READERS:
         data = READERS[str(name)](where)
     else:

@@ -20,7 +20,7 @@ from relevance.pages.press.press import print_book
          "whole number such as 3"),
         ({"chapter": "one", "parameters": {"size": 2.5}}, "it must be a whole number"),
         ({"chapter": "one", "parameters": {"size": True}}, "it must be a whole number"),
-        ({"chapter": "one", "parameters": {"names": ["a", 1]}}, "it must be a list such as"),
+        ({"chapter": "one", "parameters": {"names": ["a", 1]}}, "it must be a list of texts, not empty, such as"),
         ({"chapter": "one", "common": {"colour": 1}}, "chapter one has no parameter 'colour'"),
         ({"common": {"dataset": ""}}, "dataset is ''; it may be one of"),
         ({"common": {"dataset": "nowhere"}}, "dataset is 'nowhere'; it may be one of: cifar10, digits"),

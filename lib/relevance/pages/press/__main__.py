@@ -9,23 +9,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from relevance.base import checks
-from relevance.base.environment import settle_data_root
+from relevance.base.environment import asked, settle_data_root
 from relevance.pages.press.chapters import BookError
 from relevance.pages.press.parameters import assignments
 from relevance.pages.press.press import page_of, print_book, say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the press from the command line; return the exit status."""
+    """Run the press from the command line; return the exit status.
+
+    What no argument says is as make was asked, by ``PROFILE``, ``DATASET``, ``CHAPTER`` and ``PARAMETERS``.
+    """
     parser = argparse.ArgumentParser(
         prog="relevance.pages.press", description="Execute the chapters and print the book."
     )
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the project folder")
-    parser.add_argument("--profile", default="quick", help="a file of book/profiles")
-    parser.add_argument("--dataset", help="the data set of every chapter")
-    parser.add_argument("--chapter", help="execute this chapter alone")
+    parser.add_argument("--profile", default=asked("PROFILE") or "quick", help="a file of book/profiles")
+    parser.add_argument("--dataset", default=asked("DATASET") or None, help="the data set of every chapter")
+    parser.add_argument("--chapter", default=asked("CHAPTER"), help="execute this chapter alone")
     parser.add_argument("--jobs", type=int, help="chapters side by side")
-    parser.add_argument("--parameters", default="", help="name=value ..., of that chapter, or of all that have them")
+    parser.add_argument(
+        "--parameters",
+        default=asked("PARAMETERS") or "",
+        help="name=value ..., of that chapter, or of all that have them",
+    )
     given = parser.parse_args(arguments)
     settle_data_root()  # chapters run in another folder
     try:

@@ -27,6 +27,7 @@ from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
 from relevance.base.digests import digest
+from relevance.pages.press import limits
 from relevance.pages.press.kernels import ForkedKernelManager
 
 TAG = "parameters"
@@ -116,19 +117,19 @@ class Chapter:
         """Return the defaults with ``given`` over them.
 
         Raises:
-            ChapterError: a name is unknown, or a value is not of its default's kind.
+            ChapterError: a name is unknown, or a value is not what it may be (:mod:`relevance.pages.press.limits`).
         """
         known = self.parameters
-        for name, value in given.items():
-            if name not in known:
-                raise ChapterError(
-                    f"chapter {self.name} has no parameter {name!r}; it may be one of: {', '.join(known)}."
-                )
-            if not _is_of_kind(value, known[name]):
-                raise ChapterError(
-                    f"parameter {name} of chapter {self.name} is {value!r}; it must be {_kind(known[name])} "
-                    f"such as {known[name]!r}."
-                )
+        try:
+            for name, value in given.items():
+                if name not in known:
+                    raise ValueError(
+                        f"chapter {self.name} has no parameter {name!r}; it may be one of: {limits.among(name, known)}."
+                    )
+                limits.check(self.name, name, value, known[name])
+            limits.check_together(self.name, {**known, **given})
+        except ValueError as error:
+            raise ChapterError(str(error)) from None
         return {**known, **given}
 
     def is_executed(self, path: Path, key: str) -> bool:
@@ -277,20 +278,3 @@ def _failure(chapter: Chapter, parameters: Mapping[str, Any], error: Exception, 
         f"chapter {chapter.name} failed in its code cell {number}, at the line\n    {line}\n"
         f"{error.ename}: {error.evalue}\n(The notebook as it stopped: {failed})"
     )
-
-
-def _is_of_kind(value: Any, default: Any) -> bool:
-    if default is None:
-        return True
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    if isinstance(default, float):
-        return isinstance(value, (int, float))
-    if isinstance(default, list) and isinstance(value, list):
-        return all(_is_of_kind(item, default[0]) for item in value) if default else True
-    return isinstance(value, type(default))
-
-
-def _kind(default: Any) -> str:
-    kinds = {bool: "true or false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
-    return kinds.get(type(default), f"a {type(default).__name__}")

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from relevance.base.environment import settle_data_root
+from relevance.base.environment import asked, settle_data_root
 from relevance.pages.press.chapters import BookError
 from relevance.pages.press.press import print_book, say
 from relevance.studies import records, repeated
@@ -111,7 +111,9 @@ def check_folder(into: Path) -> Path:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Record what is asked for, or repeat the smallest run; return the exit status."""
     parser = argparse.ArgumentParser(prog="relevance.pages.press.recording", description=__doc__)
-    parser.add_argument("runs", nargs="*", help="names in book/runs.yml; all if none is given")
+    parser.add_argument(
+        "runs", nargs="*", default=(asked("RUNS") or "").split(), help="names in book/runs.yml; all if none is given"
+    )
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the project folder")
     parser.add_argument("--into", type=Path, help="data/recorded of the project if not given")
     parser.add_argument("--check", action="store_true", help=f"repeat {SMALLEST}, and compare it with what is recorded")

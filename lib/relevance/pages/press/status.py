@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from html import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -55,7 +55,7 @@ def _chapter(executed: Executed) -> Sequence[str]:
     seconds = sum(cell.get("duration") or 0.0 for cell in ran)
     ends = [cell["end_time"] for cell in ran if cell.get("end_time")]
     day = datetime.fromisoformat(max(ends)).date().isoformat() if ends else "unknown"
-    data = str(executed.parameters.get("dataset", ""))
+    data = _plain(str(executed.parameters.get("dataset", "")))
     return f"{{doc}}`/book/{executed.name}`", data, day, f"{seconds:.0f}"
 
 
@@ -65,8 +65,14 @@ def _runs() -> list[Sequence[str]]:
         for experiment in records.experiments(run):
             told = records.provenance(run, experiment)
             parts = (told["date"], f"{told['seconds']:,.0f}", told["hardware"], told["commit"])
-            rows.append((run, experiment, *(escape(part) for part in parts)))
+            rows.append((run, experiment, *(_plain(part) for part in parts)))
     return rows
+
+
+def _plain(text: str) -> str:
+    """Return text for a cell of a table as it is, without meaning anything in Markdown or HTML."""
+    # As character references, which Markdown reads as text; a line break would end the row.
+    return re.sub(r"[^\w\s/.,:-]|_", lambda sign: f"&#{ord(sign[0])};", " ".join(text.split()))
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -32,6 +32,16 @@ BUILD: dict[str, Callable[..., Classifier]] = {
     "convolutional": architectures.convolutional,
     "resnet20": architectures.resnet20,
 }
+METHODS = ("hmc", "variational")
+
+
+def attacks_by_name() -> dict[str, tuple[str, str]]:
+    """Return the attacks that a study may make: the name that tables have -> kind and objective."""
+    return {
+        Attack(kind, 0.0, objective).name: (kind, objective)
+        for kind in KINDS
+        for objective in (OBJECTIVES if kind in PREDICTION else ["cross_entropy"])
+    }
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Study(checks.Checked):
 
     dataset: str
     architecture: str = checks.choice("fully_connected", BUILD)
-    method: str = checks.choice("hmc", ("hmc", "variational"))
+    method: str = checks.choice("hmc", METHODS)
     n_train: int = 2000
     n_images: int = 100
     hidden: int = 64
@@ -131,11 +141,7 @@ class Study(checks.Checked):
 
     def attacks(self, names: Sequence[str]) -> list[Attack]:
         """Return attacks by the names that tables have for them, such as ``"PGD on the margin"``."""
-        known = {
-            Attack(kind, 0.0, objective).name: (kind, objective)
-            for kind in KINDS
-            for objective in (OBJECTIVES if kind in PREDICTION else ["cross_entropy"])
-        }
+        known = attacks_by_name()
         return [self.attack(*known[checks.one_of("attack", name, known)]) for name in names]
 
     def table(
