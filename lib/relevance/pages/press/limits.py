@@ -42,7 +42,7 @@ WITHIN = {
     "epsilon": "largest",
 }
 # In this one chapter, n_samples are of other posteriors than n_draws.
-WITHIN_OF = {"method/geometry": {"counts": "n_samples"}}
+WITHIN_OF = {"method/geometry": [("counts", "n_samples"), ("counts", "n_draws")]}
 
 
 def check(chapter: str, name: str, value: Any, default: Any) -> None:
@@ -76,7 +76,7 @@ def check_together(chapter: str, parameters: Mapping[str, Any]) -> None:
     Raises:
         ValueError: one does.
     """
-    for name, bound in WITHIN_OF.get(chapter, WITHIN).items():
+    for name, bound in WITHIN_OF.get(chapter, WITHIN.items()):
         if name in parameters and bound in parameters:
             most = parameters[bound]
             for item in _flat(parameters[name]):
