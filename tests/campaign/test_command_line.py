@@ -82,6 +82,15 @@ def test_what_is_inherited_arrives_as_it_is(project, how, typed):
     assert not (project / "ran").exists()
 
 
+@pytest.mark.parametrize("variable", ["RELEVANCE_DATA", "RELEVANCE_DEVICE", "PYTHON"])
+@pytest.mark.parametrize("typed", TYPED)
+def test_what_the_program_reads_itself_arrives_as_it_is(project, variable, typed):
+    done = make(project, "book", f"{variable}={typed}")
+    assert done.returncode == 0, done.stderr
+    assert told(project)[variable] == typed
+    assert not (project / "ran").exists()
+
+
 @pytest.mark.parametrize("variable", ["CHAPTER", "RELEVANCE_DATA"])
 @pytest.mark.parametrize("typed", TYPED)
 def test_nothing_is_run_on_the_way_to_the_laboratory(project, variable, typed):
