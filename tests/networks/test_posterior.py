@@ -151,7 +151,7 @@ def test_statistics_of_batch_norm_are_saved_too(tmp_path, some_images):
     ("give", "message"),
     [
         (lambda x: (x.flatten(1), x), r"the network gives a tuple for 2 images; it must give logits \[2, K\]"),
-        (lambda x: x, r"the network gives a tensor of shape \[2, 1, 2, 2\] for 2 images"),
+        (lambda x: x, r"the network gives outputs of shape \[N, 1, 2, 2\]; they must be logits \[N, K\]"),
         (lambda x: x.sum(), r"the network gives a tensor of shape \[\] for 2 images"),
         (lambda x: x.flatten(1)[:1], r"the network gives a tensor of shape \[1, 4\] for 2 images"),
     ],
@@ -160,7 +160,7 @@ def test_a_network_that_gives_no_logits_is_refused(give, message):
     network = nn.Sequential(nn.Conv2d(1, 1, 1))
     network.register_forward_hook(lambda module, inputs, output: give(output))
     with pytest.raises(ValueError, match=message):
-        Posterior.of(network).logits(torch.rand(2, 1, 2, 2))
+        Posterior.of(network).predict(torch.rand(2, 1, 2, 2))
 
 
 def test_what_hooks_leave_in_a_module_does_not_keep_it_from_being_a_posterior():

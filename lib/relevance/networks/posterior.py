@@ -31,9 +31,9 @@ def log_mean_softmax(logits: Tensor) -> Tensor:
     return torch.logsumexp(logits.log_softmax(-1), dim=0) - math.log(len(logits))
 
 
-def as_logits(given: Any, images: Tensor) -> Tensor:
-    """Return what a network gives for images if it is logits [N, K], or say what it is."""
-    if not isinstance(given, Tensor) or given.ndim != 2 or len(given) != len(images):
+def as_outputs(given: Any, images: Tensor) -> Tensor:
+    """Return what a network gives for images if it is outputs [N, ...], such as logits [N, K], or say what it is."""
+    if not isinstance(given, Tensor) or given.ndim < 2 or len(given) != len(images):
         kind = f"a tensor of shape {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
         raise ValueError(f"the network gives {kind} for {len(images)} images; it must give logits [{len(images)}, K].")
     return given
@@ -151,23 +151,31 @@ class Posterior:
         for some in images.split(n_images):
 
             def of_sample(sample: Sample, x: Tensor = some) -> Tensor:
-                return as_logits(chunks.call(self.network, sample, x), x)
+                return as_outputs(chunks.call(self.network, sample, x), x)
 
             parts.append(torch.cat(list(chunks.over_samples(of_sample, self.samples, n_samples))))
         return torch.cat(parts, dim=1)
 
     def log_predictive(self, images: Tensor) -> Tensor:
         """Return the log of the posterior predictive, log E[softmax f(x, w)]: [N, K]."""
-        return log_mean_softmax(self.logits(images))
+        return log_mean_softmax(self._of_classes(self.logits(images)))
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the posterior predictive E[softmax f(x, w)], probabilities [N, K], for images in [0, 1]."""
         return self.log_predictive(checks.pixels("images", images, self.image_shape)).exp()
 
+    @staticmethod
+    def _of_classes(logits: Tensor) -> Tensor:
+        if logits.ndim != 3:
+            raise ValueError(
+                f"the network gives outputs of shape [N, {str(list(logits.shape[2:]))[1:]}; they must be logits [N, K]."
+            )
+        return logits
+
     def class_indices(self, name: str, classes: Tensor, images: Tensor) -> Tensor:
         """Return ``classes`` if they are a class of this posterior for each image, or say what they must be."""
         with torch.no_grad():
-            n_classes = self[0].logits(images[:1]).shape[-1]
+            n_classes = self._of_classes(self[0].logits(images[:1])).shape[-1]
         return checks.class_indices(name, classes, len(images), n_classes)
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
