@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+from playwright.sync_api import TimeoutError
 
 from oracles import SMALL_STUDY
 from relevance.pages.interactive.scene import Choice, Scene
@@ -26,7 +27,9 @@ PARAMETERS = {
     "hardening": {},
 }  # fmt: skip
 # The sentence comes after the picture.
-SAID = "() => document.querySelector('.jp-OutputArea p[role=status]')?.innerText ?? ''"
+SAID = "() => document.querySelector('.jp-OutputArea p[role=status]')?.textContent ?? ''"
+# JupyterLab takes cells that are out of sight off the page; here all stay on it, wherever running them scrolls to.
+SETTINGS = {"@jupyterlab/notebook-extension/tracker.jupyterlab-settings": {"windowingMode": "none"}}
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,11 @@ def lab(notebook, tmp_path_factory):
     environment = {
         **os.environ, "HOME": str(home), "JUPYTER_CONFIG_PATH": str(ROOT / ".jupyter"), "JUPYTER_RUNTIME_DIR": str(home),
         "PYTHONPATH": str(ROOT / "lib"), "RELEVANCE_PROGRESS": "0",
+        "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
     }  # fmt: skip
+    for path, setting in SETTINGS.items():
+        (home / "settings" / path).parent.mkdir(parents=True)
+        (home / "settings" / path).write_text(json.dumps(setting))
     log = (home / "lab.log").open("wb")
     server = subprocess.Popen(
         [
@@ -91,7 +98,11 @@ def test_sliders_move_and_the_view_is_the_library_s(browser, lab):
 
     def shows(**choices):
         wanted = scene.view(Choice(**choices)).sentence(classes)
-        page.wait_for_function(f"wanted => ({SAID})() === wanted", arg=wanted, timeout=300_000)
+        try:
+            page.wait_for_function(f"wanted => ({SAID})() === wanted", arg=wanted, timeout=180_000)
+        except TimeoutError:
+            outputs = "\n".join(page.locator(".jp-OutputArea, .jp-Dialog, .jp-StatusBar-Widget").all_text_contents())
+            pytest.fail(f"wanted: {wanted}\nis: {page.evaluate(SAID)}\non the page: {outputs[:4000]}")
         assert page.locator(".jp-OutputArea img[alt^=Predicted]").get_attribute("alt") == wanted
 
     shows(model=names.BAYESIAN, n_samples=4)
