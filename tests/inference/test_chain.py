@@ -9,7 +9,7 @@ import torch
 from oracles import LINE_PRIOR, MOST, errors_off, line_misfit, moments_off
 from relevance.inference import chain
 from relevance.inference.chain import Settings, State, StepSize, run_chain, transition
-from relevance.inference.hamiltonian import NetworkEnergy
+from relevance.inference.energy import NetworkEnergy
 
 pytestmark = pytest.mark.stochastic
 

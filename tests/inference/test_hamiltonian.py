@@ -12,9 +12,9 @@ from torch.func import functional_call
 from oracles import LINE_PRIOR, MOST, apart, line_misfit, moments_off, random_posterior, to_double
 from relevance import inference
 from relevance.datasets.dataset import Dataset
-from relevance.inference import hamiltonian
+from relevance.inference import energy as energy_module
 from relevance.inference.chain import Settings, run_chain
-from relevance.inference.hamiltonian import NetworkEnergy
+from relevance.inference.energy import NetworkEnergy
 
 pytestmark = pytest.mark.stochastic
 
@@ -42,7 +42,7 @@ def test_the_gradient_does_not_depend_on_how_images_are_cut(small_network, tiny_
     energy = NetworkEnergy(small_network.double(), to_double(tiny_data), prior_scale=1.0)
     position = torch.randn(sum(energy.sizes), dtype=torch.float64)
     whole = energy(position)
-    monkeypatch.setattr(hamiltonian, "IMAGES_AT_ONCE", 7)
+    monkeypatch.setattr(energy_module, "IMAGES_AT_ONCE", 7)
     cut = energy(position)
     assert torch.allclose(cut.gradient, whole.gradient)
     assert torch.allclose(cut.terms, whole.terms)

@@ -26,6 +26,7 @@ class Progress:
         adaptation: of the step size, as numbers.
         rows: what each transition gave.
         kept: positions of the kept draws, in blocks [k, D].
+        mass: of each coordinate [D]; None where all are 1.
     """
 
     position: Tensor
@@ -33,6 +34,7 @@ class Progress:
     adaptation: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
     kept: list[Tensor] = field(default_factory=list)
+    mass: Tensor | None = None
 
 
 class Checkpoint:
@@ -73,6 +75,7 @@ class Checkpoint:
             with safetensors.safe_open(self._state, framework="pt") as file:
                 metadata = json.loads((file.metadata() or {})["progress"])
                 position, random = file.get_tensor("position").to(device), file.get_tensor("generator")
+                mass = file.get_tensor("mass").to(device) if "mass" in file.keys() else None  # noqa: SIM118 - not a mapping
             if metadata["run"] == self.run:
                 parts = [safetensors.torch.load_file(self._part(i))["draws"] for i in range(metadata["n_parts"])]
         except (safetensors.SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
@@ -85,7 +88,7 @@ class Checkpoint:
         generator.set_state(random)
         self.n_written = len(parts)
         kept = [part.to(device) for part in parts]
-        return Progress(position, metadata["index"], metadata["adaptation"], metadata["rows"], kept)
+        return Progress(position, metadata["index"], metadata["adaptation"], metadata["rows"], kept, mass)
 
     def save(self, progress: Progress, generator: torch.Generator, *, now: bool = False) -> None:
         """Write how far the chain is, if the last time was long ago or ``now`` is asked for."""
@@ -105,6 +108,8 @@ class Checkpoint:
             "n_parts": self.n_written,
         }
         tensors = {"position": progress.position.cpu(), "generator": generator.get_state()}
+        if progress.mass is not None:
+            tensors["mass"] = progress.mass.cpu()
         _write(self._state, tensors, {"progress": json.dumps(content)})
         self.last = time.monotonic()
 
