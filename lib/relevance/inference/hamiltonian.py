@@ -97,6 +97,7 @@ def hmc(
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
+    folder = None if checkpoint is None else checks.path("checkpoint", checkpoint)
     shell = training.initialised(network, data, chosen.seed).eval()
     if chosen.start == "sgd" and any(True for _ in shell.buffers()):
         # Batch norm's statistics are constants of the network that is sampled: those of the first solution.
@@ -116,7 +117,7 @@ def hmc(
     with bar(chosen.n_samples + chosen.n_chains * chosen.warmup, "HMC", "draw", show=progress) as shown:
         for index, length in enumerate(lengths):
             start = partial(_start, network, data, energy, chosen, index, generator)
-            kept = None if checkpoint is None else Checkpoint(Path(checkpoint), index, run)
+            kept = None if folder is None else Checkpoint(folder, index, run)
             chains.append(run_chain(energy, start, chosen, length, generator, shown.update, kept))
     posterior = Posterior(shell, energy.unflatten(torch.cat([chain.positions for chain in chains])))
     posterior.record.update(
@@ -144,4 +145,5 @@ def _start(
         solution = sgd(network, data, seed=settings.seed + index, progress=False)
         return torch.cat([solution.samples[name][0].flatten() for name in energy.names])
     size = sum(energy.sizes)
-    return settings.prior_scale * torch.randn(size, generator=generator, device=generator.device)
+    like = next(network.parameters())
+    return settings.prior_scale * torch.randn(size, generator=generator, dtype=like.dtype, device=generator.device)
