@@ -351,7 +351,7 @@ class Batchwise(nn.Module):
         ),
         (
             lambda: pretrained.load("alexnet", None, image_shape=(3, 32, 32)),
-            "AlexNet takes images of 3 channels and at least 63x63",
+            "it must have 3 channels and at least 63x63 pixels, which AlexNet takes",
         ),
         (lambda: pretrained.load("resnet18", None, image_shape=(3, 8)), "it must be .C, H, W."),
         (lambda: pretrained.load("resnet18", None, n_classes=1), "n_classes is 1"),

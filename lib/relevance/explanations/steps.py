@@ -168,7 +168,9 @@ def register(kind: type[nn.Module], backward: Backward) -> None:
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
         raise ValueError(f"kind is {checks.shown(kind)}; it must be a class of modules, such as torch.nn.GELU.")
     if issubclass(kind, AFFINE):
-        raise ValueError(f"kind is {kind.__name__}, an affine layer, which takes a rule: give lrp a Composite.")
+        raise ValueError(
+            f"kind is {kind.__name__}, an affine layer, which takes a rule; it must be of others: give lrp a Composite."
+        )
     checks.function("backward", backward, "a function, such as relevance.explanations.pass_on")
     MODULES[kind] = _Way(backward, nonnegative=False, activation=backward is pass_on)
 

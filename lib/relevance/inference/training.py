@@ -67,7 +67,7 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
     except RuntimeError as error:
         raise ValueError(
             f"network does not take images of shape {list(data.image_shape)} as data has them "
-            f"({str(error).splitlines()[0]}); build it with data.image_shape."
+            f"({str(error).splitlines()[0]}); it must be built with data.image_shape."
         ) from None
     if outputs.ndim != 2 or outputs.shape[1] < len(data.classes):
         raise ValueError(

@@ -67,6 +67,7 @@ def load(
     """
     title, of_classes = ARCHITECTURES[checks.one_of("name", name, ARCHITECTURES)]
     checks.seed("seed", seed)
+    device = chosen_device(device)
     if weights is not None:
         checks.path("weights", weights)
     import_torchvision()
@@ -77,7 +78,7 @@ def load(
     least = max(published.meta["min_size"])
     if shape[0] != 3 or min(shape[1:]) < least:
         raise ValueError(
-            f"image_shape is {shape}; {title} takes images of 3 channels and at least {least}x{least} pixels."
+            f"image_shape is {shape}; it must have 3 channels and at least {least}x{least} pixels, which {title} takes."
         )
     state: Mapping[str, Tensor] | None = None
     if weights is not None:
