@@ -85,7 +85,7 @@ def deletion_area(curves: Tensor, shares: Sequence[float] = SHARES) -> Tensor:
     checks.finite("curves", checks.tensor("curves", curves, f"a tensor of shape [N, {len(shares)}]"))
     if curves.ndim != 2 or curves.shape[1] != len(shares) or len(shares) < 2:
         raise ValueError(
-            f"curves have shape {list(curves.shape)} at {len(shares)} shares; they must be [N, {len(shares)}], at 2 shares or more."
+            f"curves have shape {list(curves.shape)} at {len(shares)} shares; they must be [N, {len(shares)}], at 2 or more."
         )
     steps = torch.tensor(shares, dtype=torch.float64)
     if not (steps.diff() > 0).all():
