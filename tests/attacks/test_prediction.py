@@ -221,3 +221,32 @@ def test_chunks_change_nothing(twenty, some_images, some_labels, monkeypatch):
 def test_bad_input_of_pgd_gets_a_sentence(dense_posterior, some_images, some_labels, change, message):
     with pytest.raises(ValueError, match=message):
         attacks.pgd(dense_posterior, **{"images": some_images, "labels": some_labels, "epsilon": 0.1, **change})
+
+
+@pytest.mark.parametrize(
+    ("objective", "said"),
+    [
+        (
+            lambda logits, labels: logits.mean(),
+            r"objective gives a tensor of shape \[\] for 6 images; it must give losses \[6\]",
+        ),
+        (lambda logits, labels: logits[0], r"objective gives a tensor of shape \[6, 3\] for 6 images"),
+        (lambda logits, labels: 1.0, "objective gives 1.0 for 6 images"),
+        (lambda logits, labels: torch.ones(len(labels)), "objective, .*, does not depend on the images"),
+    ],
+    ids=["one number", "logits", "a number", "no gradient"],
+)
+def test_an_objective_that_is_no_loss_of_each_image_is_refused(
+    dense_posterior, some_images, some_labels, objective, said
+):
+    for attack in (attacks.loss_gradient, attacks.zero_gradients):
+        with pytest.raises(ValueError, match=said):
+            attack(dense_posterior, some_images, some_labels, objective)
+    with pytest.raises(ValueError, match=said):
+        attacks.fgsm(dense_posterior, some_images, some_labels, 0.1, objective=objective)
+
+
+@pytest.mark.parametrize("posterior", [None, "a", torch.nn.Linear(4, 2), {}], ids=repr)
+def test_what_is_no_posterior_gets_a_sentence(posterior, some_images, some_labels):
+    with pytest.raises(ValueError, match="posterior is .*; it must be a Posterior; Posterior.of"):
+        attacks.fgsm(posterior, some_images, some_labels, 0.1)

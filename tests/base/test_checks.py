@@ -247,3 +247,118 @@ def test_settings_beyond_their_bounds_get_a_sentence(given, sentence):
 def test_bad_images_get_a_sentence(dense_posterior, images, message):
     with pytest.raises(ValueError, match=message):
         dense_posterior.predict(images)
+
+
+@pytest.mark.parametrize("value", [0, 7, np.int64(7), 2**63 - 1], ids=repr)
+def test_a_seed_comes_back_as_an_int(value):
+    assert type(checks.seed("seed", value)) is int
+    assert torch.Generator().manual_seed(checks.seed("seed", value)).initial_seed() == value
+
+
+@pytest.mark.parametrize("value", [-1, 2**63, 2**70, 0.5, True, None, "0", [1]], ids=repr)
+def test_what_is_no_seed_gets_a_sentence(value):
+    with pytest.raises(
+        ValueError, match=r"seed is .*; it must be a whole number of at least 0 and at most 9223372036854775807"
+    ):
+        checks.seed("seed", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (10**400, "10000"),
+        (10**5000, "a whole number of 16610 bits"),
+        ("x" * 1000, "'xxx"),
+        (list(range(1000)), "[0, 1, 2"),
+    ],
+    ids=["many digits", "more than Python writes", "text", "list"],
+)
+def test_a_long_value_is_cut(value, said):
+    for check in (checks.number, checks.truth, checks.image_shape):
+        with pytest.raises(ValueError) as caught:
+            check("n", value)
+        assert str(caught.value).startswith(f"n is {said}")
+        assert len(str(caught.value)) < 150
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64], ids=str)
+def test_classes_may_be_any_whole_numbers(kind):
+    found = checks.class_indices("target", torch.tensor([0, 2, 1], dtype=kind), 3, 3)
+    assert found.dtype == torch.int64
+    assert found.tolist() == [0, 2, 1]
+
+
+ODD = {
+    "sparse": (torch.eye(3).to_sparse(), "target is a sparse tensor of torch.float32"),
+    "meta": (torch.zeros(3, dtype=torch.int64, device="meta"), r"target is a valueless \(meta\) tensor of torch.int64"),
+    "truth": (torch.ones(3, dtype=torch.bool), "target is a tensor of torch.bool"),
+    "complex": (torch.ones(3, dtype=torch.complex64), "target is a tensor of torch.complex64"),
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_tensors_that_nothing_is_computed_with_get_a_sentence(odd):
+    value, said = ODD[odd]
+    for check in (
+        lambda: checks.class_indices("target", value, 3, 3),
+        lambda: checks.pixels("target", value),
+        lambda: checks.maps("target", value),
+        lambda: checks.probabilities("target", value),
+    ):
+        with pytest.raises(ValueError, match=said):
+            check()
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.float64], ids=str)
+def test_probabilities_are_taken_with_their_roundings(kind):
+    logits = 50 * torch.randn((200, 1000), generator=torch.Generator().manual_seed(0), dtype=kind)
+    for given in (logits.softmax(1), logits.log_softmax(1).exp(), logits.float().softmax(1).double()):
+        assert checks.probabilities("before", given) is given
+    assert checks.probabilities("before", logits[:0]).shape == (0, 1000)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (torch.tensor([[2.0, -1.0]]), "each must lie in .0, 1. and add up to 1"),
+        (torch.tensor([[0.5, 0.4]]), "each must lie in .0, 1. and add up to 1"),
+        (torch.tensor([[0.5, math.nan]]), "NaN or infinite; they must be probabilities"),
+        (torch.tensor([0.5, 0.5]), r"before has shape \[2\]; it must have shape \[N, K\]"),
+        (np.array([[0.5, 0.5]]), "before is a ndarray; it must be a float tensor"),
+    ],
+    ids=str,
+)
+def test_what_are_no_probabilities_gets_a_sentence(value, said):
+    with pytest.raises(ValueError, match=said):
+        checks.probabilities("before", value)
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ([0.0], r"maps is a list; it must be a tensor of shape \[2, 1, 4, 4\]."),
+        (np.zeros((2, 1, 4, 4)), r"maps is a ndarray; it must be a tensor of shape \[2, 1, 4, 4\]."),
+        (torch.zeros(2, 4, 4), r"maps has shape \[2, 4, 4\]; it must have shape \[2, 1, 4, 4\], a map of each image."),
+        (torch.full((2, 1, 4, 4), math.nan), "maps has values that are NaN or infinite; they must be numbers."),
+        (torch.full((2, 1, 4, 4), math.inf), "maps has values that are NaN or infinite; they must be numbers."),
+    ],
+    ids=["list", "array", "shape", "nan", "infinite"],
+)
+def test_maps_that_are_none_of_the_images_get_a_sentence(value, said):
+    with pytest.raises(ValueError, match=said):
+        checks.maps("maps", value, (2, 1, 4, 4))
+
+
+@pytest.mark.parametrize("value", [1.0, torch.ones(()), torch.ones(2), torch.ones(3, 1), None], ids=str)
+def test_a_loss_is_one_number_of_each_image(value):
+    with pytest.raises(ValueError, match=r"loss gives .* for 3 images; it must give losses \[3\]"):
+        checks.results("loss", value, 3, "losses", one_number=True)
+    assert checks.results("loss", torch.ones(3), 3, "losses", one_number=True).shape == (3,)
+
+
+@pytest.mark.parametrize("value", [(4, 4), (1, 0, 4), (1, 4.0, 4), (True, 4, 4), "abc", 4, None], ids=repr)
+def test_what_is_no_shape_of_an_image_gets_a_sentence(value):
+    assert checks.image_shape("image_shape", [1, np.int64(4), 5]) == (1, 4, 5)
+    with pytest.raises(ValueError) as caught:
+        checks.image_shape("image_shape", value)
+    assert str(caught.value) == f"image_shape is {value!r}; it must be (C, H, W), whole numbers of at least 1."

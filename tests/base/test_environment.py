@@ -105,3 +105,9 @@ def test_the_public_clone_is_that_of_the_variable(variables):
     assert environment.repository() is None
     variables["RELEVANCE_REPOSITORY"] = "https://example.org/a/b"
     assert environment.repository() == "https://example.org/a/b"
+
+
+@pytest.mark.parametrize("device", ["gpu", 1.5, ["cpu"]], ids=repr)
+def test_what_is_no_device_gets_a_sentence(device):
+    with pytest.raises(ValueError, match="device is .*; it may be cpu, cuda or cuda:N"):
+        environment.chosen_device(device)

@@ -95,10 +95,21 @@ def test_grey_and_colour_halves_go_together(tmp_path):
 
 @pytest.mark.parametrize(
     ("shape", "kept", "told"),
-    [((1, 0, 8), 1.0, "a side of image_shape is 0; it must be a whole number of at least 1"),
-     ((3, 8, -1), 1.0, "a side of image_shape is -1"), ((1, 8, 8), 0, "kept is 0; it must be a finite number above 0"),
+    [((1, 0, 8), 1.0, r"image_shape is \(1, 0, 8\); it must be \(C, H, W\), whole numbers of at least 1"),
+     ((3, 8, -1), 1.0, r"image_shape is \(3, 8, -1\)"), ((1, 8, 8), 0, "kept is 0; it must be a finite number above 0"),
      ((1, 8, 8), 1.5, "kept is 1.5"), ((1, 8, 8), float("nan"), "kept is nan")],
 )  # fmt: skip
 def test_a_crop_of_nothing_is_refused(shape, kept, told, tmp_path):
     with pytest.raises(ValueError, match=told):
         folders.read_images(tmp_path, shape, kept=kept)
+
+
+def test_an_image_bomb_is_named(tmp_path, monkeypatch):
+    for part in ("train", "test"):
+        for label in "ab":
+            (tmp_path / part / label).mkdir(parents=True)
+            Image.new("L", (8, 8)).save(tmp_path / part / label / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    for read in (lambda: folders.read_folder(tmp_path), lambda: folders.read_images(tmp_path, (1, 8, 8))):
+        with pytest.raises(ValueError, match=r"The image .*bomb.png cannot be read \(Image size"):
+            read()

@@ -75,7 +75,7 @@ def test_every_method_can_be_differentiated_again(some_images, some_labels, data
         (
             "pattern_attribution",
             {"patterns": {}},
-            r"patterns has the layers  and \[\] samples; it must have 1, 3, 5 and 5",
+            "patterns is empty; it must be a mapping of one or more names to tensors, as fit_patterns gives them",
         ),
         ("root_points", {"n_steps": -1}, "n_steps is -1"),
         ("root_points", {"tolerance": 0}, "tolerance is 0"),
@@ -114,3 +114,12 @@ def test_images_are_cut_without_a_trace(dense_posterior, some_images, some_label
     assert all(torch.allclose(a, b, atol=1e-12) for a, b in zip(whole, cut, strict=True))
     with pytest.raises(ValueError, match=r"target has shape \[2\]; it must have shape \[6\]"):
         explanations.gradient(dense_posterior, some_images, some_labels[:2])
+
+
+@pytest.mark.parametrize("explain", ["gradient", None, 1], ids=repr)
+def test_what_is_no_method_gets_a_sentence(explain):
+    for make in (lambda: explanations.softplus(explain, 3), lambda: explanations.noise_grad(explain, 0.1)):
+        with pytest.raises(
+            ValueError, match="explain is .*; it must be a method, such as relevance.explanations.gradient"
+        ):
+            make()

@@ -88,7 +88,7 @@ def test_a_composite_gives_each_layer_its_rule(images):
         (lambda: Gamma(-1), "gamma is -1"),
         (lambda: AlphaBeta(2, 0), "alpha is 2 and beta is 0; alpha - beta must be 1"),
         (lambda: AlphaBeta(0.5, -0.5), "alpha is 0.5"),
-        (lambda: ZBox(1, 0), "high is 0; it must be a finite number above 1"),
+        (lambda: ZBox(1, 0), "low is 1 and high is 0; low must be below high"),
     ],
 )
 def test_bad_settings_of_rules_get_a_sentence(make, message):
@@ -180,3 +180,23 @@ def test_without_a_stabiliser_a_cancelled_neuron_passes_nothing_on():
     image = torch.ones(1, 1, 1, 2, dtype=torch.float64)
     found = explanations.lrp(Posterior.of(network), image, torch.tensor([0]), rule=Epsilon(0), seed="one_hot")
     assert found.tolist() == [[[[0.0, 0.0]]]]
+
+
+@pytest.mark.parametrize("given", [None, "epsilon", Epsilon, 0.1], ids=repr)
+def test_what_is_no_rule_gets_a_sentence(dense_posterior, some_images, target, given):
+    with pytest.raises(ValueError, match="rule is .*; it may be a rule of relevance.explanations"):
+        explanations.lrp(dense_posterior, some_images, target, rule=given)
+    with pytest.raises(ValueError, match="default is .*; it may be a rule"):
+        Composite(given)
+    with pytest.raises(ValueError, match="layers.'1'. is .*; it may be a rule"):
+        Composite(layers={"1": given})
+
+
+def test_a_layer_may_be_named_by_its_number(dense_posterior, some_images, target):
+    first, second = (
+        explanations.lrp(dense_posterior, some_images, target, rule=Composite(layers={one: ZPlus()}))
+        for one in (3, "3")
+    )
+    assert torch.equal(first, second)
+    with pytest.raises(ValueError, match="layer is '2'; it may be one of: 1, 3, 5"):
+        explanations.lrp(dense_posterior, some_images, target, rule=Composite(layers={2: ZPlus()}))

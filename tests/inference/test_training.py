@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import copy
+import math
+from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 
 from oracles import normalised_convolutional
 from relevance import explanations, inference
@@ -137,3 +140,31 @@ def test_an_unknown_setting_lists_the_known_ones(small_network, tiny_data):
         inference.sgd(small_network, tiny_data, epoch=3)
     with pytest.raises(ValueError, match="adapt is 'no'; it must be True or False"):
         inference.hmc(small_network, tiny_data, adapt="no")
+
+
+BAD_DATA = {
+    "NaN": (
+        {"train_images": torch.full((90, 1, 4, 4), math.nan)},
+        "data.train_images has values that are NaN or infinite",
+    ),
+    "bytes": ({"train_images": torch.full((90, 1, 4, 4), 255.0)}, r"data.train_images .* they must lie in \[0, 1\]"),
+    "no images": ({"train_images": torch.zeros(0, 1, 4, 4)}, "data.train_images has 0 images; it must have at least 1"),
+    "beyond": ({"train_labels": torch.full((90,), 3)}, "data.train_labels has classes from 3 to 3; .* between 0 and 2"),
+    "negative": ({"train_labels": torch.full((90,), -1)}, "data.train_labels has classes from -1 to -1"),
+    "32 bits": ({"train_labels": torch.zeros(90, dtype=torch.int32)}, "data.train_labels are torch.int32"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_DATA)
+def test_data_that_nothing_is_learnt_from_gets_a_sentence(tiny_data, bad):
+    changes, said = BAD_DATA[bad]
+    for train in (inference.sgd, inference.laplace, inference.mc_dropout, inference.variational, inference.hmc):
+        with pytest.raises(ValueError, match=said):
+            train(architectures.fully_connected((1, 4, 4), hidden=2, n_classes=3), replace(tiny_data, **changes))
+
+
+@pytest.mark.parametrize("network", [None, "a", nn.Linear, nn.Flatten()], ids=str)
+def test_a_network_that_is_none_gets_a_sentence(tiny_data, network):
+    for train in (inference.sgd, inference.laplace, inference.mc_dropout, inference.variational, inference.hmc):
+        with pytest.raises(ValueError, match="network (is .*; it must be a torch.nn.Module|has no parameters)"):
+            train(network, tiny_data)

@@ -76,17 +76,3 @@ def test_black_is_zero_and_a_baseline_may_be_one_image_or_one_for_each(some_imag
 def test_a_wrong_baseline_gets_a_sentence(some_images, baseline, message):
     with pytest.raises(ValueError, match=message):
         baselines.reference(baseline, some_images)
-
-
-@pytest.mark.parametrize(
-    ("maps", "message"),
-    [
-        ([0.0], r"maps are list; they must have the shape of the images, \[6, 1, 4, 4\]."),
-        (torch.zeros(6, 4, 4), r"maps are \[6, 4, 4\]; they must have the shape of the images"),
-        (torch.full((6, 1, 4, 4), math.nan), "maps have values that are NaN or infinite"),
-    ],
-    ids=["list", "shape", "nan"],
-)
-def test_maps_that_are_none_of_the_images_get_a_sentence(some_images, maps, message):
-    with pytest.raises(ValueError, match=message):
-        baselines.check_maps(maps, some_images)

@@ -91,10 +91,10 @@ def test_all_channels_of_a_pixel_go_together_and_magnitude_forgets_signs():
     ("settings", "words"),
     [
         ({"shares": [0, 2]}, "shares is 2"),
-        ({"shares": []}, "shares are empty"),
+        ({"shares": []}, r"shares is \[\]; it must be a list of one or more numbers"),
         ({"measure": "share"}, "magnitude, relevance"),
         ({"n_orders": 0}, "n_orders is 0"),
-        ({"maps": torch.zeros(6, 3)}, "maps are"),
+        ({"maps": torch.zeros(6, 3)}, "maps has shape"),
     ],
 )
 def test_bad_settings_of_deletion_get_one_sentence(linear, some_images, some_labels, settings, words):

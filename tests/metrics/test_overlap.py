@@ -84,11 +84,41 @@ def test_a_bad_percentage_gets_a_sentence(percent):
 
 
 def test_bad_maps_get_a_sentence():
-    with pytest.raises(ValueError, match=r"before and after are \[2, 10\] and \[2, 9\]"):
+    with pytest.raises(ValueError, match=r"before and after have the shapes \[2, 10\] and \[2, 9\]"):
         metrics.lrp_robustness(torch.zeros(2, 10), torch.zeros(2, 9), 20)
     with pytest.raises(ValueError, match="NaN"):
         metrics.lrp_robustness(torch.full((1, 4), float("nan")), torch.zeros(1, 4), 20)
     with pytest.raises(ValueError, match="at least 2"):
         metrics.unrelated_robustness(torch.zeros(1, 4), torch.zeros(1, 4), 20)
     with pytest.raises(ValueError, match=r"shapes \[2, 3\] and \[2, 4\]"):
-        metrics.softmax_robustness(torch.zeros(2, 3), torch.zeros(2, 4))
+        metrics.softmax_robustness(torch.eye(3)[:2], torch.eye(4)[:2])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_maps_with_values_that_are_no_numbers_are_named(value):
+    maps = torch.rand(2, 1, 3, 3)
+    odd = maps.clone()
+    odd[1, 0, 0, 0] = value
+    for score in (metrics.lrp_robustness, metrics.unrelated_robustness, metrics.map_scores):
+        with pytest.raises(ValueError, match="after has values that are NaN or infinite"):
+            score(maps, odd, 20)
+    for score in (
+        metrics.linear_similarity,
+        metrics.rank_similarity,
+        metrics.structural_similarity,
+        metrics.relative_error,
+    ):
+        with pytest.raises(ValueError, match="before has values that are NaN or infinite"):
+            score(odd, maps)
+
+
+def test_arrays_of_one_shape_are_not_told_that_their_shapes_differ():
+    maps = torch.rand(2, 9)
+    with pytest.raises(ValueError, match=r"before is a ndarray; it must be a tensor of shape \[N, ...\]"):
+        metrics.lrp_robustness(maps.numpy(), maps.numpy(), 20)
+
+
+def test_logits_are_no_probabilities():
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    with pytest.raises(ValueError, match="before has rows that are no probabilities"):
+        metrics.softmax_robustness(logits, logits.softmax(1))

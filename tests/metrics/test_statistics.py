@@ -82,7 +82,7 @@ def test_without_room_there_is_no_scaled_score():
     found = metrics.scaled_difference(parts, parts)
     assert np.isnan(found.mean)
     assert found.direction == 0
-    with pytest.raises(ValueError, match="each needs score, floor and ceiling"):
+    with pytest.raises(ValueError, match="it must be three: score, floor and ceiling"):
         metrics.scaled_difference(parts[:2], parts)
 
 

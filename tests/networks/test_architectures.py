@@ -89,7 +89,7 @@ def test_a_residual_network_normalises_inside_explains_and_is_saved(tmp_path):
     ("settings", "message"),
     [
         ({"image_shape": (8, 8)}, r"image_shape is \(8, 8\); it must be \(C, H, W\)"),
-        ({"mean": [0.1, 0.2]}, "mean has 2 values; it must have 1, one for each channel"),
+        ({"mean": [0.1, 0.2]}, r"mean is \[0.1, 0.2\]; it must be a list of 1 numbers, one for each channel"),
         ({"scale": [0]}, "scale is 0; it must be a finite number above 0"),
         ({"activation": "tanh"}, "activation is 'tanh'"),
     ],

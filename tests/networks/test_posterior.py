@@ -3,10 +3,12 @@ from __future__ import annotations
 import math
 
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 from torch.func import functional_call
 
+from relevance import attacks
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 
@@ -56,7 +58,7 @@ def test_samples_are_chosen_by_index_slice_and_thinning(dense_posterior, some_im
 
 
 def test_more_samples_than_there_are_get_a_sentence(dense_posterior):
-    with pytest.raises(ValueError, match="6 samples were asked for; this posterior has 5"):
+    with pytest.raises(ValueError, match="6 samples; this posterior has 5"):
         dense_posterior[:6]
     with pytest.raises(ValueError, match="n_samples is 6; it must be a whole number of at least 1 and at most 5"):
         dense_posterior.thinned(6)
@@ -114,7 +116,7 @@ def test_accuracy_needs_a_label_for_each_image(dense_posterior, some_images):
     for labels in (torch.tensor([0]), torch.zeros(6, 1, dtype=torch.int64)):
         with pytest.raises(ValueError, match=r"it must have shape \[6\]"):
             dense_posterior.accuracy(some_images, labels)
-    with pytest.raises(ValueError, match="the number of images is 0"):
+    with pytest.raises(ValueError, match="images has 0 images; it must have at least 1"):
         dense_posterior.accuracy(some_images[:0], torch.zeros(0, dtype=torch.int64))
 
 
@@ -174,3 +176,86 @@ def test_what_hooks_leave_in_a_module_does_not_keep_it_from_being_a_posterior():
     (found,) = torch.autograd.grad(posterior.logits(image)[0, :, 0].sum(), image)
     weight = network[1].weight[0].reshape(1, 1, 2, 2)
     assert torch.allclose(found, weight.expand(3, -1, -1, -1))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, dense_posterior, value):
+    name = "3.weight"
+    changed = dense_posterior.samples[name].clone()
+    changed[4, 0, 0] = value
+    said = f"samples of {name} has values that are NaN or infinite"
+    with pytest.raises(ValueError, match=said):
+        Posterior(dense_posterior.network, dense_posterior.samples | {name: changed})
+    network = architectures.fully_connected((1, 4, 4), hidden=3, n_classes=2)
+    with torch.no_grad():
+        network[3].weight[0, 0] = value
+    with pytest.raises(ValueError, match=said):
+        Posterior.of(network)
+    dense_posterior.samples[name][4, 0, 0] = value
+    dense_posterior.save(tmp_path / "one")
+    with pytest.raises(ValueError, match=said):
+        Posterior.load(tmp_path / "one")
+
+
+def test_a_network_that_gives_nan_is_not_attacked(dense_posterior, some_images, some_labels):
+    dense_posterior.samples["3.weight"][0, 0, 0] = math.nan  # after it was looked at
+    with pytest.raises(ValueError, match="the network gives NaN for images"):
+        attacks.fgsm(dense_posterior, some_images, some_labels, 0.1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden": 10**8},
+        {"hidden": 10**18},
+        {"hidden": "a"},
+        {"more": 1},
+        {"architecture": "x"},
+        {"image_shape": [1, 4]},
+    ],
+    ids=str,
+)
+def test_a_file_of_another_network_than_it_names_is_refused_before_it_takes_memory(tmp_path, wrong):
+    network = architectures.fully_connected((1, 4, 4), hidden=3, n_classes=2)
+    network.settings |= wrong
+    Posterior.of(network).save(tmp_path / "one")
+    with pytest.raises(ValueError, match="path is .*(samples do not fit|cannot be built)") as caught:
+        Posterior.load(tmp_path / "one")
+    assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize("record", ["[1]", "3", "null", "{"])
+def test_a_record_that_is_none_is_a_damage(tmp_path, dense_posterior, record):
+    safetensors.torch.save_file(dense_posterior.samples, tmp_path / "one", {"record": record, "network": "{}"})
+    with pytest.raises(ValueError, match="is damaged"):
+        Posterior.load(tmp_path / "one", dense_posterior.network)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="path is '.*/one', which is no file"):
+        Posterior.load(tmp_path / "one")
+
+
+def test_statistics_that_are_nan_or_of_another_size_are_refused(tmp_path):
+    network = nn.Sequential(nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    posterior = Posterior.of(network)
+    posterior.network[0].running_mean[0] = math.nan
+    posterior.save(tmp_path / "one")
+    with pytest.raises(ValueError, match="0.running_mean of .* has values that are NaN"):
+        Posterior.load(tmp_path / "one", network)
+    posterior.network[0].running_mean = torch.zeros(3)
+    posterior.save(tmp_path / "one")
+    with pytest.raises(ValueError, match="their buffers, such as batch norm's, differ"):
+        Posterior.load(tmp_path / "one", network)
+
+
+@pytest.mark.parametrize("given", [None, "a", nn.Linear, nn.Sequential(), nn.Flatten()], ids=str)
+def test_what_has_no_parameters_is_no_posterior(given):
+    with pytest.raises(ValueError, match="network (is .*; it must be a torch.nn.Module|has no parameters)"):
+        Posterior.of(given)
+
+
+@pytest.mark.parametrize("index", ["a", None, 0.5, [0], slice(0, 0.5), slice(None, None, -1)], ids=repr)
+def test_what_chooses_no_samples_gets_a_sentence(dense_posterior, index):
+    with pytest.raises(ValueError, match="index is .*; it must be a"):
+        dense_posterior[index]

@@ -351,17 +351,20 @@ class Batchwise(nn.Module):
         ),
         (
             lambda: pretrained.load("alexnet", None, image_shape=(3, 32, 32)),
-            "AlexNet takes images of 3 channels and at least 63x63",
+            "it must have 3 channels and at least 63x63 pixels, which AlexNet takes",
         ),
         (lambda: pretrained.load("resnet18", None, image_shape=(3, 8)), "it must be .C, H, W."),
         (lambda: pretrained.load("resnet18", None, n_classes=1), "n_classes is 1"),
-        (lambda: pretrained.wrap("resnet18", (3, 8, 8)), "model is a str; it must be a torch.nn.Module"),
+        (lambda: pretrained.wrap("resnet18", (3, 8, 8)), "model is 'resnet18'; it must be a torch.nn.Module"),
         (lambda: pretrained.wrap(Batchwise(), (3, 8, 8)), "Batchwise cannot take an image of shape .3, 8, 8."),
         (lambda: pretrained.wrap(Batchwise(1), (3, 2, 2)), "it must give logits .1, K. of two or more classes"),
-        (lambda: pretrained.wrap(Batchwise(), (3, 2, 2), mean=(0.5,) * 3), "std is None; it must have 3"),
+        (
+            lambda: pretrained.wrap(Batchwise(), (3, 2, 2), mean=(0.5,) * 3),
+            "std is None; it must be a list of 3 numbers",
+        ),
         (
             lambda: pretrained.wrap(Batchwise(), (3, 2, 2), mean=(0.5,), std=(1,) * 3),
-            "mean is 1 values; it must have 3",
+            r"mean is \[0.5\]; it must be a list of 3 numbers",
         ),
         (
             lambda: pretrained.wrap(

@@ -20,7 +20,7 @@ from relevance.attacks.prediction import fgsm, pgd, zero_gradients
 from relevance.attacks.square import square
 from relevance.base import balls, checks, chunks
 from relevance.base.ascent import Search, climb
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, as_posterior, given
 
 TITLES = {"cross_entropy": "PGD, cross-entropy", "margin": "PGD, margin", "mean_logit": "PGD, mean logit"}
 WORST = "worst of all"
@@ -63,6 +63,10 @@ def evaluate(
         the clean images at which the attacked loss has no gradient; ``seconds``.
     """
     checks.count("n_queries", n_queries, at_least=2)
+    _ = Search(epsilon, norm, n_steps, random_start=True, n_restarts=n_restarts, seed=seed)
+    if surrogate is not None:
+        as_posterior(surrogate, "surrogate")
+    images, labels = given(posterior, checks.some_images("images", images), labels, "labels")
     walk: dict[str, Any] = {"norm": norm, "n_steps": n_steps, "n_restarts": n_restarts, "seed": seed}
     walk["progress"] = progress
 
@@ -130,11 +134,12 @@ def accuracy_by_epsilon(
     Returns:
         Columns ``epsilon`` and ``accuracy``. An image that a smaller ball sufficed for counts as broken.
     """
-    given = {"objective": "margin", "random_start": False, "keep": "best", **settings}
+    how = {"objective": "margin", "random_start": False, "keep": "best", **settings}
+    images, labels = given(posterior, checks.some_images("images", images), labels, "labels")
     stood = _right(posterior, images, labels)
     rows = []
-    for epsilon in sorted(epsilons):
-        stood = stood & _right(posterior, pgd(posterior, images, labels, epsilon, **given), labels)
+    for epsilon in sorted(checks.numbers("epsilons", epsilons, at_least=0)):
+        stood = stood & _right(posterior, pgd(posterior, images, labels, epsilon, **how), labels)
         rows.append({"epsilon": epsilon, "accuracy": _share(stood)})
     return pd.DataFrame(rows)
 
@@ -163,12 +168,13 @@ def loss_by_steps(
     loss = loss_named(objective)
     search = checks.settings(Search, {"epsilon": epsilon, "n_steps": n_steps, **settings, "keep": "last"})
     checks.count("n_restarts", search.n_restarts, at_most=1)
-    images = checks.pixels("images", images, posterior.image_shape)
-    labels = posterior.class_indices("labels", labels, images)
+    images, labels = given(posterior, checks.some_images("images", images), labels, "labels")
     seen: dict[float, list[Tensor]] = {}
 
     def recorded(points: Tensor, rows: Tensor, done: float) -> Tensor:
-        values = loss(posterior.logits(points), labels[rows])
+        values = checks.results(
+            "objective", loss(posterior.logits(points), labels[rows]), len(points), "losses", one_number=True
+        )
         seen.setdefault(done, []).append(values.detach())
         return values
 

@@ -7,6 +7,7 @@ arXiv:1906.07983.)
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,12 +20,12 @@ from torch.nn import functional
 
 from relevance.base import checks, chunks
 from relevance.base.ascent import Search, climb
-from relevance.explanations.expected import Explain
+from relevance.explanations.expected import Explain, as_method, maps_of
 from relevance.explanations.lrp import lrp
-from relevance.explanations.rules import Composite, Epsilon, Rule
+from relevance.explanations.rules import Composite, Epsilon, Rule, as_rule
 from relevance.explanations.smoothing import softened
 from relevance.explanations.top import top_share
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, given
 
 # A posterior, points, the indices of their images -> values to raise, [n].
 Aim = Callable[[Posterior, Tensor, Tensor], Tensor]
@@ -69,12 +70,15 @@ class _Case:
         keep: str = "best",
         **settings: Any,
     ) -> _Case:
-        images = checks.pixels("images", images, posterior.image_shape)
-        target = posterior.class_indices("target", target, images)
+        images, target = given(posterior, images, target, "target")
         if rule is not None and explain is not None:
             raise ValueError("rule and explain are both given; a rule is for LRP, so it must be one of the two.")
         if beta is not None:
-            _check_beta(beta)
+            check_beta("beta", beta)
+        if explain is not None:
+            as_method("explain", explain)
+        elif rule is not None and not isinstance(rule, Composite):
+            as_rule("rule", rule)
         checks.truth("keep_label", keep_label)
         return cls(
             posterior,
@@ -91,14 +95,13 @@ class _Case:
     def maps(self) -> Tensor:
         """Explain the clean images, by the whole posterior."""
         with torch.no_grad():
-            return self.explain(self.posterior, self.images, self.target)
+            return maps_of(self.explain, self.posterior, self.images, self.target)
 
     def shape(self) -> torch.Size:
         """Return the shape of the maps of all images."""
         with torch.no_grad():
-            return torch.Size(
-                (len(self.images), *self.explain(self.posterior, self.images[:1], self.target[:1]).shape[1:])
-            )
+            first = maps_of(self.explain, self.posterior, self.images[:1], self.target[:1])
+            return torch.Size((len(self.images), *first.shape[1:]))
 
     def attack(self, aim: Aim) -> Tensor:
         """Raise what is aimed at on the attacked samples, and keep the points at which it is highest on all of them.
@@ -256,14 +259,11 @@ def target_map(
     Raises:
         ValueError: as for :func:`top_k`, or the target maps have another shape than the maps.
     """
+    check_beta("beta", beta)
     case = _Case.of(posterior, images, target, epsilon, beta=beta, **settings)
     checks.number("output_weight", output_weight, at_least=0)
     shape = case.shape()
-    if not isinstance(target_maps, Tensor) or target_maps.shape != shape:
-        given = list(target_maps.shape) if isinstance(target_maps, Tensor) else type(target_maps).__name__
-        raise ValueError(f"target_maps are {given}; they must have the shape of the maps, {list(shape)}.")
-    if not torch.isfinite(target_maps).all():
-        raise ValueError("target_maps have values that are NaN or infinite; they must be numbers.")
+    checks.maps("target_maps", target_maps, shape)
     outputs, target_maps = posterior.predict(images), target_maps.to(images)
 
     def aim(attacked: Posterior, points: Tensor, rows: Tensor) -> Tensor:
@@ -286,15 +286,13 @@ def random_region(shape: tuple[int, ...], top_percent: float = 20, seed: int = 0
         bool [C, H, W].
     """
     percent = checks.number("top_percent", top_percent, above=0, at_most=100)
-    total = torch.Size(shape).numel()
-    order = torch.randperm(total, generator=torch.Generator().manual_seed(seed))
+    total = math.prod(checks.image_shape("shape", shape))
+    order = torch.randperm(total, generator=torch.Generator().manual_seed(checks.seed("seed", seed)))
     return (order < max(1, round(total * percent / 100))).reshape(shape)
 
 
 def _region(region: Tensor, shape: torch.Size) -> Tensor:
-    if not isinstance(region, Tensor) or region.dtype != torch.bool:
-        kind = f"a tensor of {region.dtype}" if isinstance(region, Tensor) else f"a {type(region).__name__}"
-        raise ValueError(f"region is {kind}; it must be a tensor of truth values, True for its pixels.")
+    checks.tensor("region", region, "a tensor of truth values, True for its pixels", "truth")
     try:
         whole = region.expand(shape)
     except RuntimeError:
@@ -306,8 +304,9 @@ def _region(region: Tensor, shape: torch.Size) -> Tensor:
     return whole
 
 
-def _check_beta(beta: Any) -> None:
+def check_beta(name: str, beta: Any) -> None:
+    """Say what the sharpness of softplus must be, if it is not that."""
     if not isinstance(beta, tuple) or len(beta) != 2:
-        raise ValueError(f"beta is {beta!r}; it must be two numbers, of the first and of the last step.")
+        raise ValueError(f"{name} is {checks.shown(beta)}; it must be two numbers, of the first and of the last step.")
     for value in beta:
-        checks.number("beta", value, above=0)
+        checks.number(name, value, above=0)

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from relevance.attacks.explanation import target_map
+from relevance.attacks.explanation import check_beta, target_map
 from relevance.base import balls, checks
-from relevance.explanations.expected import Explain
-from relevance.explanations.rules import Epsilon, Rule
-from relevance.networks.posterior import Posterior
+from relevance.explanations.expected import Explain, as_method
+from relevance.explanations.rules import Epsilon, Rule, as_rule
+from relevance.networks.posterior import Posterior, given
 
 EPSILON = Epsilon(0.1)
 # Of the search for the length of noise that has a given norm after it was cut to [0, 1].
@@ -42,10 +42,20 @@ class Manipulation(checks.Checked):
     n_steps: int = checks.whole(100)
     output_weight: float = checks.real(1.0, at_least=0)
     betas: tuple[tuple[float, float], ...] = ((3.0, 100.0),)
-    n_quadrature: int = 4
+    n_quadrature: int = checks.whole(4)
     rule: Rule = EPSILON
     top_percent: float = checks.real(20, above=0, at_most=100)
-    seed: int = 0
+    seed: int = checks.seeded()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        as_rule("rule", self.rule)
+        if not isinstance(self.betas, tuple) or not self.betas:
+            raise ValueError(
+                f"betas is {checks.shown(self.betas)}; it must be a tuple of one or more pairs of numbers."
+            )
+        for beta in self.betas:
+            check_beta("a pair of betas", beta)
 
     def __str__(self) -> str:
         return (
@@ -87,6 +97,11 @@ def manipulated(
         aims: the target maps, [N, 1, H, W].
         how: settings.
     """
+    as_method("explain", explain)
+    checks.kind_of("how", how, Manipulation, "a Manipulation")
+    images, target = given(posterior, images, target, "target")
+    if len(checks.maps("aims", aims)) != len(images):
+        raise ValueError(f"aims has {len(aims)} maps; it must have {len(images)}, one for each image.")
     size = aims[0].numel() if len(aims) else 1
     best, least = images, torch.full((len(images),), torch.inf, dtype=torch.float64, device=images.device)
     for beta in how.betas:
@@ -119,7 +134,7 @@ def noised(images: Tensor, found: Tensor, seed: int) -> Tensor:
     Noise that leads out of [0, 1] is cut there, which makes it smaller: half of it on a black background. So it is drawn
     out until what is left has the norm of the manipulation.
     """
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     drawn = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
     direction, wanted = balls.steepest(drawn, "l2"), balls.sizes(found - images, "l2")
 

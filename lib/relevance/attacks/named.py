@@ -40,10 +40,10 @@ class Attack(checks.Checked):
     kind: str = checks.choice(known=KINDS)
     epsilon: float = checks.real(at_least=0)
     objective: str = checks.choice("cross_entropy", OBJECTIVES)
-    n_steps: int = 10
-    step_size: float | None = None
-    top_percent: float = 20
-    seed: int = 0
+    n_steps: int = checks.whole(10)
+    step_size: float | None = checks.real(None, above=0)
+    top_percent: float = checks.real(20, above=0, at_most=100)
+    seed: int = checks.seeded()
 
     @property
     def name(self) -> str:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from relevance.attacks.objectives import Loss, loss_named
 from relevance.base import checks, chunks
-from relevance.base.ascent import Objective, Search, climb
-from relevance.networks.posterior import Posterior
+from relevance.base.ascent import Objective, Search, climb, slope
+from relevance.networks.posterior import Posterior, as_posterior, given
 
 
 class LogPredictive(nn.Module):
@@ -25,7 +25,7 @@ class LogPredictive(nn.Module):
 
     def __init__(self, posterior: Posterior) -> None:
         super().__init__()
-        self.posterior = posterior
+        self.posterior = as_posterior(posterior)
         self.network = posterior.network  # so that libraries find the device
         self.eval()
 
@@ -57,11 +57,9 @@ def loss_gradient(
     """
     raised, n_at_once = _raised(posterior, images, labels, objective)
     parts: list[Tensor] = []
-    with torch.enable_grad():
-        for rows in torch.arange(len(images), device=images.device).split(n_at_once):
-            leaf = images[rows].detach().requires_grad_()
-            parts += torch.autograd.grad(raised(leaf, rows, 0.0).sum(), leaf)
-    return torch.cat(parts) if parts else torch.zeros_like(images)
+    for rows in torch.arange(len(images), device=images.device).split(n_at_once):
+        parts.append(slope(raised, images[rows], rows, 0.0)[1])
+    return torch.cat(parts)
 
 
 def fgsm(
@@ -144,11 +142,12 @@ def _attacked(
 def _raised(posterior: Posterior, images: Tensor, labels: Tensor, objective: str | Loss) -> tuple[Objective, int]:
     """Check what was given; return what the loop is to raise, and how many images fit into memory."""
     loss = loss_named(objective)
-    images = checks.pixels("images", images, posterior.image_shape)
-    labels = posterior.class_indices("labels", labels, images)
+    images, labels = given(posterior, images, labels, "labels")
 
     def raised(points: Tensor, rows: Tensor, done: float) -> Tensor:
-        return loss(posterior.logits(points), labels[rows])
+        return checks.results(
+            "objective", loss(posterior.logits(points), labels[rows]), len(points), "losses", one_number=True
+        )
 
     return raised, chunks.images_with_graph(posterior.network, posterior.samples, images)
 

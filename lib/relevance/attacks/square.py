@@ -8,7 +8,7 @@ from torch import Tensor
 from relevance.attacks.objectives import margin
 from relevance.base import checks
 from relevance.base.environment import bar
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, given
 
 # The share of the pixels that a square covers is halved when these shares of the queries are done.
 HALVED_AT = (0.001, 0.005, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -45,9 +45,8 @@ def square(
     checks.number("epsilon", epsilon, at_least=0)
     checks.count("n_queries", n_queries, at_least=2)
     checks.number("first_share", first_share, above=0, at_most=1)
-    checks.count("seed", seed, at_least=0)
-    images = checks.pixels("images", images, posterior.image_shape)
-    labels = posterior.class_indices("labels", labels, images)
+    checks.seed("seed", seed)
+    images, labels = given(posterior, images, labels, "labels")
     generator = torch.Generator().manual_seed(seed)
     count, channels, height, width = images.shape
 

@@ -42,7 +42,7 @@ class Search(checks.Checked):
     random_start: bool = checks.flag(False)
     n_restarts: int = checks.whole(1)
     keep: str | None = checks.choice(None, KEPT)
-    seed: int = checks.whole(0, at_least=0)
+    seed: int = checks.seeded()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,6 +108,21 @@ def climb(
     return found
 
 
+def slope(objective: Objective, points: Tensor, rows: Tensor, progress: float) -> tuple[Tensor, Tensor]:
+    """Return the values of an objective at some points, and their gradient."""
+    with torch.enable_grad():
+        leaf = points.detach().requires_grad_()
+        values = objective(leaf, rows, progress)
+        if not values.requires_grad:
+            raise ValueError(
+                "objective, or what explain gives, does not depend on the images by operations that have a gradient; it must, "
+                "since attacks follow it."
+            )
+        # The sum over images leaves each image its own gradient: no image's value depends on another image.
+        (gradient,) = torch.autograd.grad(values.sum(), leaf)
+    return values.detach(), gradient
+
+
 @dataclass(frozen=True)
 class _Walk:
     """The walks of some images, from one start each."""
@@ -144,12 +159,7 @@ class _Walk:
         return self._better(best, best_values, points, values) if search.keeps_best else (points, values)
 
     def _slope(self, points: Tensor, progress: float) -> tuple[Tensor, Tensor]:
-        with torch.enable_grad():
-            leaf = points.detach().requires_grad_()
-            values = self.objective(leaf, self.rows, progress)
-            # The sum over images leaves each image its own gradient: no image's value depends on another image.
-            (gradient,) = torch.autograd.grad(values.sum(), leaf)
-        return values.detach(), gradient
+        return slope(self.objective, points, self.rows, progress)
 
     def _value(self, points: Tensor) -> Tensor:
         with torch.no_grad():

@@ -59,7 +59,7 @@ def stepped(
 
 def random_corners(images: Tensor, epsilon: float, norm: str, seed: int) -> Tensor:
     """Return points as far from the images as the ball allows, in random directions: noise of an attack's size."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     direction = torch.randn(images.shape, generator=generator, dtype=images.dtype).to(images.device)
     return stepped(images, direction, epsilon, images, epsilon, norm)
 

@@ -28,7 +28,7 @@ def chosen_device(device: torch.device | str | None) -> torch.device:
 def _device(name: str, wanted: torch.device | str) -> torch.device:
     try:
         device = torch.device(wanted)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         device = None
     if device is None or device.type not in {"cpu", "cuda"}:
         raise ValueError(f"{name} is {str(wanted)!r}; it may be cpu, cuda or cuda:N.")

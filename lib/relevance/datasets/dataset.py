@@ -74,7 +74,7 @@ def balanced_indices(labels: Tensor, name: str, n_images: int, part: str, n_clas
             f"{name} is {n_images}; the data set has {len(labels)} {part} images, so it may be at most that."
         )
     checks.count(name, n_images)
-    generator = torch.Generator().manual_seed(checks.count("seed", seed, at_least=0))
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     labels = labels.cpu()
     wanted = torch.full((n_classes,), n_images // n_classes)
     wanted[torch.randperm(n_classes, generator=generator)[: n_images % n_classes]] += 1

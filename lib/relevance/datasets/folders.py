@@ -17,6 +17,8 @@ from relevance.base import checks
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm"}
 TEST_EVERY = 5
+# A bomb is an image of more pixels than PIL takes for one.
+UNREADABLE = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError)
 
 
 class Parts(NamedTuple):
@@ -80,7 +82,7 @@ def _pixels(source: Path | IO[bytes], name: str) -> np.ndarray:
         with Image.open(source) as image:
             _refuse_deep(image, name)
             return np.asarray(image.convert("L" if image.mode in {"1", "L"} else "RGB"))
-    except (UnidentifiedImageError, OSError) as error:
+    except UNREADABLE as error:
         raise ValueError(f"The image {name} cannot be read ({error}); replace it or take it away.") from None
 
 
@@ -148,11 +150,9 @@ def read_images(folder: Path, image_shape: tuple[int, int, int], kept: float = 1
     Raises:
         ValueError: a shape or a share is not what it may be, there is no such folder, it holds no image, or one cannot be read.
     """
-    channels, height, width = image_shape
+    channels, height, width = checks.image_shape("image_shape", image_shape)
     if channels not in {1, 3}:
         raise ValueError(f"image_shape is {image_shape}; images have 1 or 3 channels.")
-    for side in (height, width):
-        checks.count("a side of image_shape", side)
     checks.number("kept", kept, above=0, at_most=1)
     if not folder.is_dir():
         raise ValueError(f"folder is {str(folder)!r}, which is no folder; it must be one that holds images.")
@@ -173,7 +173,7 @@ def read_images(folder: Path, image_shape: tuple[int, int, int], kept: float = 1
                 _refuse_deep(image, str(place))
                 # Photographs may lie on their side, and say so.
                 upright = ImageOps.exif_transpose(image).convert(mode)
-        except (UnidentifiedImageError, OSError) as error:
+        except UNREADABLE as error:
             raise ValueError(f"The image {place} cannot be read ({error}); replace it or take it away.") from None
         if upright.size != (width, height) or kept < 1:
             upright = ImageOps.fit(upright, (width, height), Image.Resampling.BILINEAR, bleed=(1 - kept) / 2)

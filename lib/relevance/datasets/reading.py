@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from relevance.base import checks
 from relevance.base.environment import chosen_device, data_root, project_root
 from relevance.datasets import folders
 from relevance.datasets.dataset import Dataset
@@ -164,7 +165,8 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
         FileNotFoundError: the files are not there and cannot be downloaded.
     """
     _check_name(name)
-    where = Path(root) if root is not None else data_root()
+    target = chosen_device(device)
+    where = checks.path("root", root) if root is not None else data_root()
     # A download may make the project's own folder; any other that is missing is a slip.
     if FILES.get(str(name)) and not where.is_dir() and where != project_root() / "data":
         variable = "RELEVANCE_DATA" if root is None else "root"
@@ -176,7 +178,6 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
         data = READERS[str(name)](where)
     else:
         data = _from_parts(Path(name).name, f"Folder {Path(name).name}", folders.read_folder(Path(name)))
-    target = chosen_device(device)
     moved = {
         part: getattr(data, part).to(target) for part in ("train_images", "train_labels", "test_images", "test_labels")
     }

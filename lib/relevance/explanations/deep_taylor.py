@@ -130,6 +130,7 @@ def deep_taylor(
     """
     target = checked(posterior, images, target)
     found = root_points(posterior, images, target) if roots is None else roots
+    checks.kind_of("roots", found, RootPoints, "what root_points gives")
     if found.images.shape != images.shape:
         raise ValueError(f"roots has images of shape {list(found.images.shape)}; they must be {list(images.shape)}.")
     return gradient(posterior, found.images, target, per_sample=per_sample) * (images - found.images)

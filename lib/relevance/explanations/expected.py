@@ -11,7 +11,7 @@ from torch.func import vjp
 
 from relevance.base import checks, chunks
 from relevance.base.chunks import Sample
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, given
 
 # A posterior (or nothing, where a map needs none), images, and the class to explain in each -> a map of each image [N, C, H, W],
 # such as relevance.explanations.lrp: what a method of explanation is.
@@ -19,6 +19,17 @@ Explain = Callable[[Any, Tensor, Tensor], Tensor]
 
 # A posterior sample, images and their targets -> a map of each image.
 OneMap = Callable[[Sample, Tensor, Tensor], Tensor]
+
+
+def as_method(name: str, value: Any) -> Explain:
+    """Return ``value`` if it can be called, as a method of explanation can, or say that it must be one."""
+    method: Explain = checks.function(name, value, "a method, such as relevance.explanations.gradient")
+    return method
+
+
+def maps_of(explain: Explain, posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
+    """Return what a method of the reader's gives, if it is a map of each image."""
+    return checks.results("explain", explain(posterior, images, target), len(images), "maps")
 
 
 def over_all(
@@ -41,6 +52,7 @@ def over_all(
         dim: the dimension of the images in a result, which is put together along it; without that of the samples.
         also: more that a sample has besides its parameters: name -> [S, ...].
     """
+    checks.truth("per_sample", per_sample)
     n_images, n_samples = chunks.at_once(posterior.network, posterior.samples, images)
     parts = []
     for some_images, some_targets in zip(images.split(n_images), target.split(n_images), strict=True):
@@ -65,8 +77,7 @@ def checked(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
     Raises:
         ValueError: an image or a target is not what it may be.
     """
-    checks.pixels("images", images, posterior.image_shape)
-    return posterior.class_indices("target", target, images)
+    return given(posterior, images, target, "target")[1]
 
 
 def logit_gradient(posterior: Posterior) -> OneMap:

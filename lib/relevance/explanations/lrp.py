@@ -15,7 +15,7 @@ from relevance.base import checks
 from relevance.base.chunks import Sample
 from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import Back, RelevanceGraph, graph_of
-from relevance.explanations.rules import Composite, Epsilon, Rule
+from relevance.explanations.rules import Composite, Epsilon, Rule, as_rule
 from relevance.explanations.steps import Step, Visit
 from relevance.networks.posterior import Posterior
 
@@ -132,10 +132,7 @@ def _prepared(
 
 def _rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
     """Return the rule of every affine layer, or say what a rule may be."""
-    composite = rule if isinstance(rule, Composite) else Composite(rule)
-    for one in (composite.default, composite.first, composite.last, *composite.layers.values()):
-        if one is not None and (not isinstance(one, Rule) or isinstance(one, type)):
-            raise ValueError(f"rule is {one!r}; it may be a rule of relevance.explanations, such as Epsilon(0.1).")
+    composite = rule if isinstance(rule, Composite) else Composite(as_rule("rule", rule))
     return composite.rules(graph.affine_layers)
 
 

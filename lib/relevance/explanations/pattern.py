@@ -14,7 +14,7 @@ from relevance.explanations.affine import Convolution, Layer, Scaling
 from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import graph_of
 from relevance.explanations.steps import Step, Visit
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, as_posterior
 
 
 def fit_patterns(posterior: Posterior, images: Tensor) -> dict[str, Tensor]:
@@ -35,7 +35,7 @@ def fit_patterns(posterior: Posterior, images: Tensor) -> dict[str, Tensor]:
     Raises:
         ValueError: an image is not what it may be, or the network has a layer without a way back.
     """
-    checks.pixels("images", images, posterior.image_shape)
+    as_posterior(posterior).check_images(checks.pixels("images", images))
     checks.count("the number of images", len(images), at_least=2)
     graph = graph_of(posterior, images)
     layers = {step.layer: step for step in graph.steps.values() if step.affine is not None}
@@ -135,6 +135,8 @@ def pattern_attribution(
     """
     target = checked(posterior, images, target)
     graph = graph_of(posterior, images)
+    for name, value in checks.named("patterns", patterns, "tensors, as fit_patterns gives them").items():
+        checks.finite(f"patterns[{name!r}]", checks.tensor(f"patterns[{name!r}]", value, "a tensor [S, ...]"))
     if set(patterns) != set(graph.affine_layers) or any(len(value) != len(posterior) for value in patterns.values()):
         raise ValueError(
             f"patterns has the layers {', '.join(patterns)} and {sorted({len(value) for value in patterns.values()})} "
@@ -147,8 +149,13 @@ def pattern_attribution(
         def back(step: Step, visit: Visit, relevance: Tensor) -> list[Tensor]:
             if visit.layer is None:
                 return visit.pull_back(relevance)
-            weight = visit.layer.weight * sample[f"pattern of {step.layer}"]
-            return [visit.layer.transpose(relevance, weight)]
+            pattern = sample[f"pattern of {step.layer}"]
+            if pattern.shape != visit.layer.weight.shape:
+                raise ValueError(
+                    f"patterns[{step.layer!r}] has shape {['S', *pattern.shape]}; it must have that of the weights, "
+                    f"{['S', *visit.layer.weight.shape]}: fit_patterns gives them."
+                )
+            return [visit.layer.transpose(relevance, visit.layer.weight * pattern)]
 
         return back
 

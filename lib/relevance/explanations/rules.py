@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -166,7 +166,8 @@ class ZBox:
     high: float = 1.0
 
     def __post_init__(self) -> None:
-        checks.number("high", self.high, above=checks.number("low", self.low))
+        if checks.number("low", self.low) >= checks.number("high", self.high):
+            raise ValueError(f"low is {self.low} and high is {self.high}; low must be below high.")
 
     def share(self, layer: Layer, relevance: Tensor) -> Tensor:
         """Return the relevance of the inputs (see :class:`Rule`)."""
@@ -208,6 +209,15 @@ def _share_blindly(layer: Layer, relevance: Tensor, weight: Tensor) -> Tensor:
     return layer.transpose(relevance / stabilised(outputs, TINY), weight)
 
 
+def as_rule(name: str, value: Any) -> Rule:
+    """Return ``value`` if it is a rule, or say what a rule may be."""
+    if not isinstance(value, Rule) or isinstance(value, type):
+        raise ValueError(
+            f"{name} is {checks.shown(value)}; it may be a rule of relevance.explanations, such as Epsilon(0.1)."
+        )
+    return value
+
+
 @dataclass(frozen=True)
 class Composite:
     """A rule for each layer: the one named for it, else that of the first or the last, else the default.
@@ -223,18 +233,26 @@ class Composite:
     last: Rule | None = None
     layers: Mapping[str, Rule] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        as_rule("default", self.default)
+        for name in ("first", "last"):
+            if getattr(self, name) is not None:
+                as_rule(name, getattr(self, name))
+        for layer, rule in checks.kind_of("layers", self.layers, Mapping, "a mapping of layers to rules").items():
+            as_rule(f"layers[{layer!r}]", rule)
+
     def rules(self, names: list[str]) -> dict[str, Rule]:
         """Return the rule of each of the affine layers ``names``, which are in the order of the forward pass.
 
         Raises:
             ValueError: a layer that is named does not exist.
         """
-        for name in self.layers:
-            if name not in names:
-                raise ValueError(f"layer is {name!r}; it may be one of: {', '.join(names)}.")
+        layers = {str(name): rule for name, rule in self.layers.items()}
+        for name in layers:
+            checks.one_of("layer", name, names)
         chosen = dict.fromkeys(names, self.default)
         if self.last is not None:
             chosen[names[-1]] = self.last
         if self.first is not None:
             chosen[names[0]] = self.first
-        return chosen | dict(self.layers)
+        return chosen | layers

@@ -13,11 +13,11 @@ from torch.nn import functional
 
 from relevance.base import checks
 from relevance.base.chunks import Sample
-from relevance.explanations.expected import Explain, checked, logit_gradient, over_all
+from relevance.explanations.expected import Explain, as_method, checked, logit_gradient, over_all
 from relevance.explanations.gradient import gradient, gradient_x_input
 from relevance.explanations.steps import kind_of, pass_on, register
 from relevance.explanations.tracing import sharing, traced
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, as_posterior
 
 
 class SoftLeakyReLU(nn.Module):
@@ -65,6 +65,7 @@ def softened(posterior: Posterior, beta: float) -> Posterior:
             it has activations with kinks of another kind.
     """
     checks.number("beta", beta, above=0)
+    as_posterior(posterior)
     graph, traced_network, changed = traced(posterior.network)
     network = sharing(posterior.network)
     _refuse_other_kinks(network, graph)
@@ -144,18 +145,21 @@ def smooth_grad(
         As :func:`gradient`.
     """
     # Noise that is cut is no longer Gaussian, nor of mean zero: Theorem 2 says nothing of it.
+    as_method("explain", explain)
     uncut = explain is gradient or explain is gradient_x_input
     if uncut:
         target = checked(posterior, images, target)
     checks.number("noise", noise, at_least=0)
     checks.count("n_noise", n_noise)
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     if not uncut:
-        method = partial(explain, per_sample=True) if per_sample else explain
+        checks.pixels("images", images, getattr(posterior, "image_shape", None))
+        method = partial(explain, per_sample=True) if checks.truth("per_sample", per_sample) else explain
         total = torch.zeros(())
         for _ in range(n_noise):
             drawn = torch.randn(images.shape[1:], generator=generator, dtype=torch.float64).to(images)
-            total = total + method(posterior, (images + noise * drawn).clamp(0, 1), target)
+            found = method(posterior, (images + noise * drawn).clamp(0, 1), target)
+            total = total + checks.results("explain", found, len(posterior if per_sample else images), "maps")
         return total / n_noise
     added = noise * torch.randn((n_noise, *images.shape[1:]), generator=generator, dtype=torch.float64).to(images)
     of_logit = logit_gradient(posterior)
@@ -179,6 +183,7 @@ def softplus(explain: Explain, beta: float) -> Explain:
         explain: any method.
         beta: above 0; the larger, the nearer to the kink.
     """
+    as_method("explain", explain)
     checks.number("beta", beta, above=0)
     ready: dict[int, tuple[Posterior, Posterior]] = {}
 
@@ -193,8 +198,10 @@ def softplus(explain: Explain, beta: float) -> Explain:
 
 def smooth_grad_of(explain: Explain, noise: float, n_noise: int = 10, seed: int = 0) -> Explain:
     """Return the method of :func:`smooth_grad` with ``explain``; arguments are as for it."""
+    as_method("explain", explain)
     checks.number("noise", noise, at_least=0)
     checks.count("n_noise", n_noise)
+    checks.seed("seed", seed)
     return partial(smooth_grad, explain=explain, noise=noise, n_noise=n_noise, seed=seed)
 
 
@@ -210,8 +217,10 @@ def noise_grad(explain: Explain, noise: float, n_noise: int = 10, seed: int = 0)
         n_noise: networks for each sample.
         seed: of the noise.
     """
+    as_method("explain", explain)
     checks.number("noise", noise, at_least=0)
     checks.count("n_noise", n_noise)
+    checks.seed("seed", seed)
 
     def smoothed(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
         return explain(shaken(posterior, noise, n_noise, seed), images, target)
@@ -221,7 +230,7 @@ def noise_grad(explain: Explain, noise: float, n_noise: int = 10, seed: int = 0)
 
 def shaken(posterior: Posterior, noise: float, n_noise: int, seed: int = 0) -> Posterior:
     """Return a posterior of ``n_noise`` noisy copies of every sample, as :func:`noise_grad` explains them."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     samples = {}
     for name, value in posterior.samples.items():
         shape = (n_noise, *value.shape)

@@ -15,6 +15,7 @@ from torch.func import functional_call, vjp
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
+from relevance.base import checks
 from relevance.base.chunks import Sample
 from relevance.explanations.affine import AffineMap, Dense, Layer, Scaling, convolution_of, norm_factors
 from relevance.explanations.rules import TINY, stabilised
@@ -165,11 +166,12 @@ def register(kind: type[nn.Module], backward: Backward) -> None:
         ValueError: ``kind`` is not a class of modules, or ``backward`` is not a function.
     """
     if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
-        raise ValueError(f"kind is {kind!r}; it must be a class of modules, such as torch.nn.GELU.")
+        raise ValueError(f"kind is {checks.shown(kind)}; it must be a class of modules, such as torch.nn.GELU.")
     if issubclass(kind, AFFINE):
-        raise ValueError(f"kind is {kind.__name__}, an affine layer, which takes a rule: give lrp a Composite.")
-    if not callable(backward):
-        raise ValueError(f"backward is {backward!r}; it must be a function, such as relevance.explanations.pass_on.")
+        raise ValueError(
+            f"kind is {kind.__name__}, an affine layer, which takes a rule; it must be of others: give lrp a Composite."
+        )
+    checks.function("backward", backward, "a function, such as relevance.explanations.pass_on")
     MODULES[kind] = _Way(backward, nonnegative=False, activation=backward is pass_on)
 
 

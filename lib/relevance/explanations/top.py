@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from relevance.base import checks
@@ -22,14 +21,7 @@ def top_share(maps: Tensor, top_percent: float) -> Tensor:
         [N, P] in [0, 1]; each row sums to the number of places.
     """
     percent = checks.number("top_percent", top_percent, above=0, at_most=100)
-    if not isinstance(maps, Tensor) or maps.ndim < 2 or not maps.numel():
-        raise ValueError(
-            f"maps are {list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__}; "
-            "they must be a tensor of shape [N, ...] with at least one map."
-        )
-    strength = maps.detach().flatten(1).abs()
-    if torch.isnan(strength).any():
-        raise ValueError("maps have values that are NaN; their order of relevance is not defined.")
+    strength = checks.maps("maps", maps).detach().flatten(1).abs()
     places = max(1, round(strength.shape[1] * percent / 100))
     threshold = strength.topk(places, dim=1).values[:, -1:]
     above = (strength > threshold).double()

@@ -67,7 +67,7 @@ class Settings(checks.Checked):
     grow: bool = checks.flag(True)
     n_chains: int | None = checks.whole(None)
     jobs: int | None = checks.whole(None)
-    seed: int = checks.whole(0, at_least=0)
+    seed: int = checks.seeded()
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -239,7 +239,7 @@ def run_chain(
     if not torch.isfinite(state.terms).all():
         raise ValueError(
             f"the energy at the start of the chain is not finite, with prior_scale={settings.prior_scale} and "
-            f"start={settings.start!r}; the network or its images have NaN."
+            f"start={settings.start!r}; with a smaller prior_scale it may be."
         )
     adaptation = StepSize(settings.step_size, settings.target_acceptance)
     vars(adaptation).update(progress.adaptation)

@@ -45,6 +45,7 @@ def mc_dropout(network: nn.Module, data: Dataset, *, progress: bool = True, **se
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
+    training.check(network, data)
     hidden = _hidden_layers(network)
 
     dropped = copy.deepcopy(network)

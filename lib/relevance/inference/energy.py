@@ -203,7 +203,9 @@ class NetworkEnergy:
             for name, value in named.items()
         ]
         self.sizes = [shape.numel() for shape in self.shapes]
-        self.batches = list(zip(data.train_images.split(IMAGES_AT_ONCE), data.train_labels.split(IMAGES_AT_ONCE), strict=True))
+        self.batches = list(
+            zip(data.train_images.split(IMAGES_AT_ONCE), data.train_labels.split(IMAGES_AT_ONCE), strict=True)
+        )
         # What the first layer takes is turned once for all, in place of its weights at every step.
         self.first = next((name for name in self.bases if name in self.unmet), None)
         self.running, self.turned = copy.deepcopy(network), Turned()

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from relevance.base import checks
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, as_posterior, given
 
 
 def calibration(probabilities: Tensor, labels: Tensor, n_bins: int = 15) -> pd.DataFrame:
@@ -27,6 +27,9 @@ def calibration(probabilities: Tensor, labels: Tensor, n_bins: int = 15) -> pd.D
         A row for each bin that holds images: ``confidence``, ``accuracy``, ``share`` of the images.
     """
     checks.count("n_bins", n_bins)
+    if not len(checks.probabilities("probabilities", probabilities)):
+        raise ValueError("probabilities are of 0 images; they must be of at least 1, since means over them are taken.")
+    labels = checks.class_indices("labels", labels, *probabilities.shape)
     confidence, predicted = probabilities.double().max(-1)
     right = (predicted == labels).double()
     index = (confidence * n_bins).ceil().long().clamp(1, n_bins) - 1
@@ -70,6 +73,10 @@ def table(
     Raises:
         ValueError: the reference is not among the posteriors, or an image or a label is not what it may be.
     """
+    for name, posterior in checks.named("posteriors", posteriors, "posteriors").items():
+        _, labels = given(
+            as_posterior(posterior, f"posteriors[{name!r}]"), checks.some_images("images", images), labels, "labels"
+        )
     if reference is not None:
         checks.one_of("reference", reference, posteriors)
     with torch.no_grad():

@@ -54,6 +54,7 @@ def hmc(
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
+    folder = None if checkpoint is None else checks.path("checkpoint", checkpoint)
     shell = training.initialised(network, data, chosen.seed).eval()
     if chosen.start != "prior" and any(True for _ in shell.buffers()):
         # Batch norm's statistics are constants of the network that is sampled: those of the first solution.
@@ -70,7 +71,6 @@ def hmc(
         "device": str(data.train_images.device),
     }
     lengths = [len(part) for part in torch.arange(chosen.n_samples).tensor_split(chosen.chains)]
-    folder = None if checkpoint is None else Path(checkpoint)
     jobs = processes.n_jobs("jobs", chosen.jobs, data.train_images.device)
     calls = [(network, energy, masses, chosen, index, length, folder, run) for index, length in enumerate(lengths)]
     chains: dict[int, Chain] = {}
@@ -129,4 +129,5 @@ def _start(
         solution = sgd(network, energy.data, seed=settings.seed + index, progress=False)
         return energy.flatten({name: value[0] for name, value in solution.samples.items()})
     size = sum(energy.sizes)
-    return settings.prior_scale * torch.randn(size, generator=generator, device=generator.device)
+    like = next(network.parameters())
+    return settings.prior_scale * torch.randn(size, generator=generator, dtype=like.dtype, device=generator.device)

@@ -53,6 +53,7 @@ def laplace(network: nn.Module, data: Dataset, *, progress: bool = True, **setti
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
+    training.check(network, data)
     last_layer(network)
     model, history = fit(network, data, chosen, "SGD", show=progress)
     posterior = around(model.eval(), data, chosen, softmax_curvature)

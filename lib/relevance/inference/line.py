@@ -34,7 +34,7 @@ class Line(checks.Checked):
     n_points: int = checks.whole(20)
     noise: float = checks.real(0.5, above=0)
     prior_scale: float = checks.real(1.0, above=0)
-    seed: int = checks.whole(0, at_least=0)
+    seed: int = checks.seeded()
 
     @property
     def data(self) -> Dataset:

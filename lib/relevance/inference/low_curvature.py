@@ -21,7 +21,7 @@ from relevance.datasets.dataset import Dataset
 from relevance.inference import training
 from relevance.inference.training import Settings as TrainingSettings
 from relevance.inference.training import fit
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, given
 
 # Images [n, C, H, W] -> logits [n, K].
 Logits = Callable[[Tensor], Tensor]
@@ -144,10 +144,10 @@ def curvature(
         n_directions: random ones that are averaged over.
         seed: of the directions.
     """
-    checks.pixels("images", images, posterior.image_shape)
-    target = posterior.class_indices("target", target, images)
+    target = given(posterior, images, target, "target")[1]
     checks.number("step", step, above=0)
-    generator = torch.Generator().manual_seed(seed)
+    checks.truth("normalised", normalised)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
 
     def logits(points: Tensor) -> Tensor:
         return posterior.logits(points).mean(0)

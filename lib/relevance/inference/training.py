@@ -39,7 +39,7 @@ def cross_entropy(outputs: Tensor, labels: Tensor) -> Tensor:
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Draw torch's random numbers from ``seed`` inside, and leave its random state as it was outside."""
-    checks.count("seed", seed, at_least=0)
+    checks.seed("seed", seed)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
@@ -53,6 +53,7 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
     Raises:
         ValueError: the network does not fit the images or the classes of ``data``.
     """
+    check(network, data)
     fresh = copy.deepcopy(network).cpu()
     with seeded(seed, torch.device("cpu")):
         for module in fresh.modules():
@@ -66,7 +67,7 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
     except RuntimeError as error:
         raise ValueError(
             f"network does not take images of shape {list(data.image_shape)} as data has them "
-            f"({str(error).splitlines()[0]}); build it with data.image_shape."
+            f"({str(error).splitlines()[0]}); it must be built with data.image_shape."
         ) from None
     if outputs.ndim != 2 or outputs.shape[1] < len(data.classes):
         raise ValueError(
@@ -74,6 +75,22 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
             f"it must give [2, {len(data.classes)}], one logit for each class."
         )
     return fresh.train()
+
+
+def check(network: Any, data: Any) -> None:
+    """Say so if there is nothing to train, or to train it on.
+
+    Raises:
+        ValueError: ``network`` is no module with parameters, or ``data`` has no images in [0, 1] with a class of each.
+    """
+    checks.kind_of("network", network, nn.Module, "a torch.nn.Module")
+    if not any(True for _ in network.parameters()):
+        raise ValueError("network has no parameters; it must have some, which are to be trained.")
+    checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
+    images, labels = data.train_images, data.train_labels
+    checks.pixels("data.train_images", checks.some_images("data.train_images", images))
+    if checks.class_indices("data.train_labels", labels, len(images), len(data.classes)).dtype != labels.dtype:
+        raise ValueError(f"data.train_labels are {labels.dtype}; they must be torch.int64.")
 
 
 def batches(data: Dataset, batch_size: int, generator: torch.Generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -162,7 +179,7 @@ class Settings(checks.Checked):
     epochs: int = checks.whole(15)
     learning_rate: float = checks.real(1e-3, above=0)
     batch_size: int = checks.whole(128)
-    seed: int = checks.whole(0, at_least=0)
+    seed: int = checks.seeded()
 
 
 def fit(

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from relevance.attacks.prediction import pgd
 from relevance.base import balls, checks, chunks
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, given
 
 SCORES = ("logit", "margin")
 
@@ -54,8 +54,7 @@ def score(posterior: Posterior, images: Tensor, target: Tensor, of: str = "margi
     Raises:
         ValueError: an image or a target is not what it may be, or ``of`` is unknown.
     """
-    checks.pixels("images", images, posterior.image_shape)
-    target = posterior.class_indices("target", target, images)
+    target = given(posterior, images, target, "target")[1]
     single = checks.one_of("of", of, SCORES) == "logit"
     n_at_once = chunks.images_with_graph(posterior.network, posterior.samples, images)
     parts = []
@@ -149,9 +148,9 @@ def distance(
         [N]; infinite where no ball had a point with another prediction.
     """
     checks.count("n_radii", n_radii, at_least=2)
+    checks.count("n_steps", n_steps)
     checks.count("n_bisections", n_bisections)
-    checks.pixels("images", images, posterior.image_shape)
-    target = posterior.class_indices("target", target, images)
+    target = given(posterior, images, target, "target")[1]
     outside = posterior.predict(images).argmax(1) != target
     found = images.clone()
     largest = float(images[0].numel() ** 0.5) if len(images) else 1.0
@@ -193,6 +192,8 @@ def bound(posterior: Posterior, images: Tensor, target: Tensor, **settings: int)
         term that the bound needs if rho is as large as its upper bound. All in units of the pixel range.
     """
     found = score(posterior, images, target)
+    if unknown := sorted(settings.keys() - {"n_radii", "n_steps", "n_bisections"}):
+        raise ValueError(f"{unknown[0]!r} is not a setting here; it may be one of: n_bisections, n_radii, n_steps.")
     sizes = balls.sizes(found.gradients, "l2")
     rest = found.values - (images * found.gradients).flatten(1).sum(1)
     rho, aligned = distance(posterior, images, target, **settings), _aligned(found, images)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from scipy import ndimage
 from torch import Tensor
@@ -16,6 +14,7 @@ BASELINES = ("black", "blur")
 def reference(baseline: str | Tensor, images: Tensor) -> Tensor:
     """Return what pixels become, [N, C, H, W]."""
     if isinstance(baseline, Tensor):
+        checks.tensor("baseline", baseline, "a float tensor, black or blur", "float")
         if baseline.shape not in (images.shape[1:], images.shape):
             raise ValueError(
                 f"baseline has shape {list(baseline.shape)}; it must have that of an image, {list(images.shape[1:])}, or of all."
@@ -26,12 +25,3 @@ def reference(baseline: str | Tensor, images: Tensor) -> Tensor:
     width = images.shape[-1] / 4
     blurred = ndimage.gaussian_filter(images.detach().cpu().numpy(), sigma=(0, 0, width, width))
     return torch.from_numpy(blurred).to(images).clamp(0, 1)
-
-
-def check_maps(maps: Any, images: Tensor) -> None:
-    """Raise a ValueError if maps are not of the shape of the images, or hold what is no number."""
-    if not isinstance(maps, Tensor) or maps.shape != images.shape:
-        given = list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__
-        raise ValueError(f"maps are {given}; they must have the shape of the images, {list(images.shape)}.")
-    if not torch.isfinite(maps).all():
-        raise ValueError("maps have values that are NaN or infinite; they must be numbers.")

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor
 
 from relevance.base import checks
+from relevance.explanations.expected import checked
 from relevance.explanations.gradient import gradient_x_input
 from relevance.explanations.lrp import kept_by_layer, lrp
-from relevance.explanations.rules import Composite, Rule
+from relevance.explanations.rules import Composite, Rule, as_rule
 from relevance.metrics.overlap import lrp_robustness, unrelated_robustness
 from relevance.networks.posterior import Posterior
 
@@ -29,10 +31,11 @@ def fidelity(posterior: Posterior, images: Tensor, target: Tensor, rules: Mappin
         A row for each rule: the median over the images of the sum of the map divided by the logit, the share of images
         where this ratio is within 10 % of 1, and the mean Pearson correlation with gradient times input.
     """
+    target, named = _checked(posterior, images, target, rules)
     reference = gradient_x_input(posterior, images, target).flatten(1).double()
     logits = posterior.logits(images).mean(0).gather(1, target[:, None]).squeeze(1)
     rows = {}
-    for name, rule in rules.items():
+    for name, rule in named.items():
         maps = lrp(posterior, images, target, rule=rule).flatten(1).double()
         ratio = maps.sum(1) / logits
         pairs = torch.stack([maps, reference])
@@ -46,6 +49,17 @@ def fidelity(posterior: Posterior, images: Tensor, target: Tensor, rules: Mappin
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("stabiliser")
 
 
+def _checked(
+    posterior: Posterior, images: Tensor, target: Tensor, rules: Any
+) -> tuple[Tensor, dict[str, Rule | Composite]]:
+    """Return classes and rules by name, or say what they must be."""
+    checks.some_images("images", images)
+    for name, rule in checks.named("rules", rules, "rules").items():
+        if not isinstance(rule, Composite):
+            as_rule(f"rules[{name!r}]", rule)
+    return checked(posterior, images, target), dict(rules)
+
+
 def conservation(
     posterior: Posterior, images: Tensor, target: Tensor, rules: Mapping[str, Rule | Composite]
 ) -> pd.DataFrame:
@@ -57,9 +71,10 @@ def conservation(
         A row for each rule, in shares of all the relevance that was handed in: they add up to 1, except where rules that
         do not look at activations send relevance to nothing.
     """
+    target, named = _checked(posterior, images, target, rules)
     handed_in = posterior.logits(images).mean(0).gather(1, target[:, None]).sum().item()
     rows = {}
-    for name, rule in rules.items():
+    for name, rule in named.items():
         maps = lrp(posterior, images, target, rule=rule)
         kept = kept_by_layer(posterior, images, target, rule=rule)
         rows[name] = {"arrives at the pixels": maps.sum().item() / handed_in} | {
@@ -80,7 +95,9 @@ def agreement(maps: Mapping[str, Tensor], reference: str, top_percent: float) ->
         A row for each other method: mean overlap of the top pixels with the reference's, the overlap of maps of
         different images, which is what unrelated maps would get, and the share of relevance that is negative.
     """
-    checks.one_of("reference", reference, maps)
+    checks.one_of("reference", reference, checks.named("maps", maps, "maps of the same images"))
+    for name, found in maps.items():
+        checks.maps(f"maps[{name!r}]", found, getattr(maps[reference], "shape", None))
     rows = {
         name: {
             "overlap": lrp_robustness(maps[reference], found, top_percent).mean().item(),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from relevance.base import checks
 from relevance.explanations.expected import checked
-from relevance.metrics.baselines import check_maps, reference
+from relevance.metrics.baselines import reference
 from relevance.networks.posterior import Posterior
 
 MEASURES = ("relevance", "magnitude")
@@ -56,17 +56,15 @@ def deletion(
         ValueError: a setting is not what it may be, or shapes do not fit.
     """
     target = checked(posterior, images, target)
-    check_maps(maps, images)
+    checks.maps("maps", maps, images.shape)
     checks.one_of("measure", measure, MEASURES)
     checks.count("n_orders", n_orders)
-    if not len(shares):
-        raise ValueError("shares are empty; they must be at least one number in [0, 1].")
     n_pixels = math.prod(images.shape[-2:])
-    counts = [round(n_pixels * checks.number("shares", share, at_least=0, at_most=1)) for share in shares]
+    counts = [round(n_pixels * share) for share in checks.numbers("shares", shares, at_least=0, at_most=1)]
     fill = reference(baseline, images)
     relevance = maps.detach().sum(1).flatten(1)
     strength = relevance.abs() if measure == "magnitude" else relevance
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     total = torch.zeros((len(images), len(counts)), dtype=images.dtype, device=images.device)
     # Without ties there is only one order.
     ordered = strength.sort(1).values
@@ -83,9 +81,11 @@ def deletion(
 
 def deletion_area(curves: Tensor, shares: Sequence[float] = SHARES) -> Tensor:
     """Return the area under curves of :func:`deletion`, by trapezoids, over the range of ``shares``: [N] in [0, 1]."""
+    checks.numbers("shares", shares)
+    checks.finite("curves", checks.tensor("curves", curves, f"a tensor of shape [N, {len(shares)}]"))
     if curves.ndim != 2 or curves.shape[1] != len(shares) or len(shares) < 2:
         raise ValueError(
-            f"curves have shape {list(curves.shape)}; they must be [N, {len(shares)}], at 2 shares or more."
+            f"curves have shape {list(curves.shape)} at {len(shares)} shares; they must be [N, {len(shares)}], at 2 or more."
         )
     steps = torch.tensor(shares, dtype=torch.float64)
     if not (steps.diff() > 0).all():

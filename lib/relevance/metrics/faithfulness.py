@@ -9,6 +9,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from relevance.base import checks
+from relevance.explanations.expected import checked
 from relevance.metrics.deletion import SHARES, deletion, deletion_area
 from relevance.metrics.infidelity import infidelity
 from relevance.networks.posterior import Posterior
@@ -46,8 +48,11 @@ def table(
         ``explained``, 1 minus it; ``deletion area`` and ``random area``, that of a random order; and ``deletion gain``, the share
         of the random order's area that the map's saves: 0 is chance, below 0 worse than chance.
     """
-    if unknown := sorted(set(contributions) - set(maps)):
-        raise ValueError(f"contributions names {unknown[0]!r}; it may be one of: {', '.join(maps)}.")
+    target = checked(posterior, images, target)
+    for name, values in checks.named("maps", maps, "maps of the images").items():
+        checks.maps(f"maps[{name!r}]", values, images.shape)
+    for name in checks.kind_of("contributions", contributions, Collection, "a list of names of maps"):
+        checks.one_of("an item of contributions", name, maps)
     given: dict[str, Any] = {"shares": shares, "baseline": baseline, "n_orders": n_orders, "seed": seed}
     random = deletion_area(deletion(posterior, images, target, torch.zeros_like(images), **given), shares)
     squares: dict[str, Any] = {"size": size, "n_perturbations": n_perturbations, "seed": seed}

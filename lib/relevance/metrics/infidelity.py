@@ -11,7 +11,7 @@ from torch import Tensor
 
 from relevance.base import checks, chunks
 from relevance.explanations.expected import checked
-from relevance.metrics.baselines import check_maps, reference
+from relevance.metrics.baselines import reference
 from relevance.networks.posterior import Posterior
 
 PERTURBATIONS = ("noise", "square")
@@ -68,21 +68,25 @@ def infidelity(
         ValueError: a setting is not what it may be, shapes do not fit, or contributions are to be judged by noise.
     """
     target = checked(posterior, images, target)
-    check_maps(maps, images)
+    checks.maps("maps", maps, images.shape)
     checks.one_of("perturbation", perturbation, PERTURBATIONS)
     checks.count("n_perturbations", n_perturbations)
+    for name, value in (("contributions", contributions), ("scaled", scaled), ("relative", relative)):
+        checks.truth(name, value)
     if contributions and perturbation == "noise":
         raise ValueError(
             "perturbation is 'noise' for maps of contributions, which say nothing of it; it must be 'square'."
         )
     fill = reference(baseline, images)
+    if not len(images):
+        return images.new_zeros(0)
     if perturbation == "square":
         drawn = random_squares(
             images.shape[1:], max(1, images.shape[-1] // 4) if size is None else size, n_perturbations, seed
         ).to(images)
     else:
         deviation = checks.number("size", 0.2 if size is None else size, above=0)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(checks.seed("seed", seed))
         normal = torch.randn((n_perturbations, *images.shape[1:]), generator=generator, dtype=torch.float64)
         drawn = (deviation * normal).to(images)
 
@@ -130,11 +134,12 @@ def random_squares(shape: Sequence[int], size: float, n_squares: int, seed: int 
         n_squares: each drawn uniformly from all places where the square is wholly inside.
         seed: of the places.
     """
-    height, width = shape[-2:]
+    _, height, width = checks.image_shape("shape", shape)
+    checks.count("n_squares", n_squares)
     if isinstance(size, float) and size.is_integer():
         size = int(size)
     side = checks.count("size", size, at_most=min(height, width))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(checks.seed("seed", seed))
     top, left = (
         torch.randint(edge - side + 1, (n_squares, 1), generator=generator).double() for edge in (height, width)
     )

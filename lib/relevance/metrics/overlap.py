@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from torch import Tensor
 
+from relevance.base import checks
 from relevance.explanations.top import top_share
 
 
-def same_shape(before: Tensor, after: Tensor) -> None:
-    """Say so if the maps before and after do not have the same shape [N, ...]."""
-    if not isinstance(before, Tensor) or not isinstance(after, Tensor) or before.shape != after.shape:
-        shapes = [list(maps.shape) if isinstance(maps, Tensor) else type(maps).__name__ for maps in (before, after)]
-        raise ValueError(f"before and after are {shapes[0]} and {shapes[1]}; they must have the same shape [N, ...].")
+def same_shape(before: Tensor, after: Tensor, check: Callable[[str, Any], Tensor] = checks.maps) -> None:
+    """Say so if what is before and after are no maps, or do not have the same shape [N, ...]."""
+    shapes = [list(check(name, value).shape) for name, value in (("before", before), ("after", after))]
+    if shapes[0] != shapes[1]:
+        raise ValueError(
+            f"before and after have the shapes {shapes[0]} and {shapes[1]}; they must have the same shape."
+        )
 
 
 def lrp_robustness(before: Tensor, after: Tensor, top_percent: float) -> Tensor:
@@ -52,8 +58,9 @@ def unrelated_robustness(before: Tensor, after: Tensor, top_percent: float) -> T
     Returns:
         [N], float64 in [0, 1].
     """
+    same_shape(before, after)
     if len(after) < 2:
-        raise ValueError(f"there are {len(after)} maps; unrelated pairs need at least 2.")
+        raise ValueError(f"before and after have {len(after)} maps; unrelated pairs need at least 2.")
     return lrp_robustness(before, after.roll(1, dims=0), top_percent)
 
 
@@ -67,9 +74,5 @@ def softmax_robustness(before: Tensor, after: Tensor) -> Tensor:
     Returns:
         [N] in [0, 1]; 1 means that the prediction did not move.
     """
-    if before.ndim != 2 or before.shape != after.shape:
-        raise ValueError(
-            f"before and after have the shapes {list(before.shape)} and {list(after.shape)}; "
-            "they must have the same shape [N, K]."
-        )
+    same_shape(before, after, checks.probabilities)
     return (1 - (before - after).abs().amax(1)).clamp(0, 1)

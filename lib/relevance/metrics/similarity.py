@@ -78,7 +78,7 @@ def structural_similarity(before: Tensor, after: Tensor) -> Tensor:
         score = ((2 * means[0] * means[1] + floors[0]) * (2 * covariance + floors[1])) / (
             (means[0] ** 2 + means[1] ** 2 + floors[0]) * (variances[0] + variances[1] + floors[1])
         )
-    return torch.from_numpy(score.reshape(len(score), -1).mean(1))
+    return torch.from_numpy(score.reshape(len(score), score[:1].size or 1).mean(1))
 
 
 def relative_error(before: Tensor, after: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ def paired_difference(first: Scores, second: Scores, seed: int = 0) -> PairedDif
         second: [N], image by image.
         seed: of the bootstrap.
     """
-    pair = _scores(first, second, paired=True)
+    pair, seed = _scores(first, second, paired=True), checks.seed("seed", seed)
     difference = pair[1] - pair[0]
     if not difference.any():
         return PairedDifference(0.0, 0.0, 0.0, 1.0, 0.0, len(difference))
@@ -102,10 +102,10 @@ def scaled_difference(first: Sequence[Scores], second: Sequence[Scores], seed: i
     Returns:
         The scaled score of ``second`` minus that of ``first``, with its bootstrap interval.
     """
-    if len(first) != 3 or len(second) != 3:
-        raise ValueError(
-            f"first and second have {len(first)} and {len(second)} parts; each needs score, floor and ceiling."
-        )
+    seed = checks.seed("seed", seed)
+    for name, given in (("first", first), ("second", second)):
+        if not isinstance(given, Sequence) or isinstance(given, str) or len(given) != 3:
+            raise ValueError(f"{name} is {checks.shown(given)}; it must be three: score, floor and ceiling, each [N].")
     parts = [_scores(value, first[0], paired=True)[0] for value in (*first, *second)]
 
     def scaled(means: list[Any]) -> Any:
@@ -162,6 +162,7 @@ def mann_whitney(first: Scores, second: Scores) -> MannWhitney:
 
 def asterisks(p_value: float) -> str:
     """Return the notation of ``p_value``, in [0, 1], in Carbone et al., Table V: ``"n.s."`` to ``"****"``."""
+    checks.number("p_value", p_value, at_least=0, at_most=1)
     return next((symbol for bound, symbol in ASTERISKS if p_value <= bound and p_value < 5e-2), "n.s.")
 
 
@@ -215,10 +216,16 @@ def spearman(first: Scores, second: Scores) -> Correlation:
 
 def _scores(first: Scores, second: Scores, *, paired: bool) -> list[np.ndarray]:
     """Return two scores as arrays, or say what they must be."""
-    pair = [
-        np.asarray(score.detach().cpu() if isinstance(score, Tensor) else score, dtype=np.float64)
-        for score in (first, second)
-    ]
+    try:
+        pair = [
+            np.asarray(score.detach().cpu() if isinstance(score, Tensor) else score, dtype=np.float64)
+            for score in (first, second)
+        ]
+    except (TypeError, ValueError, RuntimeError):
+        kinds = " and ".join(type(score).__name__ for score in (first, second))
+        raise ValueError(
+            f"first and second are {kinds} of what are no numbers; they must both be scores [N]."
+        ) from None
     shapes = [list(scores.shape) for scores in pair]
     if any(scores.ndim != 1 or len(scores) < 2 for scores in pair) or (paired and shapes[0] != shapes[1]):
         wanted = "[N], the scores of the same 2 or more images" if paired else "a score of each of 2 or more images"
@@ -233,7 +240,7 @@ def median_interval(values: pd.Series, seed: int = 0) -> Interval:
     known = values.dropna().to_numpy(dtype=float)
     if not len(known):
         return Interval(np.nan, np.nan, np.nan)
-    resampled = np.median(np.random.default_rng(seed).choice(known, (2000, len(known))), axis=1)
+    resampled = np.median(np.random.default_rng(checks.seed("seed", seed)).choice(known, (2000, len(known))), axis=1)
     low, high = np.quantile(resampled, [0.025, 0.975])
     return Interval(float(np.median(known)), float(low), float(high))
 

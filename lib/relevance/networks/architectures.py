@@ -28,7 +28,7 @@ class Classifier(nn.Sequential):
 
     def __init__(self, *layers: Any, settings: Mapping[str, Any] | None = None) -> None:
         super().__init__(*layers)
-        self.settings: dict[str, Any] = dict(settings or {})
+        self.settings: dict[str, Any] = dict(checks.kind_of("settings", settings or {}, Mapping, "a mapping"))
 
 
 def fully_connected(
@@ -115,6 +115,11 @@ class Normalise(nn.Module):
         return (x - self.mean) / self.scale
 
 
+def channel_values(name: str, values: Any, channels: int, **bounds: float) -> list[float]:
+    """Return ``values`` as floats if they are a number for each channel, or say that they must be."""
+    return checks.numbers(name, values, f"{channels} numbers, one for each channel", channels, **bounds)
+
+
 class ResidualBlock(nn.Module):
     """Two convolutions and a shortcut around them, which is a 1 x 1 convolution where the shapes differ."""
 
@@ -160,14 +165,8 @@ def resnet20(
     """
     settings = _settings("resnet20", image_shape, hidden, n_classes, activation)
     channels = settings["image_shape"][0]
-    settings |= {"mean": list(mean or [0.5] * channels), "scale": list(scale or [0.25] * channels)}
-    for name in ("mean", "scale"):
-        if len(settings[name]) != channels:
-            raise ValueError(f"{name} has {len(settings[name])} values; it must have {channels}, one for each channel.")
-    for value in settings["mean"]:
-        checks.number("mean", value)
-    for value in settings["scale"]:
-        checks.number("scale", value, above=0)
+    settings["mean"] = channel_values("mean", [0.5] * channels if mean is None else mean, channels)
+    settings["scale"] = channel_values("scale", [0.25] * channels if scale is None else scale, channels, above=0)
     nonlinearity = ACTIVATIONS[activation]
     widths = [hidden, hidden, hidden, hidden, 2 * hidden, 2 * hidden, 2 * hidden, 4 * hidden, 4 * hidden, 4 * hidden]
     blocks = [
@@ -192,11 +191,9 @@ def _settings(
 ) -> dict[str, Any]:
     """Check what all architectures take, and return it as a :class:`Classifier` remembers it."""
     checks.one_of("activation", activation, ACTIVATIONS)
-    if len(image_shape) != 3:
-        raise ValueError(f"image_shape is {tuple(image_shape)}; it must be (C, H, W).")
     return {
         "architecture": architecture,
-        "image_shape": [checks.count("image_shape", side) for side in image_shape],
+        "image_shape": list(checks.image_shape("image_shape", image_shape)),
         "hidden": checks.count("hidden", hidden),
         "n_classes": checks.count("n_classes", n_classes, at_least=2),
         "activation": activation,

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from relevance.base.chunks import Sample
 from relevance.base.environment import chosen_device
 from relevance.networks import architectures
 
+NETWORK = "a torch.nn.Module"
 # In a file, what the network holds beside its parameters, such as the statistics of batch norm.
 BUFFER = "buffer:"
 
@@ -33,10 +35,26 @@ def log_mean_softmax(logits: Tensor) -> Tensor:
 
 def as_outputs(given: Any, images: Tensor) -> Tensor:
     """Return what a network gives for images if it is outputs [N, ...], such as logits [N, K], or say what it is."""
-    if not isinstance(given, Tensor) or given.ndim < 2 or len(given) != len(images):
-        kind = f"a tensor of shape {list(given.shape)}" if isinstance(given, Tensor) else f"a {type(given).__name__}"
-        raise ValueError(f"the network gives {kind} for {len(images)} images; it must give logits [{len(images)}, K].")
-    return given
+    return checks.results("the network", given, len(images), "logits")
+
+
+def given(posterior: Any, images: Any, classes: Any, name: str) -> tuple[Tensor, Tensor]:
+    """Return images in [0, 1] and a class of each, or say what they, or the posterior, must be.
+
+    Args:
+        posterior: what must be a :class:`Posterior`.
+        images: [N, C, H, W], of the shape that it takes.
+        classes: [N], among its classes.
+        name: of the argument that ``classes`` are.
+    """
+    images = checks.pixels("images", images, as_posterior(posterior).image_shape)
+    return images, posterior.class_indices(name, classes, images)
+
+
+def as_posterior(value: Any, name: str = "posterior") -> Posterior:
+    """Return ``value`` if it is a posterior, or say how to make one."""
+    found: Posterior = checks.kind_of(name, value, Posterior, "a Posterior; Posterior.of(network) makes one")
+    return found
 
 
 def _copied(network: nn.Module) -> nn.Module:
@@ -46,6 +64,21 @@ def _copied(network: nn.Module) -> nn.Module:
         module._backward_hooks.clear()
         module._backward_pre_hooks.clear()
     return copied
+
+
+def _compare(path: Path, settings: Mapping[str, Any], samples: Mapping[str, Tensor]) -> None:
+    """Refuse a file whose settings are of another network than its samples, before the network takes any memory."""
+    try:
+        with torch.device("meta"):
+            wanted = {name: value.shape for name, value in architectures.build(settings).named_parameters()}
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise ValueError(
+            f"path is {path}, whose network cannot be built ({error!s:.120}); give it as the argument network."
+        ) from None
+    if any(name not in samples or samples[name].shape[1:] != shape for name, shape in wanted.items()):
+        raise ValueError(
+            f"path is {path}, whose samples do not fit the network that it names, {checks.shown(settings)}."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +98,12 @@ class Posterior:
     record: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        checks.kind_of("network", self.network, nn.Module, NETWORK)
+        checks.kind_of("samples", self.samples, dict, "a dict of parameter names to tensors [S, ...]")
+        if not any(True for _ in self.network.parameters()):
+            raise ValueError("network has no parameters; it must have some, of which there are samples.")
+        for name, value in self.samples.items():
+            checks.finite(f"samples of {name}", checks.tensor(f"samples of {name}", value, "a tensor [S, ...]"))
         wanted = {name: tuple(value.shape) for name, value in self.network.named_parameters()}
         # Samples may have buffers of their own, such as batch norm's statistics.
         wanted |= {name: tuple(value.shape) for name, value in self.network.named_buffers() if name in self.samples}
@@ -93,6 +132,7 @@ class Posterior:
     @classmethod
     def of(cls, network: nn.Module, record: Mapping[str, Any] | None = None) -> Posterior:
         """Return a trained network as a posterior of one sample: a copy of its present parameters."""
+        checks.kind_of("network", network, nn.Module, NETWORK)
         samples = {name: value.detach().clone()[None] for name, value in network.named_parameters()}
         return cls(network, samples, dict(record or {}))
 
@@ -102,15 +142,19 @@ class Posterior:
     def __getitem__(self, index: int | slice) -> Posterior:
         """Return a posterior of the chosen samples: ``posterior[3]`` has one, ``posterior[:10]`` the first ten."""
         if isinstance(index, slice):
+            parts = (index.start, index.stop, index.step)
+            if not all(part is None or isinstance(part, Integral) for part in parts) or (index.step or 1) < 1:
+                raise ValueError(f"index is {index}; it must be a slice of whole numbers, forwards.")
             for edge in (index.start, index.stop):
                 if edge is not None and abs(edge) > len(self):
-                    raise ValueError(f"{abs(edge)} samples were asked for; this posterior has {len(self)}.")
+                    raise ValueError(f"index is {index}, {abs(edge)} samples; this posterior has {len(self)}.")
             if not range(*index.indices(len(self))):
-                raise ValueError(f"{index} holds no samples; this posterior has {len(self)}.")
+                raise ValueError(f"index is {index}, which holds no samples; this posterior has {len(self)}.")
             chosen = index
         else:
+            checks.kind_of("index", index, Integral, "a whole number or a slice")
             if not -len(self) <= index < len(self):
-                raise IndexError(f"sample {index} was asked for; this posterior has {len(self)}, counted from 0.")
+                raise IndexError(f"index is {index}; this posterior has {len(self)} samples, counted from 0.")
             chosen = slice(index, index + 1 or None)
         return self._of_samples(chosen)
 
@@ -136,8 +180,8 @@ class Posterior:
         shape = getattr(self.network, "settings", {}).get("image_shape")
         return tuple(shape) if shape else None
 
-    def logits(self, images: Tensor) -> Tensor:
-        """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W]."""
+    def check_images(self, images: Tensor) -> None:
+        """Say so if images are not what this posterior computes with: of its shape, precision and device."""
         checks.image_batch("images", images, self.image_shape)
         own = next(iter(self.samples.values()))
         if images.dtype != own.dtype or images.device != own.device:
@@ -146,6 +190,9 @@ class Posterior:
                 "so they must be too."
             )
 
+    def logits(self, images: Tensor) -> Tensor:
+        """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W]."""
+        self.check_images(images)
         n_images, n_samples = chunks.at_once(self.network, self.samples, images)
         parts = []
         for some in images.split(n_images):
@@ -175,13 +222,15 @@ class Posterior:
     def class_indices(self, name: str, classes: Tensor, images: Tensor) -> Tensor:
         """Return ``classes`` if they are a class of this posterior for each image, or say what they must be."""
         with torch.no_grad():
-            n_classes = self._of_classes(self[0].logits(images[:1])).shape[-1]
-        return checks.class_indices(name, classes, len(images), n_classes)
+            logits = self._of_classes(self[0].logits(images[:1]))
+        if logits.isnan().any():
+            raise ValueError("the network gives NaN for images; it must give numbers, or nothing can be said of them.")
+        return checks.class_indices(name, classes, len(images), logits.shape[-1]).to(images.device)
 
     def accuracy(self, images: Tensor, labels: Tensor) -> float:
         """Return the share of ``images`` whose predicted class is their label, in [0, 1]."""
         probabilities = self.predict(images)
-        checks.count("the number of images", len(images))
+        checks.some_images("images", images)
         labels = checks.class_indices("labels", labels, *probabilities.shape)
         return (probabilities.argmax(-1) == labels).double().mean().item()
 
@@ -214,26 +263,40 @@ class Posterior:
 
         Raises:
             ValueError: the file is damaged, or does not fit ``network``, or names no network.
+            FileNotFoundError: there is no such file.
         """
         target = chosen_device(device)
+        if not (path := checks.path("path", path)).exists():
+            raise FileNotFoundError(
+                f"path is {str(path)!r}, which is no file; it must be one that Posterior.save wrote."
+            )
+        if network is not None:
+            checks.kind_of("network", network, nn.Module, NETWORK)
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
-            record, settings = (json.loads(metadata.get(part, "{}")) for part in ("record", "network"))
-        except FileNotFoundError:
-            raise
-        except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
-            raise ValueError(f"{path} is damaged ({error}); it must be a file that Posterior.save wrote.") from error
+            record, settings = (dict(json.loads(metadata.get(part, "{}"))) for part in ("record", "network"))
+        except (safetensors.SafetensorError, ValueError, TypeError, OSError) as error:
+            raise ValueError(
+                f"path is {path}, which is damaged ({error!s:.99}); Posterior.save must have written it."
+            ) from None
         if network is None and not settings:
             raise ValueError(
                 f"{path} does not say what network its samples belong to; give it as the argument network."
             )
-        fresh = copy.deepcopy(network) if network is not None else architectures.build(settings)
         samples = {name: value for name, value in tensors.items() if not name.startswith(BUFFER)}
+        if network is None:
+            _compare(path, settings, samples)
+        fresh = copy.deepcopy(network) if network is not None else architectures.build(settings)
         posterior = cls(fresh.to(target), samples, record)
         buffers = {name.removeprefix(BUFFER): value for name, value in tensors.items() if name.startswith(BUFFER)}
-        if buffers.keys() != dict(posterior.network.named_buffers()).keys():
+        if {name: value.shape for name, value in buffers.items()} != {
+            name: value.shape for name, value in posterior.network.named_buffers()
+        }:
             raise ValueError(f"{path} does not fit the network: their buffers, such as batch norm's, differ.")
+        for name, value in buffers.items():
+            if value.isnan().any():
+                raise ValueError(f"{name} of {path} has values that are NaN; they must be numbers.")
         posterior.network.load_state_dict(buffers, strict=False)
         return posterior

@@ -21,7 +21,7 @@ from relevance.base import checks
 from relevance.base.environment import chosen_device, data_root
 from relevance.datasets import folders
 from relevance.datasets.reading import import_torchvision
-from relevance.networks.architectures import Classifier, Normalise
+from relevance.networks.architectures import Classifier, Normalise, channel_values
 from relevance.networks.posterior import Posterior
 
 # Name in torchvision -> what it is called, and the parameter that has a value for each class. The four of Dombrowski et
@@ -66,16 +66,19 @@ def load(
         FileNotFoundError: the file is not there, or the published weights are not and cannot be downloaded.
     """
     title, of_classes = ARCHITECTURES[checks.one_of("name", name, ARCHITECTURES)]
-    checks.count("seed", seed, at_least=0)
+    checks.seed("seed", seed)
+    device = chosen_device(device)
+    if weights is not None:
+        checks.path("weights", weights)
     import_torchvision()
     from torchvision import models
 
     published = models.get_model_weights(name).DEFAULT
-    shape = _shape(image_shape)
+    shape = checks.image_shape("image_shape", image_shape)
     least = max(published.meta["min_size"])
     if shape[0] != 3 or min(shape[1:]) < least:
         raise ValueError(
-            f"image_shape is {shape}; {title} takes images of 3 channels and at least {least}x{least} pixels."
+            f"image_shape is {shape}; it must have 3 channels and at least {least}x{least} pixels, which {title} takes."
         )
     state: Mapping[str, Tensor] | None = None
     if weights is not None:
@@ -124,9 +127,10 @@ def wrap(
     Raises:
         ValueError: the model is no such classifier, its batch norm depends on the other images, or mean and std do not fit.
     """
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"model is a {type(model).__name__}; it must be a torch.nn.Module that gives logits.")
-    shape, name = _shape(image_shape), name or type(model).__name__
+    checks.kind_of("model", model, nn.Module, "a torch.nn.Module that gives logits")
+    if not any(True for _ in model.parameters()):
+        raise ValueError("model has no parameters; it must have some, of which the posterior's sample is made.")
+    shape, name = checks.image_shape("image_shape", image_shape), name or type(model).__name__
     for layer, module in model.named_modules():
         if getattr(module, "track_running_stats", True) is False:
             raise ValueError(
@@ -150,9 +154,9 @@ def wrap(
             logits = posterior.network(own.new_zeros((1, *shape)))
     except Exception as error:  # whatever the model's code raises
         raise ValueError(
-            f"{name} cannot take an image of shape {list(shape)} ({str(error).splitlines()[0] if str(error) else error!r}); "
+            f"{name} cannot take an image of shape {list(shape)} ({(str(error) or repr(error)).splitlines()[0]:.120}); "
             "image_shape must be what the model takes."
-        ) from error
+        ) from None
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != 1 or logits.shape[1] < 2:
         given = list(logits.shape) if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
         raise ValueError(f"{name} gives {given} for one image; it must give logits [1, K] of two or more classes.")
@@ -185,7 +189,7 @@ def images_of(
         ValueError: there is no such folder, it holds no image, or one cannot be read.
     """
     images, names = folders.read_images(
-        Path(folder), _shape(image_shape), checks.number("kept", kept, above=0, at_most=1)
+        Path(folder), checks.image_shape("image_shape", image_shape), checks.number("kept", kept, above=0, at_most=1)
     )
     return images.to(chosen_device(device)), names
 
@@ -275,20 +279,5 @@ def _fill(model: nn.Module, state: Mapping[str, Tensor], title: str, source: str
         ) from None
 
 
-def _shape(image_shape: Sequence[int]) -> tuple[int, int, int]:
-    if len(image_shape) != 3:
-        raise ValueError(f"image_shape is {tuple(image_shape)}; it must be (C, H, W).")
-    channels, height, width = (checks.count("image_shape", side) for side in image_shape)
-    return channels, height, width
-
-
 def _normalisation(mean: Sequence[float] | None, std: Sequence[float] | None, channels: int) -> Normalise:
-    for name, values in (("mean", mean), ("std", std)):
-        if values is None or len(values) != channels:
-            given = "None" if values is None else f"{len(values)} values"
-            raise ValueError(f"{name} is {given}; it must have {channels}, one for each channel, or both must be None.")
-    assert mean is not None
-    assert std is not None
-    return Normalise(
-        [checks.number("mean", value) for value in mean], [checks.number("std", value, above=0) for value in std]
-    )
+    return Normalise(channel_values("mean", mean, channels), channel_values("std", std, channels, above=0))

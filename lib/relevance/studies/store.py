@@ -27,7 +27,7 @@ from weakref import WeakKeyDictionary
 import safetensors.torch
 from torch import Tensor, nn
 
-from relevance.base import digests
+from relevance.base import checks, digests
 from relevance.base.environment import default_device, store_root
 from relevance.datasets.dataset import Dataset
 from relevance.networks.posterior import Posterior
@@ -66,7 +66,7 @@ class Store:
         Raises:
             ValueError: a result, or an argument, is of another kind.
         """
-        key = self.key(function, *arguments, **settings)
+        key = self.key(checks.function("function", function), *arguments, **settings)
         path = self.folder / f"{_name_of(function)}-{key}"
         self.folder.mkdir(parents=True, exist_ok=True)
         with _locked(path.with_suffix(".lock")):

@@ -60,7 +60,7 @@ def check(chapter: str, name: str, value: Any, default: Any) -> None:
     """
     what = f"parameter {name} of chapter {chapter}"
     if not _is_of_kind(value, default):
-        raise ValueError(f"{what} is {_shown(value)}; it must be {_kind(default)} such as {default!r}.")
+        raise ValueError(f"{what} is {checks.shown(value)}; it must be {_kind(default)} such as {default!r}.")
     known = _known(name)
     for item in _flat(value):
         if known is not None:
@@ -82,7 +82,7 @@ def check_together(chapter: str, parameters: Mapping[str, Any]) -> None:
             for item in _flat(parameters[name]):
                 if item > most:
                     raise ValueError(
-                        f"parameter {name} of chapter {chapter} is {_shown(parameters[name])}; it may be at most "
+                        f"parameter {name} of chapter {chapter} is {checks.shown(parameters[name])}; it may be at most "
                         f"{bound}, which is {most}."
                     )
 
@@ -113,11 +113,6 @@ def _kind(default: Any) -> str:
         items = f" of {MANY[type(default[0])]}" if default else ""
         return f"a list{items}{', not empty,' if default else ''}"
     return KINDS[type(default)]
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _flat(value: Any) -> list[Any]:

@@ -159,7 +159,7 @@ def survival(parts: Mapping[str, Tensor], n_blocks: int | None = None, seed: int
 
     Also ``normal share``: how much of the squared length of the averaged gradient is across the manifold.
     """
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checks.seed("seed", seed))
     found: dict[str, float] = {}
     for name, vectors in parts.items():
         values = surviving(vectors, n_blocks).cpu().numpy()

@@ -98,7 +98,7 @@ MANIFOLDS = {"half-moons": half_moons, "sphere": sphere}
 def _generator(seed: int, n_train: int, n_test: int, side: int) -> torch.Generator:
     for name, value in (("n_train", n_train), ("n_test", n_test), ("side", side)):
         checks.count(name, value, at_least=2)
-    return torch.Generator().manual_seed(checks.count("seed", seed, at_least=0))
+    return torch.Generator().manual_seed(checks.seed("seed", seed))
 
 
 def _two_classes(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -96,7 +96,7 @@ def by_sampling(weights: Tensor, points: Tensor, beta: float, n_draws: int, seed
     """
     size = _size(weights)
     checks.count("n_draws", n_draws, at_least=2)
-    generator = np.random.default_rng(seed)
+    generator = np.random.default_rng(checks.seed("seed", seed))
     unit = (weights.double() / size).numpy()
     across = generator.normal(scale=10 / checks.number("beta", beta, above=0), size=(n_draws, len(unit)))
     noise = across - np.outer(across @ unit, unit) + np.outer(generator.logistic(scale=1 / beta, size=n_draws), unit)

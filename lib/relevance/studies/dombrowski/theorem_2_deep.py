@@ -188,7 +188,7 @@ def exact_noise(
         raise ValueError(f"the network has {len(slopes)} hidden layers; this check is for one.")
     (weight, bias), slope = layers[0], slopes[0]
     inputs, sizes = (images.flatten(1) @ weight.T + bias).double(), weight.double().norm(dim=1)
-    generator, on, done = np.random.default_rng(seed), torch.zeros_like(inputs), 0
+    generator, on, done = np.random.default_rng(checks.seed("seed", seed)), torch.zeros_like(inputs), 0
     while done < n_draws:
         some = min(n_draws - done, max(1, DRAWN_AT_ONCE // weight.shape[1]))
         noise = (

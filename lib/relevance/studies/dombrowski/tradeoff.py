@@ -105,7 +105,9 @@ def maps_of(defence: Defended, images: Tensor, names: Sequence[str], seed: int =
     target = defence.posterior.predict(images).argmax(1)
     maps = {name: defence.explain(name)(defence.posterior, images, target).detach() for name in names}
     if defence.name == NONE:
-        noise = torch.randn(images.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        noise = torch.randn(
+            images.shape, generator=torch.Generator().manual_seed(checks.seed("seed", seed)), dtype=torch.float64
+        )
         maps |= {CONSTANT: torch.ones_like(images), RANDOM: noise.to(images)}
     return target, maps
 

@@ -62,7 +62,7 @@ def rankings(maps: Tensor, measure: str = "absolute", per: str = "pixel", *, see
     strength = {"absolute": values.abs, "squared": values.square, "signed": values.clone}[measure]()
     if per == "pixel":
         strength = strength.sum(1, keepdim=True)
-    order = places(strength.flatten(1), torch.Generator().manual_seed(checks.count("seed", seed, at_least=0)))
+    order = places(strength.flatten(1), torch.Generator().manual_seed(checks.seed("seed", seed)))
     # As small as they may be: they are kept for whole data sets, and go from process to process.
     return order.to(torch.int16 if order.shape[1] < 2**15 else torch.int32).reshape(strength.shape)
 
