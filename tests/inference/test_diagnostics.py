@@ -26,7 +26,7 @@ def test_chains_record_divergences_and_the_energy_error(tiny_data):
 
 
 def fake_chain(posterior, n_draws):
-    row = {"accepted": 1.0, "acceptance": 0.9, "energy_change": -0.2}
+    row = {"accepted": 1.0, "acceptance": 0.9, "energy_change": -0.2, "n_steps": 3}
     return Chain(torch.zeros(n_draws, 1), [row] * n_draws, [], 0.1)
 
 

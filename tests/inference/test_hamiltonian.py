@@ -171,3 +171,24 @@ def test_a_start_without_a_finite_energy_gets_a_sentence(small_network, tiny_dat
         ValueError, match=r"the energy at the start of the chain is not finite, with prior_scale=1e\+30"
     ):
         inference.hmc(small_network, tiny_data, n_samples=2, start="prior", prior_scale=1e30, progress=False)
+
+
+@pytest.mark.parametrize("start", ["sgd", "both"])
+def test_the_sampler_finds_its_settings_by_itself(small_network, tiny_data, start):
+    posterior = inference.hmc(
+        small_network, tiny_data, n_samples=120, warmup=60, prior_scale=0.5, start=start, jobs=1, progress=False
+    )
+    found = posterior.record["diagnostics"]
+    assert 0.6 < found["mean_acceptance"] <= 1
+    assert found["rhat_95"] < 1.1
+    assert found["ess_median"] > 60
+    assert found["n_gradients"] == sum(row["n_steps"] for chain in posterior.record["history"] for row in chain)
+    assert len(posterior.record["history"]) == 4
+
+
+@pytest.mark.slow
+def test_chains_side_by_side_are_those_one_after_the_other(small_network, tiny_data):
+    given = {"n_samples": 9, "warmup": 5, "prior_scale": 0.5, "n_chains": 3, "start": "both", "progress": False}
+    alone, together = (inference.hmc(small_network, tiny_data, jobs=jobs, **given) for jobs in (1, 2))
+    assert all(torch.equal(value, together.samples[name]) for name, value in alone.samples.items())
+    assert alone.record["history"] == together.record["history"]

@@ -257,7 +257,8 @@ class NetworkEnergy:
         """Return the terms of the energy and their gradient at ``position`` [D]."""
         gradient = self.precision * position
         losses = []
-        for self.turned.now, (images, labels) in enumerate(self.batches):
+        for number, (images, labels) in enumerate(self.batches):
+            self.turned.now = number
             with torch.enable_grad():
                 leaf = position.detach().requires_grad_()
                 logits = chunks.call(self.running, self.unflatten(leaf, without=self.first), images)
