@@ -259,3 +259,17 @@ def test_bad_input_gets_a_sentence(dense_posterior, some_images, some_labels, at
     given = {"images": some_images, "target": some_labels, "epsilon": 0.1, **QUIET, **change}
     with pytest.raises(ValueError, match=message):
         getattr(attacks, attack)(dense_posterior, **given)
+
+
+def test_no_images_are_attacked_alike(dense_posterior, some_images, some_labels):
+    none, labels = some_images[:0], some_labels[:0]
+    case = (dense_posterior, none, labels, 0.1)
+    region = torch.ones(1, 4, 4, dtype=torch.bool)
+    for found in (
+        attacks.fgsm(*case), attacks.pgd(*case, **QUIET), attacks.square(*case, **QUIET), attacks.top_k(*case, **QUIET),
+        attacks.target_region(*case, region=region, **QUIET), attacks.target_map(*case, target_maps=none, **QUIET),
+    ):  # fmt: skip
+        assert found.shape == (0, 1, 4, 4)
+    for attack in (attacks.evaluate, attacks.loss_by_steps):
+        with pytest.raises(ValueError, match="images has 0 images; it must have at least 1"):
+            attack(*case)

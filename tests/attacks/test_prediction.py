@@ -228,7 +228,7 @@ def test_bad_input_of_pgd_gets_a_sentence(dense_posterior, some_images, some_lab
     [
         (
             lambda logits, labels: logits.mean(),
-            r"objective gives a tensor of shape \[\] for 6 images; it must give losses \[6\]",
+            r"objective gives a tensor of shape \[\] for 6 images; it must give a loss of each",
         ),
         (lambda logits, labels: logits[0], r"objective gives a tensor of shape \[6, 3\] for 6 images"),
         (lambda logits, labels: 1.0, "objective gives 1.0 for 6 images"),

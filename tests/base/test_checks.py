@@ -351,7 +351,7 @@ def test_maps_that_are_none_of_the_images_get_a_sentence(value, said):
 
 @pytest.mark.parametrize("value", [1.0, torch.ones(()), torch.ones(2), torch.ones(3, 1), None], ids=str)
 def test_a_loss_is_one_number_of_each_image(value):
-    with pytest.raises(ValueError, match=r"loss gives .* for 3 images; it must give losses \[3\]"):
+    with pytest.raises(ValueError, match="loss gives .* for 3 images; it must give losses"):
         checks.results("loss", value, 3, "losses", one_number=True)
     assert checks.results("loss", torch.ones(3), 3, "losses", one_number=True).shape == (3,)
 

@@ -76,3 +76,15 @@ def test_a_score_that_means_nothing_is_nan_with_a_reason(maps):
     assert scores.iloc[[0, 3, 4]].notna().all(axis=None)
     assert found["lrp_robustness"][3] == metrics.lrp_robustness(before, after, 20)[3].item()
     assert torch.isnan(metrics.rank_similarity(before, after)).tolist() == [False, True, True, False, False]
+
+
+def test_no_maps_have_no_scores():
+    none = torch.zeros(0, 1, 4, 4)
+    for score in (
+        metrics.linear_similarity,
+        metrics.rank_similarity,
+        metrics.structural_similarity,
+        metrics.relative_error,
+    ):
+        assert score(none, none).shape == (0,)
+    assert len(metrics.map_scores(none, none, 20)) == 0

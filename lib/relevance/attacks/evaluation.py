@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from relevance.attacks.objectives import LOSSES, Loss, loss_named
+from relevance.attacks.objectives import LOSSES, Loss, checked_loss, loss_named
 from relevance.attacks.prediction import fgsm, pgd, zero_gradients
 from relevance.attacks.square import square
 from relevance.base import balls, checks, chunks
@@ -138,7 +138,8 @@ def accuracy_by_epsilon(
     images, labels = given(posterior, checks.some_images("images", images), labels, "labels")
     stood = _right(posterior, images, labels)
     rows = []
-    for epsilon in sorted(checks.numbers("epsilons", epsilons, at_least=0)):
+    checks.numbers("epsilons", epsilons, at_least=0)
+    for epsilon in sorted(epsilons):
         stood = stood & _right(posterior, pgd(posterior, images, labels, epsilon, **how), labels)
         rows.append({"epsilon": epsilon, "accuracy": _share(stood)})
     return pd.DataFrame(rows)
@@ -172,9 +173,7 @@ def loss_by_steps(
     seen: dict[float, list[Tensor]] = {}
 
     def recorded(points: Tensor, rows: Tensor, done: float) -> Tensor:
-        values = checks.results(
-            "objective", loss(posterior.logits(points), labels[rows]), len(points), "losses", one_number=True
-        )
+        values = checked_loss(loss, posterior.logits(points), labels[rows])
         seen.setdefault(done, []).append(values.detach())
         return values
 

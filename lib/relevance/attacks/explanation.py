@@ -22,7 +22,7 @@ from relevance.base import checks, chunks
 from relevance.base.ascent import Search, climb
 from relevance.explanations.expected import Explain, as_method, maps_of
 from relevance.explanations.lrp import lrp
-from relevance.explanations.rules import Composite, Epsilon, Rule, as_rule
+from relevance.explanations.rules import Composite, Epsilon, Rule
 from relevance.explanations.smoothing import softened
 from relevance.explanations.top import top_share
 from relevance.networks.posterior import Posterior, given
@@ -77,15 +77,13 @@ class _Case:
             check_beta("beta", beta)
         if explain is not None:
             as_method("explain", explain)
-        elif rule is not None and not isinstance(rule, Composite):
-            as_rule("rule", rule)
         checks.truth("keep_label", keep_label)
         return cls(
             posterior,
             posterior if n_samples is None else posterior.thinned(n_samples),
             images,
             target,
-            explain or partial(lrp, rule=rule or Epsilon()),
+            explain or partial(lrp, rule=Epsilon() if rule is None else rule),
             checks.settings(Search, {"epsilon": epsilon, "keep": keep, **settings}),
             keep_label,
             progress,

@@ -46,6 +46,11 @@ def mean_logit(logits: Tensor, labels: Tensor) -> Tensor:
 LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "margin": margin, "mean_logit": mean_logit}
 
 
+def checked_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the losses [N] that an objective gives, or say that it must give one of each image."""
+    return checks.results("objective", loss(logits, labels), len(labels), "a loss of each", one_number=True)
+
+
 def loss_named(objective: str | Loss) -> Loss:
     """Return the loss of a name, or the function itself.
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from relevance.attacks.objectives import Loss, loss_named
+from relevance.attacks.objectives import Loss, checked_loss, loss_named
 from relevance.base import checks, chunks
 from relevance.base.ascent import Objective, Search, climb, slope
 from relevance.networks.posterior import Posterior, as_posterior, given
@@ -145,9 +145,7 @@ def _raised(posterior: Posterior, images: Tensor, labels: Tensor, objective: str
     images, labels = given(posterior, images, labels, "labels")
 
     def raised(points: Tensor, rows: Tensor, done: float) -> Tensor:
-        return checks.results(
-            "objective", loss(posterior.logits(points), labels[rows]), len(points), "losses", one_number=True
-        )
+        return checked_loss(loss, posterior.logits(points), labels[rows])
 
     return raised, chunks.images_with_graph(posterior.network, posterior.samples, images)
 

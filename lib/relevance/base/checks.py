@@ -177,11 +177,6 @@ def seeded(default: Any = 0) -> Any:
     return field(default=default, metadata={"check": seed})
 
 
-def of_kind(kind: type | tuple[type, ...], wanted: str, default: Any = MISSING) -> Any:
-    """Return a field that is :func:`kind_of`."""
-    return field(default=default, metadata={"check": partial(kind_of, kind=kind, wanted=wanted)})
-
-
 def choice(default: Any = MISSING, known: Iterable[str] = ()) -> Any:
     """Return a field that is :func:`one_of` the ``known``."""
     return field(default=default, metadata={"check": partial(one_of, known=known)})
@@ -255,11 +250,13 @@ def probabilities(name: str, value: Any) -> Tensor:
 
 
 def results(name: str, value: Any, n_images: int, wanted: str, *, one_number: bool = False) -> Tensor:
-    """Return what a function gave for some images if it is a tensor [N, ...], or [N] where it is ``one_number`` of each."""
+    """Return what a function gave for some images if it is a tensor [N, ...], or [N] where it is ``one_number`` of each.
+
+    Else say what is ``wanted``.
+    """
     if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != n_images or (value.ndim == 1) != one_number:
         given = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else _kind(value)
-        shape = f"[{n_images}{'' if one_number else ', K' if wanted == 'logits' else ', ...'}]"
-        raise ValueError(f"{name} gives {given} for {n_images} images; it must give {wanted} {shape}.")
+        raise ValueError(f"{name} gives {given} for {n_images} images; it must give {wanted}.")
     return value
 
 

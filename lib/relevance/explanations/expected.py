@@ -29,7 +29,7 @@ def as_method(name: str, value: Any) -> Explain:
 
 def maps_of(explain: Explain, posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:
     """Return what a method of the reader's gives, if it is a map of each image."""
-    return checks.results("explain", explain(posterior, images, target), len(images), "maps")
+    return checks.results("explain", explain(posterior, images, target), len(images), "a map of each")
 
 
 def over_all(

@@ -159,7 +159,7 @@ def smooth_grad(
         for _ in range(n_noise):
             drawn = torch.randn(images.shape[1:], generator=generator, dtype=torch.float64).to(images)
             found = method(posterior, (images + noise * drawn).clamp(0, 1), target)
-            total = total + checks.results("explain", found, len(posterior if per_sample else images), "maps")
+            total = total + checks.results("explain", found, len(posterior if per_sample else images), "a map of each")
         return total / n_noise
     added = noise * torch.randn((n_noise, *images.shape[1:]), generator=generator, dtype=torch.float64).to(images)
     of_logit = logit_gradient(posterior)

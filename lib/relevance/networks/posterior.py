@@ -35,7 +35,7 @@ def log_mean_softmax(logits: Tensor) -> Tensor:
 
 def as_outputs(given: Any, images: Tensor) -> Tensor:
     """Return what a network gives for images if it is outputs [N, ...], such as logits [N, K], or say what it is."""
-    return checks.results("the network", given, len(images), "logits")
+    return checks.results("the network", given, len(images), f"logits [{len(images)}, K]")
 
 
 def given(posterior: Any, images: Any, classes: Any, name: str) -> tuple[Tensor, Tensor]:
