@@ -221,9 +221,11 @@ class Posterior:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
             record, settings = (json.loads(metadata.get(part, "{}")) for part in ("record", "network"))
+            if not (isinstance(record, dict) and isinstance(settings, dict) and tensors):
+                raise ValueError("it holds no samples, or a record or a network of another form")
         except FileNotFoundError:
             raise
-        except (safetensors.SafetensorError, json.JSONDecodeError, OSError) as error:
+        except (safetensors.SafetensorError, ValueError, RecursionError, OSError) as error:
             raise ValueError(f"{path} is damaged ({error}); it must be a file that Posterior.save wrote.") from error
         if network is None and not settings:
             raise ValueError(

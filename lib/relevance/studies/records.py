@@ -26,10 +26,11 @@ import torch
 import relevance
 from relevance.base import checks, digests
 from relevance.base.environment import default_device, device_name, project_root
+from relevance.base.sources import code_behind
 from relevance.datasets.dataset import Dataset
 from relevance.networks.posterior import Posterior
 from relevance.studies import schema
-from relevance.studies.store import code_behind, seconds_spent
+from relevance.studies.store import seconds_spent
 
 FRESH = Path("_build/recorded")
 # Scores are shares of some hundred pixels: three decimals tell them apart. Softmax robustness crowds near 0 and 1, where its
