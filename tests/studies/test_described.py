@@ -52,7 +52,7 @@ class Colour(enum.Enum):
     BLUE = 2
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024
+Point = namedtuple("Point", "x y")
 
 
 @dataclass
@@ -141,7 +141,8 @@ NETWORKS = {
     "another partial": partial(Scaled, act=partial(functional.leaky_relu, negative_slope=0.2)),
     "a tensor": lambda: Scaled(held=torch.ones(2)), "another tensor": lambda: Scaled(held=torch.zeros(2)),
     "a class as attribute": partial(Scaled, kind=nn.ReLU), "another class as attribute": partial(Scaled, kind=nn.GELU),
-    "an object": lambda: Scaled(options=argparse.Namespace(a=1)), "another object": lambda: Scaled(options=argparse.Namespace(a=2)),
+    "an object": lambda: Scaled(options=argparse.Namespace(a=1)),
+    "another object": lambda: Scaled(options=argparse.Namespace(a=2)),
     "an array": lambda: Scaled(held=np.ones(2)), "another array": lambda: Scaled(held=np.zeros(2)),
     "a rule": partial(Scaled, rule=Epsilon(0.1)), "another rule": partial(Scaled, rule=Epsilon(0.2)),
     "a module more": lambda: Scaled(more=nn.ReLU()), "another module more": lambda: Scaled(more=nn.Tanh()),

@@ -189,7 +189,7 @@ class _Description:
             kind = "graph"
         else:
             # A parametrised module has a class of its own, which torch made of the one that counts.
-            own = type(value).__mro__[parametrize.type_before_parametrizations(value) is not type(value)]
+            own: Any = type(value).__mro__[parametrize.type_before_parametrizations(value) is not type(value)]
             kind = f"{self.of(own)} {self.of(own.forward)}"
         hooks = {name: held.pop(name) for name in sorted(held) if "hooks" in name and isinstance(held[name], dict)}
         # Numbered over all modules of a process, in the order in which they were added.
@@ -232,7 +232,7 @@ class _Description:
     # Everything else
 
     def _taken_apart(self, value: Any) -> str:
-        """Describe an object by what a copy of it would be made of, as :mod:`copy` makes one."""
+        """Describe an object by what a copy of it would be made of, as ``copy`` makes one."""
         try:
             taken = value.__reduce_ex__(4)
         except Exception:  # whatever its class raises, it cannot be copied

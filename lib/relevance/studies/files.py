@@ -72,6 +72,8 @@ def write(path: Path, result: Any, seconds: float) -> None:
         _write_result(unfinished, result)
         (unfinished / SECONDS).write_text(f"{seconds:.3f}\n", "utf-8")
         (unfinished / SUMS).write_text(_sums(unfinished, path.name), "utf-8")
+        for file in unfinished.iterdir():  # safetensors lets nobody else read what it writes
+            file.chmod((unfinished / SUMS).stat().st_mode)
         unfinished.replace(path)
     except (OSError, SafetensorError) as error:
         raise CannotKeep(" ".join(str(error).split())[:200]) from None
