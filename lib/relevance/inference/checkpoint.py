@@ -121,7 +121,7 @@ def _write(path: Path, tensors: dict[str, Tensor], progress: str = "") -> None:
 def _read(path: Path) -> tuple[dict[str, Tensor], str]:
     with safetensors.safe_open(path, framework="pt") as file:
         told = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     if told["sum"] != _sum(tensors, told["progress"]):
         raise ValueError("it is not what was written")
     return tensors, told["progress"]

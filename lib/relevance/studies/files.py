@@ -162,5 +162,6 @@ def _result(path: Path, networks: Sequence[nn.Module]) -> Any:
     with safetensors.safe_open(path / TENSORS, framework="pt") as opened:
         names = json.loads(opened.metadata()["names"])
         keys = sorted(opened.keys(), key=int)
-        values = [opened.get_tensor(key).to(default_device()) for key in keys]
+        # Copies: what is read lies in the file until it is, and changes or is lost with it.
+        values = [opened.get_tensor(key).to(default_device(), copy=True) for key in keys]
     return values[0] if names is None else dict(zip(names, values, strict=True))

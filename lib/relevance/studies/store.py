@@ -7,6 +7,7 @@ values (:mod:`relevance.studies.described`), and what is installed. How it is ke
 from __future__ import annotations
 
 import inspect
+import os
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ class Store:
                 try:
                     return cast(Result, _read(path, networks))  # another process may have kept it meanwhile
                 except Damaged as error:
-                    if path.exists():
+                    if os.path.lexists(path):
                         _warn(f"{path} is damaged ({error}); it is computed anew.")
                         files.remove(path)
                 return cast(Result, _computed(path, networks, function, *arguments, **settings))
