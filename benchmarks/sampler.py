@@ -80,7 +80,7 @@ def assessed(
     """Return the row of a posterior whose chains have the same length and follow each other."""
     import arviz
 
-    margins = certificate._built_in(data.test_images[:N_IMAGES], data.test_labels[:N_IMAGES])["margin"](posterior)
+    margins = certificate.built_in(data.test_images[:N_IMAGES], data.test_labels[:N_IMAGES])["margin"](posterior)
     values = margins.double().cpu().numpy().reshape(chains, -1, N_IMAGES)
     dataset = arviz.convert_to_dataset({"margin": values})
     effective = float(np.median(arviz.ess(dataset)["margin"].values))

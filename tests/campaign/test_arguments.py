@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -33,6 +34,11 @@ IMAGES = torch.rand((3, *SHAPE), generator=torch.Generator().manual_seed(1), dty
 CLASSES = torch.tensor([0, 1, 2])
 MAPS = torch.rand((3, *SHAPE), generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 0.5
 PROBABILITIES = torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]])
+CHAINED = replace(
+    random_posterior(NETWORK, n_samples=4),
+    record={"method": "hmc", "settings": {"warmup": 0, "start": "sgd"}, "seconds": 1.0,
+            "history": [[{"energy": 0.0, "n_steps": 1}] * 2] * 2},
+)  # fmt: skip
 DATA = Dataset("tiny", IMAGES.repeat(4, 1, 1, 1), CLASSES.repeat(4), IMAGES, CLASSES, ("a", "b", "c"), "made up")
 FEWER_ROOTS = explanations.root_points(POSTERIOR, IMAGES[:2], CLASSES[:2], n_steps=1)
 VALUES = torch.rand(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
@@ -203,13 +209,15 @@ BAD: dict[str, dict[str, Any]] = {
     },
     **dict.fromkeys(("n_steps", "n_noise", "n_restarts", "n_perturbations", "n_orders", "n_queries", "n_squares", "n_bins",
                      "n_radii", "n_bisections", "n_samples", "n_points", "n_quadrature", "hidden", "n_classes", "epochs",
-                     "batch_size", "n_chains", "rank", "per_epoch", "swag_epochs", "start_epochs", "n_directions"), COUNTS),
-    **dict.fromkeys(("epsilon", "noise", "output_weight", "strength"), FROM_ZERO),
+                     "batch_size", "n_chains", "rank", "per_epoch", "swag_epochs", "start_epochs", "n_directions",
+                     "most_steps", "jobs", "n_images"), COUNTS),
+    **dict.fromkeys(("epsilon", "noise", "output_weight", "strength", "jitter"), FROM_ZERO),
     **dict.fromkeys(("tolerance", "step", "beta", "learning_rate", "prior_scale", "temperature",
-                     "swag_learning_rate", "start_scale", "step_size"), POSITIVE),
-    **dict.fromkeys(("norm", "measure", "perturbation", "keep", "reading", "along", "start", "activation", "kind"), CHOICES),
+                     "swag_learning_rate", "start_scale", "step_size", "trajectory"), POSITIVE),
+    **dict.fromkeys(("norm", "measure", "perturbation", "keep", "reading", "along", "start", "activation", "kind",
+                     "mass"), CHOICES),
     **dict.fromkeys(("per_sample", "random_start", "keep_label", "contributions", "scaled", "relative", "adapt",
-                     "normalised"), TRUTHS),
+                     "normalised", "exact", "grow"), TRUTHS),
     **dict.fromkeys(("top_percent",), PERCENTS),
     **dict.fromkeys(("first_share", "kept", "rate", "target_acceptance"), SHARE),
     "seed": SEEDS,
@@ -455,7 +463,10 @@ CALLS = {
         inference.adversarial, WALK_BAD,
         **TRAINED, epsilon=0.1, norm="linf", n_steps=1, step_size=0.1, random_start=True, progress=False,
     ),
-    "inference.deep_ensemble": call(inference.deep_ensemble, **TRAINED, n_samples=2, progress=False),
+    "inference.deep_ensemble": call(
+        inference.deep_ensemble, {"prior_scale": less(POSITIVE, "nothing")},
+        **TRAINED, n_samples=2, prior_scale=0.1, progress=False,
+    ),
     "inference.distillation": call(
         inference.distillation,
         {"teacher_temperature": less(POSITIVE, "nothing"), "student_temperature": less(POSITIVE, "nothing")},
@@ -466,6 +477,7 @@ CALLS = {
         inference.low_curvature, **TRAINED, strength=0.1, step=0.5, along="sign", normalised=False, progress=False
     ),
     "inference.laplace": call(inference.laplace, **TRAINED, n_samples=2, prior_scale=0.1, progress=False),
+    "inference.map_estimate": call(inference.map_estimate, **TRAINED, prior_scale=0.1, progress=False),
     "inference.mc_dropout": call(inference.mc_dropout, **TRAINED, n_samples=2, rate=0.1, progress=False),
     "inference.swag": call(
         inference.swag, **TRAINED, n_samples=2, swag_epochs=2, swag_learning_rate=0.01, rank=2, per_epoch=1, progress=False
@@ -477,9 +489,21 @@ CALLS = {
     ),
     "inference.hmc": call(
         inference.hmc,
-        {"warmup": less(COUNTS, "zero"), "checkpoint": {"a number": 1, "a list": ["a"]}},
-        network=NETWORK, data=DATA, n_samples=2, warmup=0, n_steps=1, step_size=0.001, adapt=True, target_acceptance=0.8,
-        prior_scale=0.1, start="prior", n_chains=1, seed=0, progress=False, checkpoint=None,
+        {"warmup": less(COUNTS, "zero"), "checkpoint": {"a number": 1, "a list": ["a"]},
+         **{name: less(COUNTS, "nothing") for name in ("n_steps", "n_chains", "jobs")}},
+        network=NETWORK, data=DATA, n_samples=2, warmup=0, n_steps=1, trajectory=1.0, jitter=0.1, most_steps=10,
+        step_size=0.001, adapt=True, target_acceptance=0.8, mass="unit", exact=True, prior_scale=0.1, start="prior", grow=True,
+        n_chains=1, jobs=1, seed=0, progress=False, checkpoint=None,
+    ),
+    "inference.certify": call(
+        inference.certify,
+        {"posterior": {"nothing": None, "a network": NETWORK, "of no chains": POSTERIOR},
+         "data": {"nothing": None, "a name": "digits", "NaN": data_but(test_images=but(IMAGES, NAN)),
+                  "labels beyond": data_but(test_labels=CLASSES + 3)},
+         "draws": {"a number": 1, "numbers": {"a": 1}, "of one number": {"a": lambda posterior: 1.0},
+                   "of fewer": {"a": lambda posterior: torch.ones(1, 2)}},
+         "chains": {"a number": 1, "numbers": {"a": 1}, "of one number": {"a": lambda posterior: torch.tensor(1.0)}}},
+        posterior=CHAINED, data=DATA, n_images=2, draws=None, chains=None,
     ),
     "inference.Line": call(inference.Line, n_points=3, noise=0.5, prior_scale=1.0, seed=0),
     **{
@@ -595,6 +619,7 @@ EXCUSED = {
     ),
     "of no arguments": ("explanations.ZPlus", "explanations.WSquare", "explanations.Flat"),
     "what others are to be like": ("explanations.Rule",),
+    "what certify gives": ("inference.Certificate",),
     "called by the way back alone": ("explanations.in_proportion", "explanations.pass_on", "explanations.to_the_winner"),
     "looked at where it is trained on, since studies make unusual ones": ("datasets.Dataset",),
 }  # fmt: skip

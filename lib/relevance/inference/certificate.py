@@ -114,22 +114,28 @@ def certify(
         ValueError: the posterior is not of chains, or of a single one, or ``data`` has not so many test images.
     """
     parts = _chains(posterior)
+    checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
     checks.count("n_images", n_images, at_most=len(data.test_labels))
+    draws, chains = _functions("draws", draws), _functions("chains", chains)
     least = min(map(len, parts))
-    images, labels = data.test_images[:n_images], data.test_labels[:n_images]
+    images = checks.pixels("data.test_images", data.test_images[:n_images])
+    labels = posterior.class_indices("data.test_labels", data.test_labels[:n_images], images)
     record = posterior.record
     warmup = record["settings"]["warmup"]
     found: dict[str, list[Tensor]] = {"energy": [
         torch.tensor([row["energy"] for row in rows[warmup:]], dtype=torch.float64) for rows in record["history"]
     ]}  # fmt: skip
-    for name, of in {**_built_in(images, labels), **(draws or {})}.items():
-        values = of(posterior).detach().double().cpu().flatten(1)
+    for name, of in {**built_in(images, labels), **draws}.items():
+        given = of(posterior)
+        if not isinstance(given, Tensor) or given.ndim == 0 or len(given) != len(posterior):
+            raise ValueError(f"draws[{name!r}] gives no values [{len(posterior)}, ...], of each sample; it must.")
+        values = given.detach().double().cpu().reshape(len(posterior), -1)
         found[name] = list(values.split([len(part) for part in parts]))
     mixing = {
         name: _mixing(np.stack([value[-least:].reshape(least, -1).numpy() for value in values]))
         for name, values in found.items()
     }
-    whole = {name: torch.stack([of(part).double().cpu() for part in parts]) for name, of in (chains or {}).items()}
+    whole = {name: _of_chains(name, of, parts) for name, of in chains.items()}
     settings = record["settings"]
     return Certificate(
         word=_word(mixing, least),
@@ -141,6 +147,20 @@ def certify(
         n_gradients=sum(row["n_steps"] for rows in record["history"] for row in rows),
         seconds=float(record["seconds"]),
     )  # fmt: skip
+
+
+def _functions(name: str, given: Mapping[str, Callable[[Posterior], Tensor]] | None) -> dict[str, OfDraws]:
+    """Return functions by their names, or say that they are not."""
+    named = checks.kind_of(name, given or {}, Mapping, "a mapping of names to functions")
+    return {key: checks.function(f"{name}[{key!r}]", function) for key, function in named.items()}
+
+
+def _of_chains(name: str, of: OfChain, parts: list[Posterior]) -> Tensor:
+    """Return what a function gives for each chain, [chains, N, ...]."""
+    given = [of(part) for part in parts]
+    if not all(isinstance(value, Tensor) and value.ndim > 0 for value in given):
+        raise ValueError(f"chains[{name!r}] gives no values [N, ...], of each image; it must.")
+    return torch.stack(given).double().cpu()
 
 
 def _chains(posterior: Posterior) -> list[Posterior]:
@@ -162,7 +182,9 @@ def _chains(posterior: Posterior) -> list[Posterior]:
     return [posterior[int(end - length) : int(end)] for end, length in zip(ends, lengths, strict=True)]
 
 
-def _built_in(images: Tensor, labels: Tensor) -> dict[str, OfDraws]:
+def built_in(images: Tensor, labels: Tensor) -> dict[str, OfDraws]:
+    """Return what is looked at of every posterior: name -> what gives a value of each sample."""
+
     def margin(posterior: Posterior) -> Tensor:
         logits = posterior.logits(images)
         chosen = labels.expand(len(logits), -1)[..., None]

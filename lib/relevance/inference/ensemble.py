@@ -42,7 +42,7 @@ def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, *
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
-    terms = None if chosen.prior_scale is None else training.prior_terms(chosen.prior_scale, len(data.train_labels))
+    terms = None if chosen.prior_scale is None else training.prior_terms(chosen.prior_scale, data)
     given = {name: value for name, value in asdict(chosen).items() if name not in {"n_samples", "prior_scale"}}
     members, histories = [], []
     with bar(chosen.n_samples, "ensemble", "member", show=progress) as shown:

@@ -205,10 +205,11 @@ def recorded_evaluation(recorded: pd.DataFrame) -> str:
 def convergence(posterior: Posterior) -> str:
     """Say what is known of how well the chains behind ``posterior`` have converged."""
     found, settings = posterior.record["diagnostics"], posterior.record["settings"]
-    one = settings["n_chains"] == 1
+    n_chains = len(found["step_sizes"])
+    one = n_chains == 1
     steps = join([f"{step:.2g}" for step in found["step_sizes"]])
     text = (
-        f"{found['n_samples']} draws of {'one chain' if one else str(settings['n_chains']) + ' chains'}, after "
+        f"{found['n_samples']} draws of {'one chain' if one else str(n_chains) + ' chains'}, after "
         f"{settings['warmup']} draws of warm-up{'' if one else ' each'}; {found['acceptance_rate']:.0%} of the proposals "
         f"accepted, leapfrog step {steps}. "
     )

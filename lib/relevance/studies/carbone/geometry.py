@@ -207,7 +207,7 @@ def posterior_on(manifold: Manifold, method: str, width: int, n_samples: int, se
     network = architectures.fully_connected(manifold.data.image_shape, width, 2)
     given: dict[str, Any] = {"seed": seed, "n_samples": n_samples}
     if method == "hmc":
-        return kept(hmc, network, manifold.data, warmup=30, n_steps=30, prior_scale=0.5, n_chains=4, **given)
+        return kept(hmc, network, manifold.data, warmup=30, prior_scale=0.5, n_chains=4, **given)
     if method == "variational":
         return kept(variational, network, manifold.data, epochs=120, prior_scale=0.5, **given)
     # Every member is a training of its own.

@@ -19,7 +19,7 @@ MODELS: dict[int, dict[str, Any]] = {
     3: {"dataset": "fashion_mnist", "architecture": "fully_connected", "method": "hmc", "hidden": 1024, "epochs": 15},
 }  # fmt: skip
 SAMPLERS = {
-    "hmc": {"warmup": 100, "n_steps": 10, "prior_scale": 0.1},
+    "hmc": {"warmup": 100, "prior_scale": 0.1},
     "variational": {"prior_scale": 0.1},
 }
 ATTACKS = {
