@@ -70,6 +70,7 @@ lab: $(INSTALLED) ## open a chapter as a notebook in JupyterLab: CHAPTER=method/
 bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libraries
 	$(PY) benchmarks/relevance_maps.py
 	$(PY) benchmarks/inference.py
+	$(PY) benchmarks/sampler.py
 	$(PY) benchmarks/attacks.py
 	$(PY) benchmarks/playground.py
 

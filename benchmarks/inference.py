@@ -27,7 +27,7 @@ from relevance.datasets import reading
 from relevance.datasets.dataset import Dataset
 from relevance.inference import training
 from relevance.inference.chain import Settings, run_chain
-from relevance.inference.hamiltonian import NetworkEnergy
+from relevance.inference.energy import NetworkEnergy
 from relevance.inference.variational import Settings as VariationalSettings
 from relevance.inference.variational import fit
 from relevance.networks import architectures

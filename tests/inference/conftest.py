@@ -16,7 +16,8 @@ def small_network():
 
 @pytest.fixture(scope="module")
 def hmc_settings():
-    return {"n_samples": 30, "warmup": 20, "n_steps": 10, "step_size": 0.02, "prior_scale": 0.5, "progress": False}
+    return {"n_samples": 30, "warmup": 20, "n_steps": 10, "step_size": 0.02, "prior_scale": 0.5, "n_chains": 1,
+            "progress": False}  # fmt: skip
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import torch
 from oracles import LINE_PRIOR, MOST, errors_off, line_misfit, moments_off
 from relevance.inference import chain
 from relevance.inference.chain import Settings, State, StepSize, run_chain, transition
-from relevance.inference.hamiltonian import NetworkEnergy
+from relevance.inference.energy import NetworkEnergy
 
 pytestmark = pytest.mark.stochastic
 
@@ -138,6 +138,90 @@ def test_hmc_is_in_detailed_balance_on_a_grid():
         energy, lambda: torch.zeros(1, dtype=torch.float64), settings, 10000, torch.Generator().manual_seed(0)
     )
     at = torch.bucketize(chain.positions.squeeze(1), torch.tensor([-0.8, 0.0, 0.8], dtype=torch.float64))
+    flow = torch.zeros(4, 4)
+    for before, after in itertools.pairwise(at):
+        flow[before, after] += 1
+    gap = (flow - flow.T).abs() / (flow + flow.T).clamp(min=1).sqrt()
+    assert gap.max() < 4  # standard deviations of the counts
+
+
+def test_masses_meet_a_target_of_condition_number_1000():
+    """Standard deviations from 1 to 1/sqrt(1000): a trajectory that fits the widest, and steps that all coordinates allow."""
+    precisions = torch.logspace(0, 3, 20, dtype=torch.float64)
+
+    def energy(position):
+        return State(position, 0.5 * precisions * position**2, precisions * position)
+
+    settings = Settings(warmup=100, step_size=0.3, prior_scale=1.0)
+    for masses, most in ((lambda position, power: precisions, 8), (None, 200)):
+        found = run_chain(
+            energy, lambda: torch.ones(20, dtype=torch.float64), settings, 500, torch.Generator().manual_seed(0),
+            masses=masses,
+        )  # fmt: skip
+        off = moments_off(found.positions, torch.zeros(20).double(), torch.diag(1 / precisions), chain=True)
+        # 420 numbers are looked at, of which the largest lies above 4.5 in one of 300 tries.
+        assert off.abs().max() < MOST + 1
+        assert sum(row["n_steps"] for row in found.draws) / 500 < most
+
+
+def test_trajectories_are_as_long_as_they_are_said_to_be_and_jittered():
+    settings = Settings(prior_scale=0.2, jitter=0.2)
+    generator = torch.Generator().manual_seed(0)
+    lengths = [settings.steps(0.001, generator) * 0.001 for _ in range(200)]
+    assert 0.8 * math.pi / 2 * 0.2 - 0.001 <= min(lengths) < 0.82 * math.pi / 2 * 0.2
+    assert 1.18 * math.pi / 2 * 0.2 < max(lengths) <= 1.2 * math.pi / 2 * 0.2 + 0.001
+    assert settings.steps(1e-9, generator) == settings.most_steps
+    assert settings.steps(9.0, generator) == 1
+    before = generator.get_state()
+    assert Settings(n_steps=7).steps(0.001, generator) == 7
+    assert torch.equal(generator.get_state(), before)
+
+
+@pytest.mark.parametrize(("length", "step_size"), [(10, 0.0014), (112, 0.0014)])
+def test_a_weight_of_the_prior_has_the_autocorrelation_of_its_angle(length, step_size):
+    """cos(L e / sigma): 0.990 for the recorded chains of before, whose 100 draws were worth 4; 0 for a quarter of a turn."""
+    scale = 0.1
+
+    def energy(position):
+        return State(position, 0.5 * position**2 / scale**2, position / scale**2)
+
+    settings = Settings(n_steps=length, step_size=step_size, adapt=False, warmup=0, prior_scale=scale)
+    generator = torch.Generator().manual_seed(0)
+    start = scale * torch.randn(4000, generator=generator, dtype=torch.float64)
+    positions = run_chain(energy, lambda: start, settings, 3, generator).positions
+    products = (positions[1:] * positions[:-1]).flatten()[:, None] / scale**2
+    # 8,000 coordinates that know nothing of each other, but all are accepted or rejected at once; here all are accepted.
+    assert errors_off(products, math.cos(length * step_size / scale)).abs().max() < MOST
+
+
+def test_a_power_of_the_likelihood_grows_in_the_warm_up_and_is_1_for_what_is_kept():
+    powers = []
+
+    def tempered(power):
+        powers.append(power)
+        return lambda position: State(position, 0.5 * power * position**2, power * position)
+
+    settings = Settings(warmup=40, step_size=0.5, prior_scale=1.0)
+    found = run_chain(
+        tempered(1.0), lambda: torch.zeros(5, dtype=torch.float64), settings, 1500, torch.Generator().manual_seed(0),
+        tempered=tempered,
+    )  # fmt: skip
+    grown = powers[1:]
+    assert grown == sorted(grown)
+    assert 0 < grown[0] < 0.001
+    assert 0.8 < grown[-1] < 1
+    assert moments_off(found.positions, torch.zeros(5).double(), torch.eye(5).double(), chain=True).abs().max() < MOST
+
+
+def test_jittered_trajectories_are_in_detailed_balance():
+    def energy(position):
+        return State(position, 0.5 * position**2, position)
+
+    settings = Settings(warmup=0, trajectory=3.0, jitter=0.9, prior_scale=1.0, step_size=1.2, adapt=False)
+    generator = torch.Generator().manual_seed(0)
+    found = run_chain(energy, lambda: torch.zeros(1, dtype=torch.float64), settings, 10000, generator)
+    assert {row["n_steps"] for row in found.draws} == {1, 2, 3, 4, 5}
+    at = torch.bucketize(found.positions.squeeze(1), torch.tensor([-0.8, 0.0, 0.8], dtype=torch.float64))
     flow = torch.zeros(4, 4)
     for before, after in itertools.pairwise(at):
         flow[before, after] += 1

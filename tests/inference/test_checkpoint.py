@@ -86,3 +86,17 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_gets_a_sentence(small_netw
     state.write_bytes(state.read_bytes()[:40])
     with pytest.raises(ValueError, match="is damaged .*; delete the folder to start the run anew"):
         inference.hmc(small_network, tiny_data, **given)
+
+
+def test_a_flipped_byte_in_a_checkpoint_is_noticed(small_network, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "SECONDS", 0.0)
+    given = {"n_samples": 3, "warmup": 1, "progress": False, "checkpoint": tmp_path / "run"}
+    inference.hmc(small_network, tiny_data, **given)
+    for name in ("chain-0.safetensors", "chain-0-draws-0.safetensors"):
+        content = (tmp_path / "run" / name).read_bytes()
+        for place in (0, 20, len(content) // 2, len(content) - 1):
+            (tmp_path / "run" / name).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            with pytest.raises(ValueError, match="is damaged .*; delete the folder to start the run anew"):
+                inference.hmc(small_network, tiny_data, **given)
+        (tmp_path / "run" / name).write_bytes(content)
+    inference.hmc(small_network, tiny_data, **given)

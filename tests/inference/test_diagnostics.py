@@ -15,7 +15,7 @@ pytestmark = pytest.mark.stochastic
 
 def test_chains_record_divergences_and_the_energy_error(tiny_data):
     network = architectures.fully_connected((1, 4, 4), hidden=8, n_classes=3)
-    given = {"n_samples": 12, "warmup": 0, "adapt": False, "progress": False}
+    given = {"n_samples": 12, "warmup": 0, "n_steps": 10, "adapt": False, "n_chains": 1, "progress": False}
     calm = inference.hmc(network, tiny_data, step_size=0.01, **given).record["diagnostics"]
     wild = inference.hmc(network, tiny_data, step_size=5.0, **given).record["diagnostics"]
     assert calm["divergences"] == 0
@@ -26,7 +26,7 @@ def test_chains_record_divergences_and_the_energy_error(tiny_data):
 
 
 def fake_chain(posterior, n_draws):
-    row = {"accepted": 1.0, "acceptance": 0.9, "energy_change": -0.2}
+    row = {"accepted": 1.0, "acceptance": 0.9, "energy_change": -0.2, "n_steps": 3}
     return Chain(torch.zeros(n_draws, 1), [row] * n_draws, [], 0.1)
 
 

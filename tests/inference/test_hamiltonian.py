@@ -10,9 +10,9 @@ from torch.func import functional_call
 from oracles import LINE_PRIOR, MOST, apart, line_misfit, moments_off, random_posterior, to_double
 from relevance import inference
 from relevance.datasets.dataset import Dataset
-from relevance.inference import hamiltonian
+from relevance.inference import energy as energy_module
 from relevance.inference.chain import Settings, run_chain
-from relevance.inference.hamiltonian import NetworkEnergy
+from relevance.inference.energy import NetworkEnergy
 
 pytestmark = pytest.mark.stochastic
 
@@ -37,11 +37,12 @@ def test_the_energy_of_a_network_is_that_of_its_posterior(small_network, tiny_da
 
 
 def test_the_gradient_does_not_depend_on_how_images_are_cut(small_network, tiny_data, monkeypatch):
-    energy = NetworkEnergy(small_network.double(), to_double(tiny_data), prior_scale=1.0)
+    network, data = small_network.double(), to_double(tiny_data)
+    energy = NetworkEnergy(network, data, prior_scale=1.0)
     position = torch.randn(sum(energy.sizes), dtype=torch.float64)
     whole = energy(position)
-    monkeypatch.setattr(hamiltonian, "IMAGES_AT_ONCE", 7)
-    cut = energy(position)
+    monkeypatch.setattr(energy_module, "IMAGES_AT_ONCE", 7)
+    cut = NetworkEnergy(network, data, prior_scale=1.0)(position)
     assert torch.allclose(cut.gradient, whole.gradient)
     assert torch.allclose(cut.terms, whole.terms)
 
@@ -97,7 +98,7 @@ def test_chains_start_apart_and_from_where_they_are_told(small_network, tiny_dat
         (inference.hmc, {"n_samples": 0}, "n_samples is 0"),
         (inference.hmc, {"n_samples": 2, "n_chains": 3}, "n_chains is 3; it must be .* at most 2"),
         (inference.hmc, {"prior_scale": 0}, "prior_scale is 0; it must be a finite number above 0"),
-        (inference.hmc, {"start": "zero"}, "start is 'zero'; it may be one of: prior, sgd"),
+        (inference.hmc, {"start": "zero"}, "start is 'zero'; it may be one of: both, prior, sgd"),
         (inference.hmc, {"seed": -1}, "seed is -1"),
     ],
 )
@@ -170,3 +171,24 @@ def test_a_start_without_a_finite_energy_gets_a_sentence(small_network, tiny_dat
         ValueError, match=r"the energy at the start of the chain is not finite, with prior_scale=1e\+30"
     ):
         inference.hmc(small_network, tiny_data, n_samples=2, start="prior", prior_scale=1e30, progress=False)
+
+
+@pytest.mark.parametrize("start", ["sgd", "both"])
+def test_the_sampler_finds_its_settings_by_itself(small_network, tiny_data, start):
+    posterior = inference.hmc(
+        small_network, tiny_data, n_samples=120, warmup=60, prior_scale=0.5, start=start, jobs=1, progress=False
+    )
+    found = posterior.record["diagnostics"]
+    assert 0.6 < found["mean_acceptance"] <= 1
+    assert found["rhat_95"] < 1.1
+    assert found["ess_median"] > 60
+    assert found["n_gradients"] == sum(row["n_steps"] for chain in posterior.record["history"] for row in chain)
+    assert len(posterior.record["history"]) == 4
+
+
+@pytest.mark.slow
+def test_chains_side_by_side_are_those_one_after_the_other(small_network, tiny_data):
+    given = {"n_samples": 9, "warmup": 5, "prior_scale": 0.5, "n_chains": 3, "start": "both", "progress": False}
+    alone, together = (inference.hmc(small_network, tiny_data, jobs=jobs, **given) for jobs in (1, 2))
+    assert all(torch.equal(value, together.samples[name]) for name, value in alone.samples.items())
+    assert alone.record["history"] == together.record["history"]

@@ -6,7 +6,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,12 +16,13 @@ from torch import nn
 
 from oracles import ROOT
 from relevance import explanations, inference
-from relevance.base import digests
+from relevance.base import digests, sources
+from relevance.base.sources import Library
 from relevance.explanations.rules import Epsilon, Gamma
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
-from relevance.studies import store as store_module
-from relevance.studies.store import Store, _sources, code_behind, describe
+from relevance.studies.described import describe
+from relevance.studies.store import Store
 
 CALLS = []
 
@@ -149,8 +150,8 @@ def test_keys_are_those_of_the_code_that_runs(store, monkeypatch):
     """An edit of a file while a process runs is not what the process computes with."""
     monkeypatch.setattr(digests, "of_installed", lambda: "what is installed")
     before = store.key(explanations.lrp, 1)
-    monkeypatch.setattr(Path, "read_text", lambda path: "edited")
-    code_behind.cache_clear()
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding=None: "edited")
+    monkeypatch.setattr(sources.RUNNING, "_digests", {})
     assert store.key(explanations.lrp, 1) == before
 
 
@@ -200,9 +201,7 @@ def test_a_change_of_the_library_counts_for_what_uses_it_and_for_nothing_else(
     assert old in source.read_text()
     source.write_text(source.read_text().replace(old, new))
     # As a process reads it that sees the library there.
-    monkeypatch.setattr(store_module, "__file__", str(tmp_path / "relevance/studies/store.py"))
-    monkeypatch.setattr(store_module, "SOURCES", _sources())
-    monkeypatch.setattr(store_module, "code_behind", cache(code_behind.__wrapped__))
+    monkeypatch.setattr(sources, "RUNNING", Library(tmp_path / "relevance"))
     after = keys(capsys)
     assert {name for name in after if before[name] != after[name]} == affected
 

@@ -10,6 +10,7 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from relevance.base.environment import default_device
@@ -32,13 +33,31 @@ def of_installed() -> str:
 
 
 def of_tensors(*tensors: Tensor) -> str:
-    """Return a digest of the values, kinds and shapes of tensors."""
+    """Return a digest of the values, kinds and shapes of tensors.
+
+    Raises:
+        ValueError: one is sparse, quantised, or of the device meta, so that it has no values side by side.
+    """
     return digest(
-        *(
-            f"{value.dtype} {list(value.shape)} {hashlib.sha256(value.detach().cpu().numpy().tobytes()).hexdigest()}"
-            for value in tensors
-        )
+        *(f"{value.dtype} {list(value.shape)} {hashlib.sha256(_bytes(value)).hexdigest()}" for value in tensors)
     )
+
+
+def _bytes(value: Tensor) -> Any:
+    if value.layout != torch.strided or value.is_meta or value.is_quantized:
+        kind = "quantised" if value.is_quantized else f"{value.layout} on {value.device}"
+        raise ValueError(
+            f"a tensor is {kind}; it must be dense and have values, so that it can be compared with another."
+        )
+    # As bytes, since numpy does not know all of torch's kinds of numbers.
+    plain = value.detach().resolve_conj().resolve_neg().cpu().contiguous().reshape(-1)
+    return plain.view(torch.uint8).numpy().data
+
+
+def of_file(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def of_files(folder: Path, pattern: str, without: Path | None = None) -> str:
@@ -51,10 +70,4 @@ def of_files(folder: Path, pattern: str, without: Path | None = None) -> str:
     """
     files = sorted(path for path in folder.rglob(pattern) if path.is_file() and "__pycache__" not in path.parts)
     files = [path for path in files if without is None or not path.is_relative_to(without)]
-    return digest(
-        *(
-            part
-            for path in files
-            for part in (path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest())
-        )
-    )
+    return digest(*(part for path in files for part in (path.relative_to(folder).as_posix(), of_file(path))))

@@ -64,9 +64,33 @@ def project_root() -> Path:
 
 
 def store_root() -> Path:
-    """Return the folder of finished work: ``$RELEVANCE_STORE`` if set, else ``_build/store`` of the project."""
+    """Return the folder of finished work: ``$RELEVANCE_STORE`` if set, else ``_build/store`` of the project.
+
+    Raises:
+        ValueError: ``RELEVANCE_STORE`` is set to what is no folder, and cannot be made one.
+    """
     chosen = os.environ.get("RELEVANCE_STORE")
-    return Path(chosen) if chosen else project_root() / "_build" / "store"
+    return made_folder("RELEVANCE_STORE", Path(chosen)) if chosen else project_root() / "_build" / "store"
+
+
+def made_folder(name: str, folder: Path) -> Path:
+    """Return a folder that is made if it is not there.
+
+    Args:
+        name: of the argument or variable that says it, for the sentence.
+        folder: where.
+
+    Raises:
+        ValueError: it is something else, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as error:  # a name with a zero byte in it is a ValueError
+        why = error.strerror if isinstance(error, OSError) else error
+        raise ValueError(
+            f"{name} is {str(folder)[-150:]!r}; it must be a folder, or a place where one can be made ({why})."
+        ) from None
+    return folder
 
 
 def repository() -> str | None:

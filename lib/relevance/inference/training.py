@@ -165,6 +165,17 @@ def plain_terms(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tenso
     return logits, loss, torch.zeros_like(loss)
 
 
+def prior_terms(prior_scale: float, n_train: int) -> Terms:
+    """Return the terms of a training on the posterior's energy, over ``n_train`` images: the prior's is the penalty."""
+
+    def terms(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        logits = model(images)
+        squares = torch.stack([value.square().sum() for value in model.parameters()]).sum()
+        return logits, functional.cross_entropy(logits, labels), squares / (2 * prior_scale**2 * n_train)
+
+    return terms
+
+
 @dataclass(frozen=True)
 class Settings(checks.Checked):
     """How the network is trained. The defaults are those behind the paper's dense networks.

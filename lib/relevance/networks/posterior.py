@@ -275,9 +275,12 @@ class Posterior:
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name).to(target) for name in file.keys()}  # noqa: SIM118
-            record, settings = (dict(json.loads(metadata.get(part, "{}"))) for part in ("record", "network"))
-        except (safetensors.SafetensorError, ValueError, TypeError, OSError) as error:
+                # Copies: what is read lies in the file until it is, and changes or is lost with it.
+                tensors = {name: file.get_tensor(name).to(target, copy=True) for name in file.keys()}  # noqa: SIM118
+            record, settings = (json.loads(metadata.get(part, "{}")) for part in ("record", "network"))
+            if not (isinstance(record, dict) and isinstance(settings, dict) and tensors):
+                raise ValueError("it holds no samples, or a record or a network of another form")
+        except (safetensors.SafetensorError, ValueError, TypeError, RecursionError, OSError) as error:
             raise ValueError(
                 f"path is {path}, which is damaged ({error!s:.99}); Posterior.save must have written it."
             ) from None

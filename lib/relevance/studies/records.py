@@ -26,10 +26,11 @@ import torch
 import relevance
 from relevance.base import checks, digests
 from relevance.base.environment import default_device, device_name, project_root
+from relevance.base.sources import Library, code_behind
 from relevance.datasets.dataset import Dataset
 from relevance.networks.posterior import Posterior
 from relevance.studies import schema
-from relevance.studies.store import code_behind, seconds_spent
+from relevance.studies.store import seconds_spent
 
 FRESH = Path("_build/recorded")
 # Scores are shares of some hundred pixels: three decimals tell them apart. Softmax robustness crowds near 0 and 1, where its
@@ -173,9 +174,15 @@ def is_of_older_code(run: str, experiment: str) -> bool:
     return provenance(run, experiment).get("code") != code_now(experiment)
 
 
-def code_now(experiment: str) -> str:
-    """Return a digest of the code that would make a table now, with all of the library that it uses; pages are no part of it."""
-    return digests.digest(*(code_behind(schema.STUDIES + name) for name in schema.FORMS[experiment].code))
+def code_now(experiment: str, library: Library | None = None) -> str:
+    """Return a digest of the code that would make a table now, with all of the library that it uses; pages are no part of it.
+
+    Args:
+        experiment: name of the table.
+        library: whose source counts; that of the running library if not given.
+    """
+    behind = code_behind if library is None else library.behind
+    return digests.digest(*(behind(schema.STUDIES + name) for name in schema.FORMS[experiment].code))
 
 
 def _named(path: Path) -> str:

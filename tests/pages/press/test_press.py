@@ -39,11 +39,29 @@ def test_all_that_a_chapter_depends_on_counts_as_change(book, monkeypatch, tmp_p
     shutil.copytree(press.LIBRARY, library, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(press, "LIBRARY", library)
     seen.append(keys(book)["two"])
-    assert seen[-1] == seen[-2]
+    assert seen.pop() == seen[-1]
+    two = book / "book/two.md"
+    two.write_text(chapter_text("Two", "from relevance import explanations\nexplanations.Epsilon(0.1)"))
+    seen.append(keys(book)["two"])
     rules = library / "explanations/rules.py"
-    rules.write_text(rules.read_text() + "\n")
-    seen[-1] = keys(book)["two"]
+    rules.write_text(rules.read_text().replace("epsilon: float = checks.real(0.1", "epsilon: float = checks.real(0.2"))
+    seen.append(keys(book)["two"])
     assert len(set(seen)) == len(seen)
+
+
+def test_what_changes_no_result_is_no_change(book, monkeypatch, tmp_path_factory):
+    (book / "book/two.md").write_text(
+        chapter_text("Two", "from relevance import explanations\nexplanations.Epsilon(0.1)")
+    )
+    library = tmp_path_factory.mktemp("library")
+    shutil.copytree(press.LIBRARY, library, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(press, "LIBRARY", library)
+    before = keys(book)
+    for path in library.rglob("*.py"):
+        path.write_text('"""Another text."""\n# A remark.\n' + path.read_text() + "\n# And another.\n")
+    (library / "metrics/overlap.py").write_text("x = 1\n")
+    (book / "requirements/base.txt").write_text("# what is pinned\nlock  # by hand\n\n")
+    assert keys(book) == before
 
 
 def test_changed_data_count_as_change(book, tmp_path_factory):

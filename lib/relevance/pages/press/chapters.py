@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import ast
 import copy
+import fcntl
 import json
 import logging
 import os
 import re
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,10 +30,13 @@ from traitlets import default
 
 from relevance.base.digests import digest
 from relevance.pages.press import limits
-from relevance.pages.press.kernels import ForkedKernelManager
+from relevance.pages.press.kernels import ForkedKernelManager, Notes
+from relevance.pages.press.reads import Reads
 
 TAG = "parameters"
 SEAL = "relevance"
+# Temporary folders begin with it, and hold a file that their process holds.
+TEMPORARY, HELD = "relevance-", "held"
 
 
 class BookError(Exception):
@@ -132,14 +137,24 @@ class Chapter:
             raise ChapterError(str(error)) from None
         return {**known, **given}
 
+    @property
+    def code(self) -> str:
+        """What is executed, as one text."""
+        return "\n".join(cell.source for cell in self.notebook.cells if cell.cell_type == "code")
+
     def is_executed(self, path: Path, key: str) -> bool:
         """Whether ``path`` holds this chapter's notebook, wholly executed under ``key``, just as it was written."""
+        return self.states_read(path, key) is not None
+
+    def states_read(self, path: Path, key: str) -> dict[str, str] | None:
+        """Return what the executed notebook in ``path`` read, in the state it was in; None if :meth:`is_executed` is false."""
         try:
             notebook = nbformat.read(path, as_version=4)
             seal = notebook.metadata.pop(SEAL)
+            states = dict(seal["reads"])
+            return states if seal == _seal(self, notebook, key, states) else None
         except Exception:  # damaged in whatever way: it is recomputed
-            return False
-        return seal == _seal(self, notebook, key)
+            return None
 
 
 def read_chapters(root: Path) -> list[Chapter]:
@@ -193,8 +208,8 @@ class LocalKernelManager(ForkedKernelManager):
 def kernel_sockets() -> Iterator[None]:
     """Keep the kernels' connection files and sockets in a temporary folder of their own, and take them away."""
     before = os.environ.get("JUPYTER_RUNTIME_DIR")
-    with tempfile.TemporaryDirectory(prefix="relevance-") as folder:
-        os.environ["JUPYTER_RUNTIME_DIR"] = folder
+    with temporary_folder() as folder:
+        os.environ["JUPYTER_RUNTIME_DIR"] = str(folder)
         try:
             yield
         finally:
@@ -204,6 +219,22 @@ def kernel_sockets() -> Iterator[None]:
                 os.environ["JUPYTER_RUNTIME_DIR"] = before
 
 
+@contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Have a temporary folder, and take it away; those that killed processes left are taken away too."""
+    for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{HELD}"):
+        with suppress(OSError), left.open("a") as file:  # another user's, or gone meanwhile
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as its process has ended
+            shutil.rmtree(left.parent)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
+        # It has its name when it is held already, since others may take away what nobody holds.
+        making = Path(folder, f"{HELD}.new")
+        with making.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            making.rename(Path(folder, HELD))
+            yield Path(folder)
+
+
 def execute(
     chapter: Chapter,
     parameters: Mapping[str, Any],
@@ -211,6 +242,7 @@ def execute(
     key: str,
     working: Path,
     failed: Path,
+    reads: Reads,
     cwd: Path,
     position: int = 0,
 ) -> None:
@@ -222,6 +254,7 @@ def execute(
         key: digest of all that the result depends on; written into it.
         working: holds the notebook while it is executed, and sealed (:meth:`Chapter.is_executed`) once it is finished.
         failed: for looking at what went wrong; never rendered.
+        reads: which of the files that the chapter opens are noted in it.
         cwd: where the chapter's code runs.
         position: row of the progress bar.
 
@@ -229,10 +262,14 @@ def execute(
         ChapterError: a cell failed; the message names chapter, cell and error.
     """
     logging.getLogger("papermill").setLevel(logging.ERROR)
-    for path in (working, failed):
+    log = working.with_suffix(".reads")
+    for path in (working, failed, log):
         path.parent.mkdir(parents=True, exist_ok=True)
-    working.unlink(missing_ok=True)
-    failed.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
+
+    class NotingKernelManager(LocalKernelManager):
+        notes = Notes(str(log), [str(folder) for folder in reads.folders.values()])
+
     try:
         notebook = papermill.execute_notebook(
             copy.deepcopy(chapter.notebook),
@@ -241,7 +278,7 @@ def execute(
             parameters={name: value for name, value in parameters.items() if value != chapter.parameters[name]},
             kernel_name="python3",
             cwd=str(cwd),
-            kernel_manager_class=LocalKernelManager,
+            kernel_manager_class=NotingKernelManager,
             extra_arguments=["--IPKernelApp.log_level=50"],  # it calls its own orderly end an error
             progress_bar={"desc": chapter.name, "position": position, "disable": None, "leave": False},
         )
@@ -255,14 +292,15 @@ def execute(
         defaults.metadata["tags"].append("hide-cell")
     del notebook.metadata["papermill"]  # paths and times of this machine; what matters is in the pages
     notebook = nbformat.reads(nbformat.writes(notebook), as_version=4)
-    notebook.metadata[SEAL] = _seal(chapter, notebook, key)
+    notebook.metadata[SEAL] = _seal(chapter, notebook, key, reads.states(log))
     nbformat.write(notebook, working)
+    log.unlink()
 
 
-def _seal(chapter: Chapter, notebook: NotebookNode, key: str) -> dict[str, str]:
-    """Return what ties a finished notebook to its chapter, to what it depends on, and to its own content."""
-    content = json.dumps(notebook, sort_keys=True)
-    return {"chapter": chapter.name, "key": key, "content": digest(content)}
+def _seal(chapter: Chapter, notebook: NotebookNode, key: str, states: Mapping[str, str]) -> dict[str, Any]:
+    """Return what ties a finished notebook to its chapter, to what it depends on and read, and to its own content."""
+    content = json.dumps([notebook, states], sort_keys=True)
+    return {"chapter": chapter.name, "key": key, "reads": dict(states), "content": digest(content)}
 
 
 def _failure(chapter: Chapter, parameters: Mapping[str, Any], error: Exception, failed: Path) -> str:

@@ -12,10 +12,12 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from threading import Thread
-from typing import Any
+from typing import Any, NamedTuple
 
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+
+from relevance.pages.press import reads
 
 IMPORTED = (
     "torch", "pandas.io.formats.style", "scipy.stats", "matplotlib.backends.backend_agg", "matplotlib_inline.backend_inline",
@@ -23,8 +25,17 @@ IMPORTED = (
 )  # fmt: skip
 
 
-def serve(arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+class Notes(NamedTuple):
+    """Where a kernel writes down what it reads below which folders (:func:`relevance.pages.press.reads.note`)."""
+
+    log: str
+    folders: Sequence[str]
+
+
+def serve(arguments: Sequence[str], environment: Mapping[str, str], folder: str, notes: Notes | None) -> None:
     """Be a kernel: in a session of its own, so that it and what it starts can be ended together."""
+    if notes is not None:
+        reads.note(*notes)
     os.setsid()
     os.chdir(folder)
     os.environ.update(environment)
@@ -47,10 +58,12 @@ class Forked:
 
     stdin = stdout = stderr = None
 
-    def __init__(self, arguments: Sequence[str], environment: Mapping[str, str], folder: str) -> None:
+    def __init__(
+        self, arguments: Sequence[str], environment: Mapping[str, str], folder: str, notes: Notes | None
+    ) -> None:
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(list(IMPORTED))
-        self._process = context.Process(target=serve, args=(arguments, dict(environment), folder), daemon=False)
+        self._process = context.Process(target=serve, args=(arguments, dict(environment), folder, notes), daemon=False)
         self._process.start()
         self.pid = self._process.pid
 
@@ -80,10 +93,12 @@ class Forked:
 class ForkedKernelManager(AsyncKernelManager):
     """Starts its kernel by a fork."""
 
+    notes: Notes | None = None
+
     async def _async_launch_kernel(self, kernel_cmd: list[str], **settings: Any) -> None:
         provisioner = self.provisioner
         assert isinstance(provisioner, LocalProvisioner)
         arguments = kernel_cmd[kernel_cmd.index("ipykernel_launcher") + 1 :]
-        process: Any = Forked(arguments, settings.get("env", {}), str(settings.get("cwd") or os.getcwd()))
+        process: Any = Forked(arguments, settings.get("env", {}), str(settings.get("cwd") or os.getcwd()), self.notes)
         provisioner.process, provisioner.pid, provisioner.pgid = process, process.pid, process.pid
         self._reconcile_connection_info(provisioner.connection_info)

@@ -3,13 +3,15 @@
 For each chapter of ``_toc.yml``, jupytext makes a notebook of the MyST source, papermill executes it with the
 parameters of a profile, and Jupyter Book renders all of them together, without executing anything itself.
 
-What was executed is kept under a digest of all that it depends on: source, parameters, library, data, recorded
-tables, lock. A page is only ever rendered from finished notebooks, and the rendered book appears whole or not at all.
+What was executed is kept under a digest of all that it depends on: source, parameters, what it uses of the library, data, lock;
+and it is executed anew if a file that it read, such as a recorded table, has changed. A page is only ever rendered from
+finished notebooks, and the rendered book appears whole or not at all.
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import re
 import shutil
@@ -17,7 +19,8 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
+from functools import lru_cache
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,11 +29,14 @@ import nbformat
 from tqdm import tqdm
 
 from relevance.base.digests import digest, of_files, of_installed, of_parameters
-from relevance.base.environment import print_pages
+from relevance.base.environment import data_root, print_pages, store_root
+from relevance.base.sources import Library
 from relevance.datasets import reading
 from relevance.pages.press import audit, limits, notebooks, parts, status
 from relevance.pages.press.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.pages.press.parameters import resolve
+from relevance.pages.press.reads import Reads
+from relevance.studies import records
 
 EXECUTED = Path("_build/executed")
 EXECUTING = Path("_build/executing")
@@ -38,9 +44,11 @@ FAILED = Path("_build/failed")
 STAGE = Path("_build/stage")
 RENDERING = Path("_build/rendering")
 HTML = Path("_build/html")
+OLD = Path("_build/html.old")  # the book before, while the new one takes its place
 PAGE = Path("_build/page")  # of a chapter alone
 NO_PAGES = ("profiles", "runs.yml", ".ipynb_checkpoints")  # below book/
 MARK = ".digest"
+RECORDED = Path("data/recorded")
 PARTS = Path("book/_static/parts")  # of the stage: what pages run when a reader asks for it
 LIBRARY = Path(__file__).parents[2]
 
@@ -67,9 +75,10 @@ class Press:
         self.root = root
         self.jobs = jobs or (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
         self.installed = of_installed()
+        self.reads = RecordedReads(root)
 
-    def inputs(self, chapter: Chapter, parameters: Mapping[str, Any]) -> str:
-        """Return the digest, now, of all that the executed chapter depends on.
+    def key(self, chapter: Chapter, parameters: Mapping[str, Any]) -> str:
+        """Return the digest, now, of all that the executed chapter depends on but for the files that it will read.
 
         Raises:
             BookError: there is no such data set.
@@ -80,15 +89,17 @@ class Press:
                 data = reading.fingerprint(parameters["dataset"])
             except ValueError as error:
                 raise BookError(str(error)) from None
-        library, lock, recorded = (
-            digest(
-                of_files(LIBRARY, "*.py", without=LIBRARY / "pages" / "press"),  # which runs in no chapter
-                of_files(LIBRARY / "pages" / "static", "*"),
-            ),
-            of_files(self.root / "requirements", "*.txt"),
-            of_files(self.root / "data" / "recorded", "*"),
-        )
-        return digest(chapter.source, of_parameters(parameters), library, lock, recorded, data, self.installed)
+        code, lock = present_library(LIBRARY).behind_text(chapter.code), _pinned(self.root / "requirements")
+        return digest(chapter.source, of_parameters(parameters), code, lock, data, self.installed)
+
+    def inputs(self, chapter: Chapter, parameters: Mapping[str, Any]) -> str:
+        """Return the digest, now, of all that the executed chapter can depend on, whatever it reads.
+
+        Raises:
+            BookError: there is no such data set.
+        """
+        files = of_files(self.root / RECORDED, "*"), of_files(LIBRARY / "pages" / "static", "*")
+        return digest(self.key(chapter, parameters), *files)
 
     def plan(self, chapters: Sequence[Chapter], parameters: Mapping[str, dict[str, Any]]) -> list[Job]:
         """Settle what each chapter depends on; read data sets that unfinished ones need, so that a download is done."""
@@ -102,7 +113,7 @@ class Press:
         return [self._job(job.chapter, job.parameters) for job in jobs] if unread else jobs
 
     def _job(self, chapter: Chapter, parameters: dict[str, Any]) -> Job:
-        key = self.inputs(chapter, parameters)
+        key = self.key(chapter, parameters)
         return Job(chapter, parameters, key, self.root / EXECUTED / chapter.name / f"{key}.ipynb")
 
     def execute(self, jobs: Sequence[Job], ending: str = "") -> None:
@@ -152,16 +163,19 @@ class Press:
 
     def _execute_one(self, job: Job, position: int) -> None:
         working, failed = (self.root / folder / f"{job.chapter.name}.ipynb" for folder in (EXECUTING, FAILED))
+        before = self.inputs(job.chapter, job.parameters)
         execute(
             job.chapter,
             job.parameters,
             key=job.key,
             working=working,
             failed=failed,
+            reads=self.reads,
             cwd=self.root,
             position=position,
         )
-        if self.inputs(Chapter(job.chapter.name, job.chapter.path), job.parameters) != job.key:
+        now = Chapter(job.chapter.name, job.chapter.path)
+        if self.inputs(now, job.parameters) != before or self.key(now, job.parameters) != job.key:
             raise ChapterError(
                 f"chapter {job.chapter.name}, or the library, the data or the lock, was changed while it was executed, so "
                 "its result is not kept; run it again."
@@ -172,12 +186,15 @@ class Press:
     def _is_finished(self, job: Job) -> bool:
         if not job.path.exists():
             return False
-        if job.chapter.is_executed(job.path, job.key):
-            (self.root / FAILED / f"{job.chapter.name}.ipynb").unlink(missing_ok=True)  # an earlier try's
-            return True
-        say(f"The executed chapter {job.path.relative_to(self.root)} is damaged; it is executed again.")
-        job.path.unlink()
-        return False
+        states = job.chapter.states_read(job.path, job.key)
+        if states is None:
+            say(f"The executed chapter {job.path.relative_to(self.root)} is damaged; it is executed again.")
+            job.path.unlink()
+            return False
+        if not self.reads.are_unchanged(states):
+            return False
+        (self.root / FAILED / f"{job.chapter.name}.ipynb").unlink(missing_ok=True)  # an earlier try's
+        return True
 
     def stage(self, jobs: Sequence[Job]) -> str:
         """Lay out what Jupyter Book renders, from finished notebooks only; return the digest of it."""
@@ -202,7 +219,10 @@ class Press:
                     [status.Executed(job.chapter.name, job.parameters, job.path) for job in jobs],
                 )
             )
-        return digest(of_files(stage, "*"), self.installed, parts.state(), of_files(LIBRARY, "*.py"))
+        code = present_library(LIBRARY).behind(__name__)
+        return digest(
+            of_files(stage, "*"), self.installed, parts.state(), code, of_files(LIBRARY / "pages" / "static", "*")
+        )
 
     def render(self, staged: str) -> None:
         """Render the stage with Jupyter Book, audit the pages, and put the book in its place in one move.
@@ -217,20 +237,70 @@ class Press:
             return
         carry_along(self.root / STAGE)
         rendering = self.root / RENDERING
-        shutil.rmtree(rendering, ignore_errors=True)
+        tidy(self.root)
         say("rendering with Jupyter Book ...")
         jupyter_book(self.root / STAGE, rendering, "-W", "-n", "--keep-going")
         pages = rendering / "_build" / "html"
         if problems := audit.problems(pages):
             raise BookError("The pages break a promise:\n  " + "\n  ".join(problems))
         (pages / MARK).write_text(digest(staged, _inventory(pages)))
-        old = html.with_name("html.old")
-        shutil.rmtree(old, ignore_errors=True)
         if html.exists():
-            html.rename(old)
+            html.rename(self.root / OLD)
         pages.rename(html)
-        shutil.rmtree(old, ignore_errors=True)
-        shutil.rmtree(rendering, ignore_errors=True)
+        tidy(self.root)
+
+
+class RecordedReads(Reads):
+    """What chapters read of the project and of the library's scripts and styles.
+
+    Code counts by what is used of it, data sets by their parameter, and what the store keeps by its own keys.
+    """
+
+    def __init__(self, root: Path) -> None:
+        built = [root / name for name in ("_build", ".venv", ".git")]
+        super().__init__({"recorded": root / RECORDED, "static": LIBRARY / "pages" / "static", "project": root}, built)
+        self.library = present_library(LIBRARY)
+
+    def state(self, name: str) -> str:
+        """Return a digest of a file's content, with whether it was recorded by the code that there is now, which pages say."""
+        state = super().state(name)
+        if match := re.fullmatch(r"recorded:(.+/(.+)\.json)", name):
+            # What cannot be read as a story stops its chapter.
+            with suppress(OSError, ValueError, AttributeError, KeyError):
+                told = json.loads((self.folders["recorded"] / match[1]).read_text(encoding="utf-8"))
+                return f"{state} {told.get('code') == records.code_now(match[2], self.library)}"
+        return state
+
+    def _is_left_out(self, path: Path) -> bool:
+        if path.is_relative_to(self.folders["recorded"]) or path.is_relative_to(self.folders["static"]):
+            return False
+        kept = [LIBRARY, data_root().resolve(), store_root().resolve(), self.folders["project"] / "data"]
+        return super()._is_left_out(path) or any(path.is_relative_to(place) for place in kept)
+
+
+@lru_cache(maxsize=2)
+def _same(folder: Path, sources: str) -> Library:
+    return Library(folder)
+
+
+def present_library(folder: Path) -> Library:
+    """Return the source of the library as it is on disk now, read once for as long as it does not change."""
+    return _same(folder, of_files(folder, "*.py"))
+
+
+def _pinned(folder: Path) -> str:
+    """Return a digest of what is pinned, without what is said of it."""
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.glob("*.txt"))]
+    lines = (re.sub(r"(^|\s)#.*", "", line).strip() for text in texts for line in text.splitlines())
+    return digest(*filter(None, lines))
+
+
+def tidy(root: Path) -> None:
+    """Take away what a build leaves when it is killed; if that was while it put its book in place, the one before comes back."""
+    if (root / OLD).exists() and not (root / HTML).exists():
+        (root / OLD).rename(root / HTML)
+    for left in (OLD, RENDERING, EXECUTING):
+        shutil.rmtree(root / left, ignore_errors=True)
 
 
 def put(executed: Path, chapter: str, stage: Path, clone: str | None) -> None:
@@ -337,6 +407,7 @@ def _alone(root: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             raise BookError(f"another build of the book in {root} is running; wait for it, or stop it.") from None
+        tidy(root)
         yield
 
 
@@ -377,6 +448,7 @@ def print_book(
         chapters = [known[chapter]]
         own = {**(common or {}), **(parameters or {})}
         chosen = {chapter: known[chapter].resolved({**chosen[chapter], **own})}
+    store_root()  # which says now, not in the midst of a chapter, that there can be none
     with _alone(root):
         press = Press(root, jobs=jobs)
         work = press.plan(chapters, chosen)

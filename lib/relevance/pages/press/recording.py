@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from relevance.base.environment import asked, settle_data_root
-from relevance.pages.press.chapters import BookError
+from relevance.pages.press.chapters import BookError, temporary_folder
 from relevance.pages.press.press import print_book, say
 from relevance.studies import records, repeated
 
@@ -82,9 +82,9 @@ def repeat(root: Path, name: str, run: Mapping[str, Any]) -> list[str]:
         ValueError: the run is not recorded, or what is recorded is damaged.
     """
     recorded = {experiment: records.read_run(name, experiment) for experiment in records.experiments(name)}
-    with tempfile.TemporaryDirectory(prefix="relevance-") as folder:
-        record(root, name, run, Path(folder))
-        again = {experiment: records.read_run(name, experiment, Path(folder)) for experiment in recorded}
+    with temporary_folder() as folder:
+        record(root, name, run, folder)
+        again = {experiment: records.read_run(name, experiment, folder) for experiment in recorded}
     return [
         f"{name}, {experiment}: {found}"
         for experiment, table in recorded.items()

@@ -1,0 +1,222 @@
+"""Whether chains are draws of one distribution: a certificate with the numbers behind its word.
+
+R-hat is rank-normalised and effective sample sizes are of split chains (Vehtari et al. 2021, doi:10.1214/20-BA1221), both of
+functions of the weights that have a meaning; single weights of a network have none, being equal up to permutations.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from relevance.base import checks
+from relevance.datasets.dataset import Dataset
+from relevance.networks.posterior import Posterior
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CERTIFIED, NEARLY, NOT_CONVERGED = "certified", "nearly", "not converged"
+# Word -> the largest R-hat and the smallest bulk effective sample size of any value.
+LIMITS = {CERTIFIED: (1.01, 400.0), NEARLY: (1.05, 100.0)}
+# A split chain of fewer has no autocorrelation to speak of.
+FEWEST_DRAWS = 8
+
+# A posterior -> [S, ...], values of each of its samples.
+OfDraws = Callable[[Posterior], Tensor]
+# A posterior, of one chain -> [...], such as a score of each image.
+OfChain = Callable[[Posterior], Tensor]
+
+
+class Mixing(NamedTuple):
+    """How well the chains agree on one kind of value.
+
+    Attributes:
+        values: how many values were looked at.
+        constant: how many of them never changed in any chain; these say nothing and are left out.
+        rhat: the largest R-hat, at least about 1; NaN if nothing changed.
+        ess_bulk, ess_tail: the smallest effective sample sizes, in draws.
+        error: the largest Monte Carlo standard error of a mean, in standard deviations of the value over draws.
+    """
+
+    values: int
+    constant: int
+    rhat: float
+    ess_bulk: float
+    ess_tail: float
+    error: float
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What is known of how well chains have mixed.
+
+    Attributes:
+        word: ``"certified"``, ``"nearly"`` or ``"not converged"``.
+        mixing: kind of value -> how well the chains agree on it.
+        scores: kind of score -> [chains], its mean over the images in each chain.
+        maps: kind of map -> correlation of the chains' mean maps, the mean over images and pairs of chains, in [-1, 1].
+        starts: where each chain began.
+        n_draws: of all chains together, as they are compared.
+        n_gradients: of the full batch that the chains took, with their warm-up.
+        seconds: that they took.
+    """
+
+    word: str
+    mixing: dict[str, Mixing]
+    scores: dict[str, list[float]]
+    maps: dict[str, float]
+    starts: list[str]
+    n_draws: int
+    n_gradients: int
+    seconds: float
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """A row for each kind of value, the worst first."""
+        import pandas as pd
+
+        table = pd.DataFrame.from_dict(
+            {name: row._asdict() for name, row in self.mixing.items()}, orient="index", columns=list(Mixing._fields)
+        )
+        return table.rename_axis("value").sort_values("rhat", ascending=False)
+
+
+def certify(
+    posterior: Posterior,
+    data: Dataset,
+    *,
+    n_images: int = 100,
+    draws: Mapping[str, OfDraws] | None = None,
+    chains: Mapping[str, OfChain] | None = None,
+) -> Certificate:
+    """Say whether the chains of a posterior have mixed, with the numbers behind it.
+
+    Looked at are the margin and the predictive entropy of each sample on test images, the chain's energy, the squared norm of
+    each parameter tensor, and what is given. *Certified* asks of the worst value of every kind an R-hat below 1.01 and a
+    bulk effective sample size of at least 400, *nearly* 1.05 and 100. It takes at least 2 chains: one chain cannot see what
+    it has not found.
+
+    Args:
+        posterior: of chains, as :func:`relevance.inference.hmc` gives it.
+        data: its test images are looked at.
+        n_images: the first so many of them.
+        draws: further kinds of values, such as relevance at the top pixels: name -> what gives [S, ...].
+        chains: kinds of scores [N] or maps [N, ...] of whole chains, which have no value of a draw: name -> what gives them.
+
+    Raises:
+        ValueError: the posterior is not of chains, or of a single one, or ``data`` has not so many test images.
+    """
+    parts = _chains(posterior)
+    checks.count("n_images", n_images, at_most=len(data.test_labels))
+    least = min(map(len, parts))
+    images, labels = data.test_images[:n_images], data.test_labels[:n_images]
+    record = posterior.record
+    warmup = record["settings"]["warmup"]
+    found: dict[str, list[Tensor]] = {"energy": [
+        torch.tensor([row["energy"] for row in rows[warmup:]], dtype=torch.float64) for rows in record["history"]
+    ]}  # fmt: skip
+    for name, of in {**_built_in(images, labels), **(draws or {})}.items():
+        values = of(posterior).detach().double().cpu().flatten(1)
+        found[name] = list(values.split([len(part) for part in parts]))
+    mixing = {
+        name: _mixing(np.stack([value[-least:].reshape(least, -1).numpy() for value in values]))
+        for name, values in found.items()
+    }
+    whole = {name: torch.stack([of(part).double().cpu() for part in parts]) for name, of in (chains or {}).items()}
+    settings = record["settings"]
+    return Certificate(
+        word=_word(mixing, least),
+        mixing=mixing,
+        scores={name: value.mean(1).tolist() for name, value in whole.items() if value.ndim == 2},
+        maps={name: _agreement(value) for name, value in whole.items() if value.ndim > 2},
+        starts=[("sgd", "prior")[index % 2] if settings["start"] == "both" else settings["start"] for index in range(len(parts))],
+        n_draws=least * len(parts),
+        n_gradients=sum(row["n_steps"] for rows in record["history"] for row in rows),
+        seconds=float(record["seconds"]),
+    )  # fmt: skip
+
+
+def _chains(posterior: Posterior) -> list[Posterior]:
+    """Return the posterior of each chain, in their order, or say that there are none."""
+    checks.kind_of("posterior", posterior, Posterior, "a Posterior of chains, as inference.hmc gives it")
+    record = posterior.record
+    if record.get("method") != "hmc":
+        raise ValueError(
+            f"posterior was made by {record.get('method', 'hand')!r}; it must be of chains, as inference.hmc gives it."
+        )
+    lengths = [len(rows) - record["settings"]["warmup"] for rows in record["history"]]
+    if sum(lengths) != len(posterior):
+        raise ValueError(
+            f"posterior has {len(posterior)} samples, of {sum(lengths)} that its chains drew; it must have them all."
+        )
+    if len(lengths) < 2:
+        raise ValueError("posterior is of 1 chain, which cannot see what it has not found; it must be of at least 2.")
+    ends = np.cumsum(lengths)
+    return [posterior[int(end - length) : int(end)] for end, length in zip(ends, lengths, strict=True)]
+
+
+def _built_in(images: Tensor, labels: Tensor) -> dict[str, OfDraws]:
+    def margin(posterior: Posterior) -> Tensor:
+        logits = posterior.logits(images)
+        chosen = labels.expand(len(logits), -1)[..., None]
+        return logits.gather(2, chosen).squeeze(2) - logits.scatter(2, chosen, -torch.inf).amax(2)
+
+    def entropy(posterior: Posterior) -> Tensor:
+        logs = posterior.logits(images).log_softmax(-1)
+        return -(logs.exp() * logs).sum(-1)
+
+    def norms(posterior: Posterior) -> Tensor:
+        return torch.stack([value.double().flatten(1).square().sum(1) for value in posterior.samples.values()], 1)
+
+    return {"margin": margin, "predictive entropy": entropy, "squared norm": norms}
+
+
+def _mixing(values: np.ndarray) -> Mixing:
+    """Return how well chains agree on values [chains, draws, F]."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # arviz 0.x announces its successor on import
+        import arviz
+    varying = values.reshape(-1, values.shape[-1]).std(0) > 0
+    n_values, n_constant = len(varying), int((~varying).sum())
+    if not varying.any() or values.shape[1] < FEWEST_DRAWS:
+        return Mixing(n_values, n_constant, np.nan, 0.0, 0.0, np.nan)
+    kept = values[..., varying]
+    dataset = arviz.convert_to_dataset({"value": kept})
+
+    def of(function: Callable[..., Dataset], **given: str) -> np.ndarray:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")  # a chain that stands still has no autocorrelation
+            return np.atleast_1d(function(dataset, **given)["value"].values)  # type: ignore[index]
+
+    rhat, bulk, tail = of(arviz.rhat), of(arviz.ess), of(arviz.ess, method="tail")
+    error = of(arviz.mcse) / kept.reshape(-1, kept.shape[-1]).std(0)
+    # A chain that stands still has none of them, and is no reason to look away.
+    worst = np.inf if np.isnan(rhat).any() else float(rhat.max())
+    least, least_tail = (float(np.nan_to_num(some).min()) for some in (bulk, tail))
+    return Mixing(n_values, n_constant, worst, least, least_tail, float(np.max(error)))
+
+
+def _word(mixing: Mapping[str, Mixing], n_draws: int) -> str:
+    told = [row for row in mixing.values() if row.constant < row.values]
+    if n_draws >= FEWEST_DRAWS and told:
+        for word, (rhat, ess) in LIMITS.items():
+            if all(row.rhat < rhat and row.ess_bulk >= ess for row in told):
+                return word
+    return NOT_CONVERGED
+
+
+def _agreement(maps: Tensor) -> float:
+    """Return the mean correlation of maps [chains, N, ...] of one image over pairs of chains."""
+    flat = maps.flatten(2)
+    centred = flat - flat.mean(2, keepdim=True)
+    unit = centred / centred.norm(dim=2, keepdim=True).clamp(min=torch.finfo(centred.dtype).tiny)
+    products = torch.einsum("anp,bnp->abn", unit, unit)
+    first, second = torch.triu_indices(len(maps), len(maps), 1)
+    return products[first, second].mean().item()

@@ -1,0 +1,169 @@
+"""A network's energy in the coordinates of a chain is the posterior's, and what no image meets is drawn from the prior."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, jacrev
+
+from oracles import LINE_PRIOR, MOST, errors_off, line_misfit, moments_off, to_double
+from relevance import inference
+from relevance.inference.chain import Settings, run_chain
+from relevance.inference.curvature import Curvature
+from relevance.inference.energy import Coordinates, NetworkEnergy, layers
+from relevance.networks import architectures
+
+UNMET = (0, 3, 7)
+
+
+@pytest.fixture
+def dark_data(tiny_data):
+    """The tiny data with three pixels that are 0 in every training image, and not in all test images."""
+    images = tiny_data.train_images.clone()
+    images.flatten(1)[:, UNMET] = 0
+    return to_double(replace(tiny_data, train_images=images))
+
+
+def drawn(energy, seed=0):
+    return torch.randn(sum(energy.sizes), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("hidden_layers", [1, 2])
+def test_coordinates_change_no_energy_and_turn_its_gradient(dark_data, hidden_layers):
+    network = architectures.fully_connected((1, 4, 4), hidden=8, n_classes=3).double()
+    plain = NetworkEnergy(network, dark_data, 0.3)
+    turned = NetworkEnergy(network, dark_data, 0.3, coordinates=Coordinates(network, dark_data))
+    assert sum(turned.sizes) == sum(plain.sizes) - 8 * len(UNMET)
+    position = drawn(turned)
+    parameters = turned.unflatten(position)
+    assert torch.allclose(turned.flatten(parameters), position)
+    wanted = plain(plain.flatten(parameters))
+    found = turned(position)
+    # The squares of the prior's terms are those of other axes; their sum is the same.
+    assert found.terms.sum().item() == pytest.approx(wanted.terms.sum().item(), rel=1e-12)
+    assert torch.allclose(found.gradient, turned.flatten(plain.parts(wanted.gradient)), atol=1e-10)
+
+
+def test_a_convolutional_network_keeps_its_energy(tiny_data):
+    data = to_double(tiny_data)
+    network = nn.Sequential(nn.Conv2d(1, 2, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).double()
+    coordinates = Coordinates(network, data)
+    assert list(coordinates.bases) == ["3.weight"]
+    plain, turned = NetworkEnergy(network, data, 0.3), NetworkEnergy(network, data, 0.3, coordinates=coordinates)
+    parameters = turned.unflatten(drawn(turned))
+    totals = [energy(energy.flatten(parameters)).terms.sum().item() for energy in (plain, turned)]
+    assert totals[0] == pytest.approx(totals[1], rel=1e-12)
+    mass = Curvature(turned, coordinates, 0)(drawn(turned))
+    assert mass.shape == (sum(turned.sizes),)
+    assert (mass >= 1).all()
+
+
+def test_only_weights_of_a_layer_on_the_images_that_nothing_else_uses_are_left_out(dark_data):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(16, 16), nn.Linear(16, 3)
+
+        def forward(self, images):
+            hidden = self.first(images.flatten(1)).relu()
+            return self.second(hidden + hidden @ self.first.weight)
+
+    class Again(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.second = nn.Linear(16, 16), nn.Linear(16, 3)
+
+        def forward(self, images):
+            return self.second(self.first(self.first(images.flatten(1)).relu()))
+
+    tied = nn.Sequential(nn.Flatten(), nn.Linear(16, 16, bias=False), nn.ReLU(), nn.Linear(16, 16, bias=False))
+    tied[3].weight = tied[1].weight
+    for network in (Twice(), Again(), tied):
+        unmet = Coordinates(network.double(), dark_data).unmet
+        assert sum(map(len, unmet.values())) == 0, network
+    plain = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).double()
+    assert Coordinates(plain, dark_data).unmet["1.weight"].tolist() == list(UNMET)
+    assert Coordinates(plain, dark_data, exact=False).unmet["1.weight"].tolist() == []
+    assert [layer.on_data for layer in layers(Again().double(), dark_data.train_images).values()] == [True, False]
+
+
+@pytest.mark.stochastic
+def test_weights_that_no_image_meets_are_draws_of_the_prior(dark_data, small_network):
+    given = {"n_samples": 40, "warmup": 10, "prior_scale": 0.5, "n_chains": 2, "progress": False}
+    posterior = inference.hmc(small_network.double(), dark_data, **given)
+    unmet = posterior.samples["1.weight"][..., UNMET].reshape(-1, 1).double()
+    # Every draw of every weight is apart from all others.
+    assert errors_off(unmet, 0.0).abs().max() < MOST
+    assert errors_off(unmet**2, 0.25).abs().max() < MOST
+    assert len(unmet.unique()) == len(unmet)
+    dark = dark_data.train_images[:5]
+    moved = {name: value.clone() for name, value in posterior.samples.items()}
+    moved["1.weight"][..., UNMET] += 1
+    assert torch.equal(posterior.logits(dark), type(posterior)(posterior.network, moved).logits(dark))
+
+
+@pytest.mark.stochastic
+def test_a_chain_in_turned_coordinates_samples_the_posterior_of_a_linear_regression(regression):
+    data, network, mean, precision = regression
+    coordinates = Coordinates(network, data)
+    energy = NetworkEnergy(network, data, LINE_PRIOR, line_misfit, coordinates)
+    bend = torch.linalg.inv(torch.linalg.inv(precision))
+    basis = torch.block_diag(energy.bases["1.weight"], torch.eye(1, dtype=torch.float64))
+    masses = LINE_PRIOR**2 * (basis.T @ bend @ basis).diagonal()
+    settings = Settings(warmup=100, step_size=0.05, prior_scale=LINE_PRIOR)
+    chain = run_chain(
+        energy, lambda: torch.zeros(4, dtype=torch.float64), settings, 800, torch.Generator().manual_seed(1),
+        masses=lambda position, power: masses,
+    )  # fmt: skip
+    samples = energy.unflatten(chain.positions)
+    found = torch.cat([samples["1.weight"].flatten(1), samples["1.bias"]], 1)
+    assert moments_off(found, mean, torch.linalg.inv(precision), chain=True).abs().max() < MOST
+
+
+def test_the_mass_is_the_curvature_of_the_posterior_where_the_model_is_linear(tiny_data, monkeypatch):
+    """For a softmax of linear outputs, Fisher information and curvature are one, and known for every label."""
+    data = to_double(tiny_data)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).double()
+    coordinates = Coordinates(network, data)
+    energy = NetworkEnergy(network, data, 0.5, coordinates=coordinates)
+    position = 0.3 * drawn(energy)
+    # Each label as often as it is drawn on average: F is the mean over them, weighted by the predictive.
+    parameters = energy.unflatten(position)
+    shares = functional_call(network, parameters, (data.train_images,)).softmax(-1)
+    total = torch.zeros_like(position)
+    for label in range(3):
+        monkeypatch.setattr(torch.Tensor, "multinomial", lambda p, n, label=label: torch.full((len(p), 1), label))
+        for index, share in enumerate(shares[:, label]):
+            one = replace(data, train_images=data.train_images[index : index + 1], train_labels=data.train_labels[:1])
+            single = NetworkEnergy(network, one, 0.5, coordinates=coordinates)
+            total += share * (Curvature(single, coordinates, 0)(position) - 1)
+    monkeypatch.undo()
+
+    def loss(at):
+        return energy.loss(
+            functional_call(network, energy.unflatten(at), (data.train_images,)), data.train_labels
+        ).sum()
+
+    hessian = jacrev(jacrev(loss))(position)
+    assert torch.allclose(total, 0.25 * hessian.diagonal(), atol=1e-8)
+
+
+def test_the_mass_does_not_know_one_hidden_unit_from_another(tiny_data):
+    data = to_double(tiny_data)
+    network = architectures.fully_connected((1, 4, 4), hidden=8, n_classes=3).double()
+    coordinates = Coordinates(network, data)
+    energy = NetworkEnergy(network, data, 0.5, coordinates=coordinates)
+    parameters = energy.unflatten(0.3 * drawn(energy))
+    order = torch.randperm(8, generator=torch.Generator().manual_seed(0))
+    weights = [name for name in energy.names if name.endswith("weight")]
+    permuted = dict(parameters)
+    permuted[weights[0]] = parameters[weights[0]][order]
+    permuted[weights[0].replace("weight", "bias")] = parameters[weights[0].replace("weight", "bias")][order]
+    permuted[weights[1]] = parameters[weights[1]][:, order]
+    masses = Curvature(energy, coordinates, 0)
+    assert torch.allclose(masses(energy.flatten(parameters)), masses(energy.flatten(permuted)), rtol=1e-6)
+    assert masses(energy.flatten(parameters)).max() > 1.5
+    assert torch.equal(masses(energy.flatten(parameters), 0.0), torch.ones(sum(energy.sizes), dtype=torch.float64))
