@@ -36,6 +36,9 @@ PROBABILITIES = torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]]
 DATA = Dataset("tiny", IMAGES.repeat(4, 1, 1, 1), CLASSES.repeat(4), IMAGES, CLASSES, ("a", "b", "c"), "made up")
 FEWER_ROOTS = explanations.root_points(POSTERIOR, IMAGES[:2], CLASSES[:2], n_steps=1)
 VALUES = torch.rand(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+CHAINS = inference.hmc(
+    NETWORK, DATA, n_samples=16, n_chains=2, warmup=0, n_steps=1, jobs=1, start="prior", progress=False
+)
 PATTERNS = explanations.fit_patterns(POSTERIOR, IMAGES)
 ROOTS = explanations.root_points(POSTERIOR, IMAGES, CLASSES, n_steps=1)
 
@@ -203,12 +206,14 @@ BAD: dict[str, dict[str, Any]] = {
     },
     **dict.fromkeys(("n_steps", "n_noise", "n_restarts", "n_perturbations", "n_orders", "n_queries", "n_squares", "n_bins",
                      "n_radii", "n_bisections", "n_samples", "n_points", "n_quadrature", "hidden", "n_classes", "epochs",
-                     "batch_size", "n_chains", "rank", "per_epoch", "swag_epochs", "start_epochs", "n_directions"), COUNTS),
+                     "batch_size", "n_chains", "rank", "per_epoch", "swag_epochs", "start_epochs", "n_directions",
+                     "most_steps", "n_images"), COUNTS),
     **dict.fromkeys(("epsilon", "noise", "output_weight", "strength"), FROM_ZERO),
     **dict.fromkeys(("tolerance", "step", "beta", "learning_rate", "prior_scale", "temperature",
-                     "swag_learning_rate", "start_scale", "step_size"), POSITIVE),
-    **dict.fromkeys(("norm", "measure", "perturbation", "keep", "reading", "along", "start", "activation", "kind"), CHOICES),
-    **dict.fromkeys(("per_sample", "random_start", "keep_label", "contributions", "scaled", "relative", "adapt",
+                     "trajectory", "swag_learning_rate", "start_scale", "step_size"), POSITIVE),
+    **dict.fromkeys(("norm", "measure", "perturbation", "keep", "reading", "along", "start", "activation", "kind",
+                     "mass"), CHOICES),
+    **dict.fromkeys(("per_sample", "random_start", "keep_label", "contributions", "scaled", "relative", "adapt", "exact", "grow",
                      "normalised"), TRUTHS),
     **dict.fromkeys(("top_percent",), PERCENTS),
     **dict.fromkeys(("first_share", "kept", "rate", "target_acceptance"), SHARE),
@@ -477,9 +482,21 @@ CALLS = {
     ),
     "inference.hmc": call(
         inference.hmc,
-        {"warmup": less(COUNTS, "zero"), "checkpoint": {"a number": 1, "a list": ["a"]}},
+        {"warmup": less(COUNTS, "zero"), "n_steps": less(COUNTS, "nothing"), "n_chains": less(COUNTS, "nothing"),
+         "jobs": less(COUNTS, "nothing"), "jitter": {**FROM_ZERO, "above 0.9": 0.95},
+         "checkpoint": {"a number": 1, "a list": ["a"]}},
         network=NETWORK, data=DATA, n_samples=2, warmup=0, n_steps=1, step_size=0.001, adapt=True, target_acceptance=0.8,
-        prior_scale=0.1, start="prior", n_chains=1, seed=0, progress=False, checkpoint=None,
+        prior_scale=0.1, start="prior", n_chains=1, trajectory=1.0, jitter=0.2, most_steps=5, mass="unit", exact=False,
+        grow=False, jobs=1, seed=0, progress=False, checkpoint=None,
+    ),
+    "inference.map_estimate": call(inference.map_estimate, **TRAINED, prior_scale=0.1, progress=False),
+    "inference.certify": call(
+        inference.certify,
+        {"posterior": {**MODELS, "of no chains": POSTERIOR},
+         "data": {kind: DATASETS[kind] for kind in ("nothing", "a name", "images")},
+         "n_images": {**COUNTS, "too many": 4}, **{name: {"a function": gradient, "a text": "a", "of texts": {"a": "a"}}
+                                                   for name in ("draws", "chains")}},
+        posterior=CHAINS, data=DATA, n_images=2, draws={}, chains={},
     ),
     "inference.Line": call(inference.Line, n_points=3, noise=0.5, prior_scale=1.0, seed=0),
     **{
@@ -591,7 +608,7 @@ def test_a_bad_argument_is_named(name, argument):
 EXCUSED = {
     "what others give, or a constant": (
         "explanations.RootPoints", "metrics.SHARES", "metrics.Correlation", "metrics.Interval", "metrics.MannWhitney",
-        "metrics.PairedDifference",
+        "metrics.PairedDifference", "inference.Certificate",
     ),
     "of no arguments": ("explanations.ZPlus", "explanations.WSquare", "explanations.Flat"),
     "what others are to be like": ("explanations.Rule",),

@@ -114,6 +114,12 @@ def certify(
         ValueError: the posterior is not of chains, or of a single one, or ``data`` has not so many test images.
     """
     parts = _chains(posterior)
+    checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
+    for name, given in (("draws", draws), ("chains", chains)):
+        for key, one in checks.kind_of(
+            name, {} if given is None else given, Mapping, "a mapping of names to functions"
+        ).items():
+            checks.function(f"{name}[{key!r}]", one)
     checks.count("n_images", n_images, at_most=len(data.test_labels))
     least = min(map(len, parts))
     images, labels = data.test_images[:n_images], data.test_labels[:n_images]

@@ -40,6 +40,7 @@ def map_estimate(network: nn.Module, data: Dataset, *, progress: bool = True, **
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
+    training.check(network, data)
     terms = training.prior_terms(chosen.prior_scale, len(data.train_labels))
     model, history = fit(network, data, chosen, "MAP", terms=terms, show=progress)
     return Posterior.of(model, training.record("map_estimate", data, asdict(chosen), started, history=history))
