@@ -364,7 +364,7 @@ class Batchwise(nn.Module):
         ),
         (
             lambda: pretrained.wrap(Batchwise(), (3, 2, 2), mean=(0.5,), std=(1,) * 3),
-            r"mean is \[0.5\]; it must be a list of 3 numbers",
+            r"mean is \(0.5,\); it must be a list of 3 numbers",
         ),
         (
             lambda: pretrained.wrap(
