@@ -39,6 +39,8 @@ def register(kind):
     "room/__init__.py": "from relevance.room.shown import drawn\nfrom relevance.room.other import told\n",
     "room/shown.py": "from relevance import ground\n\ndef drawn(x):\n    return ground.used(x)\n",
     "room/other.py": "from relevance.ground import Base\n\nclass Told(Base):\n    pass\n\ndef told():\n    return Told()\n",
+    "asked/__init__.py": "from relevance import ground\n\ndef __getattr__(name):\n    return ground.used(name)\n",
+    "asked/inner.py": "def deep():\n    return 1\n",
     "effects.py": "from relevance.ground import register\nregister('effects')\n\ndef late():\n    return 1\n",
     "top.py": '''
 from relevance import room
@@ -63,6 +65,10 @@ def imports_late():
 def starts():
     return ["python", "-m", "relevance.effects"]
 
+def asks():
+    from relevance import asked
+    return asked.inner.deep()
+
 try:
     import tomllib as reader
 except ImportError:
@@ -74,8 +80,8 @@ def reads():
 }  # fmt: skip
 FUNCTIONS = [("ground", "used"), ("ground", "unused"), ("room.shown", "drawn"), ("room.other", "told"), ("top", "draws"),
              ("top", "tells"), ("top", "draws_otherwise"), ("top", "finds"), ("top", "imports_late"), ("top", "starts"),
-             ("top", "reads")]  # fmt: skip
-DRAW = {"drawn", "draws", "draws_otherwise", "finds"}
+             ("top", "reads"), ("top", "asks")]  # fmt: skip
+DRAW = {"drawn", "draws", "draws_otherwise", "finds", "asks"}
 TELL = {"told", "tells"}
 EFFECT = {"imports_late", "starts"}
 
@@ -115,7 +121,9 @@ CHANGES = [
     ("room/other.py", "def told", "LIMIT = 3\n\ndef told", set()),
     ("room/other.py", "    pass", "    x = 3", TELL),
     ("room/__init__.py", "from relevance.room.other import told", "from relevance.room.other import Told as told", {"tells"}),
-    ("room/shown.py", "ground.used(x)", "ground.unused(x)", DRAW),
+    ("room/shown.py", "ground.used(x)", "ground.unused(x)", DRAW - {"asks"}),
+    ("asked/__init__.py", "ground.used(name)", "ground.unused(name)", {"asks"}),
+    ("asked/inner.py", "return 1", "return 2", {"asks"}),
     ("effects.py", "register('effects')", "register('more')", EFFECT),
     ("effects.py", "return 1", "return 3", EFFECT),
     ("effects.py", "def late", "SIZE = 3\n\ndef late", {"starts"}),

@@ -31,6 +31,8 @@ UNREADABLE = {"eval", "exec", "globals", "locals", "__import__"}
 DEFINES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 # Folders of what is installed, which counts by its version.
 INSTALLED = {"site-packages", "dist-packages"}
+# What a room may ask for its modules (PEP 562).
+HANDS_ON = "__getattr__"
 # Statements under these conditions are not run when another module imports theirs.
 NOT_RUN = ("TYPE_CHECKING", "__name__ == '__main__'")
 
@@ -234,6 +236,8 @@ class Library:
             for target in targets:
                 yield from self._from(target, *chain[1:])
         elif self._is_own(f"{name}.{chain[0]}"):
+            if HANDS_ON in module.definitions:
+                yield name, HANDS_ON
             yield from self._leads(f"{name}.{chain[0]}", chain[1:])
         elif not chain[0].startswith("__"):
             yield name, WHOLE

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import compileall
 import fcntl
 import json
 import os
@@ -29,7 +30,9 @@ os.chdir(folder)
 open("relative").close()
 os.close(os.open(folder / "by number", os.O_RDONLY))
 list((folder / "globbed").glob("*/*"))
-os.listdir()
+os.listdir("listed")
+sys.path.insert(0, "")
+import helper
 (folder / "written").write_text("x")
 with open("appended", "a+") as file:
     file.seek(0)
@@ -44,11 +47,14 @@ Path(sys.argv[3]).read_text()
 def test_what_a_process_opens_and_lists_is_noted(tmp_path):
     folder, log, elsewhere = tmp_path / "folder", tmp_path / "log", tmp_path / "folder-beside"
     (folder / "globbed/inner").mkdir(parents=True)
+    (folder / "listed").mkdir()
+    (folder / "helper.py").touch()
+    compileall.compile_file(folder / "helper.py", quiet=1)
     for path in (*(folder / name for name in ("before", "read", "relative", "by number", "appended")), elsewhere):
         path.write_text("content")
     subprocess.run([sys.executable, "-c", NOTING, str(folder), str(log), str(elsewhere)], check=True)
     states = Reads({"here": folder}, []).states(log)
-    wanted = {"read", "relative", "by number", "globbed", "globbed/inner", ".", "appended", "missing"}
+    wanted = {"read", "relative", "by number", "globbed", "globbed/inner", "listed", "appended", "missing", "helper.py"}
     assert states.keys() == {f"here:{name}" for name in wanted}
     assert states["here:missing"] == "missing"
 

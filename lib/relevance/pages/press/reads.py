@@ -12,6 +12,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping
+from importlib.util import source_from_cache
 from pathlib import Path
 
 # Listed, or opened; a name that is asked for without either, as Path.exists does, is not noticed.
@@ -28,6 +29,8 @@ def note(log: str, folders: Iterable[str]) -> None:
     def hook(event: str, arguments: tuple[object, ...]) -> None:
         if event not in LISTED and event != "open":
             return
+        if event in LISTED and sys._getframe(1).f_code.co_filename.startswith("<frozen importlib"):
+            return  # looking for a module; what is imported is opened
         place, *how = arguments
         only_written = event == "open" and isinstance(how[-1], int) and how[-1] & os.O_ACCMODE == os.O_WRONLY
         if only_written or not isinstance(place, (str, bytes, os.PathLike, type(None))):
@@ -61,6 +64,8 @@ class Reads:
         found = {}
         for line in log.read_text(encoding="utf-8").splitlines():
             path = Path(json.loads(line))
+            if path.parent.name == "__pycache__":
+                path = Path(source_from_cache(path))
             inside = [name for name, folder in self.folders.items() if path.is_relative_to(folder)]
             if inside and not self._is_left_out(path):
                 name = f"{inside[0]}:{path.relative_to(self.folders[inside[0]]).as_posix()}"
