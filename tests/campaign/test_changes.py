@@ -138,9 +138,9 @@ def test_chapters_name_much_of_the_library():
 @pytest.mark.parametrize("place", PLACES, ids=".".join)
 def test_a_changed_function_executes_the_chapters_that_name_it(place):
     before, after = chapter_keys(), with_body(*place)
-    for chapter in CHAPTERS:
+    for chapter, code in CHAPTERS.items():
         if place in NAMED[chapter]:
-            assert after.behind_text(CHAPTERS[chapter]) != before[chapter], chapter
+            assert after.behind_text(code) != before[chapter], chapter
 
 
 def drawn_by_chapters_alone(module, name):
