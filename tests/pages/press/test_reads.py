@@ -183,10 +183,11 @@ def test_a_build_begins_by_taking_away_what_another_left(book):
 
 def test_temporary_folders_of_killed_processes_are_taken_away_and_those_in_use_are_not(tmp_path, monkeypatch):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    for name in ("relevance-dead", "relevance-alive", "relevance-begun", "other-dead"):
+    for name in ("relevance-dead", "relevance-alive", "relevance-begun", "relevance-old", "other-dead"):
         (tmp_path / name).mkdir()
-        if name != "relevance-begun":
+        if name not in ("relevance-begun", "relevance-old"):
             (tmp_path / name / chapters.HELD).touch()
+    os.utime(tmp_path / "relevance-old", (0, 0))
     with (tmp_path / "relevance-alive" / chapters.HELD).open() as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with chapters.temporary_folder() as own, chapters.temporary_folder() as another:

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -37,6 +38,7 @@ TAG = "parameters"
 SEAL = "relevance"
 # Temporary folders begin with it, and hold a file that their process holds.
 TEMPORARY, HELD = "relevance-", "held"
+DAY = 24 * 3600
 
 
 class BookError(Exception):
@@ -222,10 +224,13 @@ def kernel_sockets() -> Iterator[None]:
 @contextmanager
 def temporary_folder() -> Iterator[Path]:
     """Have a temporary folder, and take it away; those that killed processes left are taken away too."""
-    for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*/{HELD}"):
-        with suppress(OSError), left.open("a") as file:  # another user's, or gone meanwhile
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # as its process has ended
-            shutil.rmtree(left.parent)
+    for left in Path(tempfile.gettempdir()).glob(f"{TEMPORARY}*"):
+        with suppress(OSError):  # another user's, held, or gone meanwhile
+            if not (left / HELD).exists() and time.time() - left.stat().st_mtime > DAY:
+                shutil.rmtree(left)  # somebody was killed while it was made or taken away
+            with (left / HELD).open("r+") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY) as folder:
         # It has its name when it is held already, since others may take away what nobody holds.
         making = Path(folder, f"{HELD}.new")
