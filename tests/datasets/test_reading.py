@@ -104,7 +104,7 @@ def test_digits_are_upright(digits):
 def test_data_sets_at_hand_are_those_with_files(tmp_path):
     assert reading.at_hand(tmp_path) == ["digits", "mnist-5k"]
     (tmp_path / "MNIST" / "raw").mkdir(parents=True)
-    assert reading.at_hand(tmp_path) == ["digits", "mnist"]
+    assert reading.at_hand(tmp_path) == ["digits", "mnist-5k", "mnist"]
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion_mnist", "cifar10"])
