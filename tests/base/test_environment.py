@@ -87,18 +87,23 @@ def test_a_process_whose_bars_are_read_shows_them(variables):
     assert variables == {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1", "HOME": "/"}
 
 
-def test_who_prints_has_no_bars_and_no_widgets(variables):
+def test_who_prints_has_no_bars_and_no_widgets_until_it_is_done(variables):
     assert not environment.printing()
-    environment.print_pages()
-    assert variables == {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1"}
-    assert environment.printing()
+    with environment.pages_printed(2):
+        assert variables == {
+            "RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1", "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2",
+        }  # fmt: skip
+        assert environment.printing()
+    assert variables == {}
 
 
 def test_printing_does_not_override_what_is_set(variables):
-    variables.update(RELEVANCE_PROGRESS="1", RELEVANCE_PRINTING="")
-    environment.print_pages()
-    assert variables == {"RELEVANCE_PROGRESS": "1", "RELEVANCE_PRINTING": ""}
-    assert not environment.printing()
+    given = {"RELEVANCE_PROGRESS": "1", "RELEVANCE_PRINTING": "", "OMP_NUM_THREADS": "3"}
+    variables.update(given)
+    with environment.pages_printed(2):
+        assert variables == given | {"MKL_NUM_THREADS": "3"}
+        assert not environment.printing()
+    assert variables == given
 
 
 def test_the_public_clone_is_that_of_the_variable(variables):

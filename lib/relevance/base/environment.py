@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -103,10 +105,22 @@ def printing() -> bool:
     return bool(os.environ.get("RELEVANCE_PRINTING"))
 
 
-def print_pages() -> None:
-    """Have the processes that are started from now on print: no bars, since nobody watches, and no widgets."""
-    for name, value in {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1"}.items():
-        os.environ.setdefault(name, value)
+@contextmanager
+def pages_printed(threads: int) -> Iterator[None]:
+    """Have the processes that are started inside print: no bars, since nobody watches, and no widgets.
+
+    Args:
+        threads: of each, where no variable says it.
+    """
+    wanted = {"RELEVANCE_PROGRESS": "0", "RELEVANCE_PRINTING": "1", "OMP_NUM_THREADS": str(threads)}
+    wanted["MKL_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(threads))
+    added = {name: value for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def with_progress() -> dict[str, str]:

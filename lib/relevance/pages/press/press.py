@@ -29,7 +29,7 @@ import nbformat
 from tqdm import tqdm
 
 from relevance.base.digests import digest, of_files, of_installed, of_parameters
-from relevance.base.environment import data_root, print_pages, store_root
+from relevance.base.environment import data_root, pages_printed, store_root
 from relevance.base.sources import Library
 from relevance.datasets import reading
 from relevance.pages.press import audit, limits, notebooks, parts, status
@@ -132,13 +132,9 @@ class Press:
             return
         # One more than there are cores: chapters wait for posteriors that another one is training.
         side_by_side = min(self.jobs + 1, len(waiting)) if self.jobs > 1 else 1
-        # Side by side on the cores there are, without each chapter's torch asking for all of them.
-        threads = os.environ.get("OMP_NUM_THREADS", str(max(1, self.jobs // side_by_side)))
-        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-            os.environ.setdefault(name, threads)
-        print_pages()
         errors: list[ChapterError] = []
-        with kernel_sockets():
+        # Side by side on the cores there are, without each chapter's torch asking for all of them.
+        with pages_printed(max(1, self.jobs // side_by_side)), kernel_sockets():
             pool = ThreadPoolExecutor(side_by_side)
             futures: dict[Future[None], Job] = {
                 pool.submit(self._execute_one, job, position): job
