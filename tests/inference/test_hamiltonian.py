@@ -124,6 +124,7 @@ def test_hmc_samples_the_posterior_of_a_linear_regression(regression):
     assert moments_off(chain.positions, mean, torch.linalg.inv(precision), chain=True).abs().max() < MOST
 
 
+@pytest.mark.slow
 def test_hmc_agrees_with_pyro_s_on_a_tiny_network():
     """Predictive probabilities of the two samplers, on a network of 6 parameters, whose posterior has one mode.
 
@@ -173,7 +174,7 @@ def test_a_start_without_a_finite_energy_gets_a_sentence(small_network, tiny_dat
         inference.hmc(small_network, tiny_data, n_samples=2, start="prior", prior_scale=1e30, progress=False)
 
 
-@pytest.mark.parametrize("start", ["sgd", "both"])
+@pytest.mark.parametrize("start", ["both", pytest.param("sgd", marks=pytest.mark.slow)])
 def test_the_sampler_finds_its_settings_by_itself(small_network, tiny_data, start):
     posterior = inference.hmc(
         small_network, tiny_data, n_samples=120, warmup=60, prior_scale=0.5, start=start, jobs=1, progress=False

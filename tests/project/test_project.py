@@ -137,6 +137,7 @@ def test_no_file_names_a_machine_s_folder():
         ), path
 
 
+@pytest.mark.slow
 def test_the_readme_s_example_runs(tmp_path, monkeypatch):
     """The example as it stands, at a size that takes a second."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -253,6 +253,7 @@ print(describe(network))
 """
 
 
+@pytest.mark.slow
 def test_another_process_describes_a_network_alike(capsys):
     nn.Linear(1, 1).register_forward_hook(torch.cos)  # so that hooks have other numbers here
     exec(compile(SCRIPT, "script", "exec"), {})

@@ -13,6 +13,7 @@ from relevance.studies import records, repeated, schema
 from relevance.studies.carbone.study import Study
 
 
+@pytest.mark.slow
 @pytest.mark.stochastic
 def test_a_recorded_run_repeated_from_scratch_gives_its_medians(tmp_path, monkeypatch):
     """The chain that was recorded and this one are two of many, each with its own error; and tables have three decimals."""

@@ -225,6 +225,7 @@ def work(x):
 """
 
 
+@pytest.mark.slow
 def test_another_process_finds_the_same_work(capsys):
     found = subprocess.run([sys.executable, "-c", KEYS], check=True, capture_output=True, text=True)
     assert dict(line.split() for line in found.stdout.splitlines()) == keys(capsys)

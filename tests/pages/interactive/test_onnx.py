@@ -79,7 +79,7 @@ def exported():
     [
         (10, Epsilon(0.1), None),
         pytest.param(2, Gamma(0.2), None, marks=pytest.mark.slow),
-        (10, AlphaBeta(2, 1), "3"),
+        pytest.param(10, AlphaBeta(2, 1), "3", marks=pytest.mark.slow),
         pytest.param(1, Composite(Epsilon(0), first=explanations.ZBox()), None, marks=pytest.mark.slow),
     ],
 )
@@ -99,6 +99,7 @@ def test_the_graph_agrees_with_the_library(exported, n_samples, rule, layer):
     assert len(classes) > 1  # the class is chosen in the graph, not when it is traced
 
 
+@pytest.mark.slow
 @pytest.mark.stochastic
 def test_a_convolutional_network_agrees_too():
     network = architectures.convolutional((1, 28, 28), hidden=16, n_classes=4)

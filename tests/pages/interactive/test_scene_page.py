@@ -21,6 +21,7 @@ def packed(html):
     return spec, gzip.decompress(b64decode(re.search(r'data-views="([^"]*)"', html)[1]))
 
 
+@pytest.mark.slow
 def test_a_page_holds_every_combination(scene):
     html = scene_page.page(scene, **SCENE_GRID).data
     spec, block = packed(html)
@@ -42,6 +43,7 @@ def test_a_page_holds_every_combination(scene):
         assert on_top.astype(bool).tolist() == (explanations.top_share(view.after[None], percent)[0] == 1).tolist()
 
 
+@pytest.mark.slow
 def test_a_page_is_the_same_each_time(scene):
     small = {**SCENE_GRID, "images": (1,), "rules": ("epsilon",), "layers": ("5",)}
     assert scene_page.page(scene, **small).data == scene_page.page(Scene(SMALL_STUDY, n_images=3), **small).data

@@ -35,6 +35,7 @@ def test_a_missing_chapter_gets_a_sentence(book):
         print_book(book)
 
 
+@pytest.mark.slow
 def test_only_a_notebook_as_it_was_written_is_finished(book):
     page = print_book(book, chapter="one")
     chapter, key = read_chapters(book)[0], page.stem

@@ -161,6 +161,7 @@ def test_a_single_chapter_takes_parameters_from_the_command_line(book):
     assert "papermill" not in notebook.metadata
 
 
+@pytest.mark.slow
 def test_the_command_line_says_what_is_wrong_and_fails(book):
     done = subprocess.run(
         [sys.executable, "-m", "relevance.pages.press", "--root", str(book), "--profile", "huge"],
@@ -193,6 +194,7 @@ def test_two_builds_of_one_book_do_not_meet(book):
         print_book(book)
 
 
+@pytest.mark.slow
 def test_other_parameters_results_are_kept(book):
     pages = [print_book(book, chapter="one", parameters={"size": size}) for size in (1, 2)]
     assert all(page.exists() for page in pages)

@@ -9,6 +9,7 @@ from oracles import ROOT, chapters
 from relevance.studies.carbone import claims, reproduction, source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", [reproduction.figures, reproduction.claimed, reproduction.theory, reproduction.tables])
 def test_no_row_without_a_verdict_and_a_reason(part):
     rows = part()
