@@ -122,6 +122,7 @@ def test_every_rule_accounts_for_the_logit(case):
         assert torch.allclose(arrived + kept, logits, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_patterns_and_gamma_go_through(case):
     posterior, images = case
     assert torch.isfinite(explanations.lrp(posterior, images, TARGET, rule=Gamma(0.1))).all()
@@ -150,6 +151,7 @@ def test_a_softened_network_comes_nearer_as_beta_grows(case):
     assert soft.image_shape == posterior.image_shape
 
 
+@pytest.mark.slow
 def test_one_step_brings_a_map_nearer_to_its_target(case):
     posterior, images = case
     rows = own_models.compare({"it": posterior}, images, epsilon=1e-4)

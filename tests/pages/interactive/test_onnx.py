@@ -77,7 +77,7 @@ def exported():
 @pytest.mark.parametrize(
     ("n_samples", "rule", "layer"),
     [
-        (10, Epsilon(0.1), None),
+        pytest.param(10, Epsilon(0.1), None, marks=pytest.mark.slow),
         pytest.param(2, Gamma(0.2), None, marks=pytest.mark.slow),
         pytest.param(10, AlphaBeta(2, 1), "3", marks=pytest.mark.slow),
         pytest.param(1, Composite(Epsilon(0), first=explanations.ZBox()), None, marks=pytest.mark.slow),

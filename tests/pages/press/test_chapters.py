@@ -50,6 +50,7 @@ def test_only_a_notebook_as_it_was_written_is_finished(book):
     assert not chapter.is_executed(page, key)
 
 
+@pytest.mark.slow
 def test_an_unfinished_execution_leaves_no_finished_notebook(book, monkeypatch):
     def die(*arguments, **options):
         raise KeyboardInterrupt

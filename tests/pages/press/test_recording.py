@@ -150,6 +150,7 @@ def test_a_run_is_repeated_beside_what_is_recorded(monkeypatch):
     assert recording.repeat(ROOT, "digits-small", {}) == ["digits-small, layers: It is another."]
 
 
+@pytest.mark.slow
 def test_a_chapter_with_a_damaged_recording_names_the_file(project):
     (project / "data").mkdir()
     shutil.copytree(ROOT / "data/recorded/geometry", project / "data/recorded/geometry")
