@@ -54,9 +54,8 @@ def main() -> None:
         found["samples"], found["images"], found["epsilon"] = len(posterior), len(images), given.epsilon
         found["total seconds"] = time.perf_counter() - started
         found["PGD steps"], found["queries"] = 20, given.queries
-        found["converged"] = {True: "yes", False: "no"}.get(
-            posterior.record.get("diagnostics", {}).get("converged"), ""
-        )
+        word = posterior.record.get("diagnostics", {}).get("certificate")
+        found["converged"] = "" if word is None else "no" if word == "not converged" else "yes"
         found["versions"] = f"relevance {relevance.__version__}, torch {torch.__version__}"
         found["date"] = datetime.now(UTC).date().isoformat()
         found["hardware"] = device_name(default_device())

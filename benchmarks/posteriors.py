@@ -69,7 +69,7 @@ def main() -> None:
         "leapfrog steps": lambda record: record["settings"]["n_steps"] if record["method"] == "hmc" else None,
         "prior scale": lambda record: record["settings"].get("prior_scale"),
         "step size": lambda record: (record.get("diagnostics", {}).get("step_sizes") or [None])[0],
-        "converged": lambda record: record.get("diagnostics", {}).get("converged"),
+        "converged": lambda record: record.get("diagnostics", {}).get("certificate"),
         "date": lambda record: record["date"],
         "hardware": lambda record: record["hardware"],
     }

@@ -33,11 +33,12 @@ from relevance.networks.posterior import Posterior
 RECORD = Path(__file__).parents[1] / "data" / "recorded" / "sampler-cost.csv"
 N_IMAGES = 100
 # What the sampler did before it found its settings by itself.
-BEFORE: dict[str, Any] = {"n_steps": 10, "mass": "unit", "exact": False}
+BEFORE: dict[str, Any] = {"n_steps": 10, "mass": "unit", "exact": False, "rescale": False}
 VARIANTS: dict[str, dict[str, Any]] = {
     "ours": {},
     "ours, fixed length": {"jitter": 0.0},
     "ours, all weights in the chain": {"exact": False},
+    "ours, scales of hidden units by leapfrog": {"rescale": False},
     "ours, a quarter of the length": {"trajectory": np.pi / 8},
     "ours, unit mass": {"mass": "unit"},
     "before": BEFORE,
@@ -93,7 +94,7 @@ def ours(case: str, name: str, network: nn.Module, data: Dataset, given: dict[st
     """Run the library's sampler."""
     posterior = inference.hmc(network, data, progress=False, **given)
     history = posterior.record["history"]
-    steps = [[row["n_steps"] for row in rows] for rows in history]
+    steps = [[row["n_gradients"] for row in rows] for rows in history]
     warmup = given["warmup"]
     counted = sum(sum(row[warmup:]) for row in steps), sum(sum(row[:warmup]) for row in steps)
     return assessed(case, name, posterior, data, len(history), counted, posterior.record["seconds"])

@@ -203,10 +203,9 @@ class FakeOutcome:
 
 class FakePosterior:
     def __init__(self, **diagnostics):
-        found = {"n_samples": 100, "acceptance_rate": 0.8, "step_sizes": [0.01], "rhat_median": 1.01,
-                 "rhat_95": 1.02, "rhat_max": 1.03,
-                 "ess_median": 80.0, "ess_min": 40.0, "converged": True}  # fmt: skip
-        self.record = {"diagnostics": found | diagnostics, "settings": {"n_chains": 1, "warmup": 50}}
+        found = {"n_samples": 100, "acceptance_rate": 0.8, "step_sizes": [0.01] * 4, "certificate": "nearly",
+                 "rhat": 1.02, "ess": 140.0, "values": 200, "constant": 3}  # fmt: skip
+        self.record = {"diagnostics": found | diagnostics, "settings": {"n_chains": 4, "warmup": 50}}
 
 
 GENERATOR_SHAPE = (1, 8, 8)

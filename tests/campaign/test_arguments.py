@@ -37,7 +37,7 @@ PROBABILITIES = torch.tensor([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.1, 0.1, 0.8]]
 CHAINED = replace(
     random_posterior(NETWORK, n_samples=4),
     record={"method": "hmc", "settings": {"warmup": 0, "start": "sgd"}, "seconds": 1.0,
-            "history": [[{"energy": 0.0, "n_steps": 1}] * 2] * 2},
+            "history": [[{"energy": 0.0, "n_gradients": 1}] * 2] * 2},
 )  # fmt: skip
 DATA = Dataset("tiny", IMAGES.repeat(4, 1, 1, 1), CLASSES.repeat(4), IMAGES, CLASSES, ("a", "b", "c"), "made up")
 FEWER_ROOTS = explanations.root_points(POSTERIOR, IMAGES[:2], CLASSES[:2], n_steps=1)

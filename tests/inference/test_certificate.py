@@ -24,7 +24,7 @@ def of_chains(network, chains, n_draws, offset=0.0, start="sgd"):
     energies = torch.randn(chains, n_draws, generator=torch.Generator().manual_seed(5)).tolist()
     record = {
         "method": "hmc", "settings": {"warmup": 1, "start": start}, "seconds": 2.0,
-        "history": [[{"energy": 0.0, "n_steps": 3}, *({"energy": one, "n_steps": 3} for one in row)] for row in energies],
+        "history": [[{"energy": 0.0, "n_gradients": 3}, *({"energy": one, "n_gradients": 3} for one in row)] for row in energies],
     }  # fmt: skip
     return Posterior(drawn.network, samples, record)
 
@@ -51,7 +51,16 @@ def test_independent_draws_get_the_word_of_their_number(small_network, images, c
     if n_draws > 100:
         # The standard error of a mean of S independent draws is 1 / sqrt(S) of their deviation.
         assert found.mixing["margin"].error == pytest.approx((chains * n_draws) ** -0.5, rel=0.25)
-    assert list(found.table.columns) == list(certificate.Mixing._fields)
+    assert list(found.table.columns) == certificate.COLUMNS
+    told = found.told
+    assert told["certificate"] == word
+    assert told["values"] == sum(row.values for row in found.mixing.values())
+    assert told["constant"] == 0
+    if n_draws < certificate.FEWEST_DRAWS:
+        assert (told["rhat"], told["ess"], told["ess_tail"]) == (None, None, None)
+    else:
+        assert told["rhat"] == found.table["R-hat"].max()
+        assert told["ess"] == found.table["ESS"].min()
 
 
 def test_a_chain_in_another_place_is_seen(small_network, images):

@@ -81,11 +81,14 @@ def test_only_weights_of_a_layer_on_the_images_that_nothing_else_uses_are_left_o
     tied = nn.Sequential(nn.Flatten(), nn.Linear(16, 16, bias=False), nn.ReLU(), nn.Linear(16, 16, bias=False))
     tied[3].weight = tied[1].weight
     for network in (Twice(), Again(), tied):
-        unmet = Coordinates(network.double(), dark_data).unmet
-        assert sum(map(len, unmet.values())) == 0, network
+        bases = Coordinates(network.double(), dark_data).bases
+        assert all(basis.shape[0] == basis.shape[1] for basis in bases.values()), network
     plain = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).double()
-    assert Coordinates(plain, dark_data).unmet["1.weight"].tolist() == list(UNMET)
-    assert Coordinates(plain, dark_data, exact=False).unmet["1.weight"].tolist() == []
+    for turned in (True, False):
+        basis = Coordinates(plain, dark_data, turned=turned).bases["1.weight"]
+        assert basis.shape == (16, 16 - len(UNMET))
+        assert basis[list(UNMET)].abs().max() < 1e-12
+    assert Coordinates(plain, dark_data, exact=False).bases["1.weight"].shape == (16, 16)
     assert [layer.on_data for layer in layers(Again().double(), dark_data.train_images).values()] == [True, False]
 
 
@@ -102,6 +105,24 @@ def test_weights_that_no_image_meets_are_draws_of_the_prior(dark_data, small_net
     moved = {name: value.clone() for name, value in posterior.samples.items()}
     moved["1.weight"][..., UNMET] += 1
     assert torch.equal(posterior.logits(dark), type(posterior)(posterior.network, moved).logits(dark))
+
+
+@pytest.mark.stochastic
+def test_weights_along_directions_without_an_image_are_draws_of_the_prior(tiny_data, small_network):
+    plane = torch.eye(2, dtype=torch.float64).repeat_interleave(8, 0) / 8**0.5  # each half of an image is of one value
+    flat = tiny_data.train_images.double().flatten(1) @ plane @ plane.T
+    data = replace(to_double(tiny_data), train_images=flat.reshape(-1, 1, 4, 4))
+    network = small_network.double()
+    assert Coordinates(network, data).bases["1.weight"].shape == (16, 2)
+    given = {"n_samples": 40, "warmup": 10, "prior_scale": 0.5, "n_chains": 2, "progress": False}
+    posterior = inference.hmc(network, data, **given)
+    weights = posterior.samples["1.weight"]
+    across = torch.linalg.svd(plane)[0][:, 2:]
+    unmet = (weights @ across).reshape(-1, 1)
+    assert errors_off(unmet, 0.0).abs().max() < MOST
+    assert errors_off(unmet**2, 0.25).abs().max() < MOST
+    without = type(posterior)(posterior.network, posterior.samples | {"1.weight": weights @ plane @ plane.T})
+    assert torch.allclose(posterior.logits(data.train_images), without.logits(data.train_images))
 
 
 @pytest.mark.stochastic

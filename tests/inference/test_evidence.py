@@ -43,7 +43,7 @@ def test_the_table_says_what_it_names():
     ours, images = fixed(torch.tensor([[[2.0, 0], [0, 1.0], [300, 0]], [[1.0, 0], [0, 3.0], [300, 0]]]).double())
     theirs, _ = fixed(torch.tensor([[[0, 1.0], [0, 1.0], [300, 0]]]).double())
     labels = torch.tensor([0, 0, 0])
-    ours.record.update(seconds=3.0, diagnostics={"acceptance_rate": 0.8, "rhat_95": None, "ess_median": 40.0})
+    ours.record.update(seconds=3.0, diagnostics={"acceptance_rate": 0.8, "rhat": None, "ess": 40.0})
     rows = evidence.table({"ours": ours, "theirs": theirs}, images, labels, reference="theirs")
     sigmoid = lambda z: 1 / (1 + np.exp(-z))  # noqa: E731
     p = np.array([(sigmoid(2) + sigmoid(1)) / 2, (sigmoid(-1) + sigmoid(-3)) / 2, 1.0])

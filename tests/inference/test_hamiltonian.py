@@ -10,6 +10,7 @@ from torch.func import functional_call
 from oracles import LINE_PRIOR, MOST, apart, line_misfit, moments_off, random_posterior, to_double
 from relevance import inference
 from relevance.datasets.dataset import Dataset
+from relevance.inference import certificate
 from relevance.inference import energy as energy_module
 from relevance.inference.chain import Settings, run_chain
 from relevance.inference.energy import NetworkEnergy
@@ -59,8 +60,7 @@ def test_hmc_gives_a_posterior_that_predicts(small_network, tiny_data, hmc_setti
     assert record["settings"]["prior_scale"] == 0.5
     assert len(record["history"][0]) == 50
     assert 0.3 < record["diagnostics"]["acceptance_rate"] <= 1
-    assert record["diagnostics"]["rhat_max"] >= record["diagnostics"]["rhat_median"] > 0.9
-    assert isinstance(record["diagnostics"]["converged"], bool)
+    assert "certificate" not in record["diagnostics"]  # of one chain
 
 
 def test_hmc_is_the_same_for_the_same_seed_and_leaves_its_network_alone(small_network, tiny_data, hmc_settings):
@@ -77,7 +77,14 @@ def test_hmc_is_the_same_for_the_same_seed_and_leaves_its_network_alone(small_ne
 
 
 def test_chains_start_apart_and_from_where_they_are_told(small_network, tiny_data, hmc_settings):
-    given = hmc_settings | {"n_samples": 5, "warmup": 0, "n_chains": 2, "step_size": 1e-9, "adapt": False}
+    given = hmc_settings | {
+        "n_samples": 5,
+        "warmup": 0,
+        "n_chains": 2,
+        "step_size": 1e-9,
+        "adapt": False,
+        "rescale": False,
+    }
     prior = inference.hmc(small_network, tiny_data, **given, start="prior").samples["1.weight"]
     assert len(prior) == 5
     assert torch.allclose(prior[0], prior[2], atol=1e-5)  # the first chain has three samples and hardly moves
@@ -108,7 +115,14 @@ def test_bad_settings_get_a_sentence(small_network, tiny_data, train, settings, 
 
 
 def test_every_chain_has_a_solution_of_its_own_to_start_from(small_network, tiny_data, hmc_settings):
-    given = hmc_settings | {"n_samples": 2, "warmup": 0, "n_chains": 2, "step_size": 1e-9, "adapt": False}
+    given = hmc_settings | {
+        "n_samples": 2,
+        "warmup": 0,
+        "n_chains": 2,
+        "step_size": 1e-9,
+        "adapt": False,
+        "rescale": False,
+    }
     weights = inference.hmc(small_network, tiny_data, **given, seed=4).samples["1.weight"]
     for sample, seed in zip(weights, (4, 5), strict=True):
         wanted = inference.sgd(small_network, tiny_data, progress=False, seed=seed).samples["1.weight"][0]
@@ -181,9 +195,10 @@ def test_the_sampler_finds_its_settings_by_itself(small_network, tiny_data, star
     )
     found = posterior.record["diagnostics"]
     assert 0.6 < found["mean_acceptance"] <= 1
-    assert found["rhat_95"] < 1.1
-    assert found["ess_median"] > 60
-    assert found["n_gradients"] == sum(row["n_steps"] for chain in posterior.record["history"] for row in chain)
+    assert found["certificate"] in certificate.WORDS
+    assert found["rhat"] < 1.3
+    assert found["ess"] > 20
+    assert found["n_gradients"] == sum(row["n_gradients"] for chain in posterior.record["history"] for row in chain)
     assert len(posterior.record["history"]) == 4
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 
 CERTIFIED, NEARLY, NOT_CONVERGED = "certified", "nearly", "not converged"
 # Word -> the largest R-hat and the smallest bulk effective sample size of any value.
+WORDS = (CERTIFIED, NEARLY, NOT_CONVERGED)
 LIMITS = {CERTIFIED: (1.01, 400.0), NEARLY: (1.05, 100.0)}
+N_IMAGES = 100
+COLUMNS = ["values", "constant", "R-hat", "ESS", "ESS tail", "standard error"]
 # A split chain of fewer has no autocorrelation to speak of.
 FEWEST_DRAWS = 8
 
@@ -79,20 +82,38 @@ class Certificate:
 
     @property
     def table(self) -> pd.DataFrame:
-        """A row for each kind of value, the worst first."""
+        """A row for each kind of value, the worst first; the columns are those of :class:`Mixing`."""
         import pandas as pd
 
-        table = pd.DataFrame.from_dict(
-            {name: row._asdict() for name, row in self.mixing.items()}, orient="index", columns=list(Mixing._fields)
-        )
-        return table.rename_axis("value").sort_values("rhat", ascending=False)
+        table = pd.DataFrame.from_dict(dict(self.mixing), orient="index", columns=COLUMNS)
+        return table.rename_axis("kind").sort_values("R-hat", ascending=False)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What a posterior's record keeps of it, as JSON values.
+
+        ``certificate``, the word; the largest ``rhat`` and the smallest ``ess`` (bulk) and ``ess_tail`` of all values, None where
+        there is none; and ``constant``, how many values never changed, of ``values``.
+        """
+        varying = [row for row in self.mixing.values() if row.constant < row.values]
+        rhat = max((row.rhat for row in varying), default=np.nan)
+        ess = min((row.ess_bulk for row in varying), default=0.0)
+        tail = min((row.ess_tail for row in varying), default=0.0)
+        return {
+            "certificate": self.word,
+            "rhat": float(rhat) if np.isfinite(rhat) else None,
+            "ess": float(ess) if ess > 0 else None,
+            "ess_tail": float(tail) if tail > 0 else None,
+            "constant": sum(row.constant for row in self.mixing.values()),
+            "values": sum(row.values for row in self.mixing.values()),
+        }
 
 
 def certify(
     posterior: Posterior,
     data: Dataset,
     *,
-    n_images: int = 100,
+    n_images: int = N_IMAGES,
     draws: Mapping[str, OfDraws] | None = None,
     chains: Mapping[str, OfChain] | None = None,
 ) -> Certificate:
@@ -113,7 +134,7 @@ def certify(
     Raises:
         ValueError: the posterior is not of chains, or of a single one, or ``data`` has not so many test images.
     """
-    parts = _chains(posterior)
+    parts = chains_of(posterior)
     checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
     checks.count("n_images", n_images, at_most=len(data.test_labels))
     draws, chains = _functions("draws", draws), _functions("chains", chains)
@@ -144,7 +165,7 @@ def certify(
         maps={name: _agreement(value) for name, value in whole.items() if value.ndim > 2},
         starts=[("sgd", "prior")[index % 2] if settings["start"] == "both" else settings["start"] for index in range(len(parts))],
         n_draws=least * len(parts),
-        n_gradients=sum(row["n_steps"] for rows in record["history"] for row in rows),
+        n_gradients=sum(row["n_gradients"] for rows in record["history"] for row in rows),
         seconds=float(record["seconds"]),
     )  # fmt: skip
 
@@ -163,7 +184,7 @@ def _of_chains(name: str, of: OfChain, parts: list[Posterior]) -> Tensor:
     return torch.stack(given).double().cpu()
 
 
-def _chains(posterior: Posterior) -> list[Posterior]:
+def chains_of(posterior: Posterior) -> list[Posterior]:
     """Return the posterior of each chain, in their order, or say that there are none."""
     checks.kind_of("posterior", posterior, Posterior, "a Posterior of chains, as inference.hmc gives it")
     record = posterior.record

@@ -42,6 +42,8 @@ class Settings(checks.Checked):
             (:class:`relevance.inference.curvature.Curvature`); or ``"unit"``.
         exact: draw weights that no training image meets from their posterior, which is the prior, and leave them out of the
             chain; see :class:`relevance.inference.energy.Coordinates`.
+        rescale: after each transition, draw the scales of hidden units that the likelihood leaves free
+            (:class:`relevance.inference.rescaling.Rescaling`).
         prior_scale: standard deviation of the normal prior of every weight and bias.
         start: ``"sgd"``, a solution found by SGD; ``"prior"``, a draw from the prior; or ``"both"``, in turn.
         grow: let the power of the likelihood grow from 0 to 1 in the first half of the warm-up of a chain that starts at the
@@ -62,6 +64,7 @@ class Settings(checks.Checked):
     target_acceptance: float = checks.real(0.8, above=0, at_most=0.999)
     mass: str = checks.choice("curvature", ("curvature", "unit"))
     exact: bool = checks.flag(True)
+    rescale: bool = checks.flag(True)
     prior_scale: float = checks.real(0.1, above=0)
     start: str = checks.choice("sgd", ("sgd", "prior", "both"))
     grow: bool = checks.flag(True)
@@ -208,6 +211,7 @@ def run_chain(
     checkpoint: Checkpoint | None = None,
     masses: Callable[[Tensor, float], Tensor] | None = None,
     tempered: Callable[[float], Energy] | None = None,
+    along: Callable[[Tensor, torch.Generator], Tensor] | None = None,
 ) -> Chain:
     """Run one chain: ``settings.warmup`` transitions that adapt it, then ``n_samples`` that are kept.
 
@@ -218,6 +222,7 @@ def run_chain(
         checkpoint: where the chain is kept on disk; it goes on from what is found there.
         masses: of a position and a power of the likelihood, the mass [D]; all are 1 without.
         tempered: of a power of the likelihood, the target; the power grows in the warm-up if it is given.
+        along: moves a position as leaves every one of these targets as it is; after each transition.
 
     Raises:
         ValueError: the energy at the start is not finite.
@@ -257,7 +262,7 @@ def run_chain(
             step_size = adaptation.now if warming else adaptation.average
         n_steps = settings.steps(step_size, generator)
         draw = transition(now, state, step_size, n_steps, generator, 1.0 if progress.mass is None else progress.mass)
-        state = draw.state
+        state = draw.state if along is None else now(along(draw.state.position, generator))
         if warming and settings.adapt:
             adaptation.update(draw.acceptance)
         progress.rows.append(
@@ -268,6 +273,7 @@ def run_chain(
                 "energy_change": draw.energy_change if math.isfinite(draw.energy_change) else 1e308,
                 "step_size": step_size,
                 "n_steps": n_steps,
+                "n_gradients": n_steps + (along is not None),
             }
         )
         if not warming:

@@ -24,6 +24,8 @@ from relevance.inference.training import Loss, cross_entropy
 IMAGES_AT_ONCE = 10_000
 # An eigenvalue problem of this size takes some ten seconds.
 MOST_INPUTS = 4096
+# A slope that is 0 but for rounding has less than so many units of it.
+ROUNDING = 1000
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -88,31 +90,24 @@ class Coordinates:
         network: its parameters.
         data: the training images.
         turned: whether inputs are turned at all.
-        exact: leave out weights on inputs that are 0 for every training image. No training image ever meets them, so that their
-            posterior is their prior, apart from all others: they are drawn from it exactly.
+        exact: leave out weights that no training image meets: on pixels that are 0 in every one, and along directions in which
+            none lies. Their posterior is their prior, apart from all others: they are drawn from it exactly.
     """
 
     def __init__(self, network: nn.Module, data: Dataset, *, turned: bool = True, exact: bool = True) -> None:
         self.layers = layers(network, data.train_images[:2])
-        # Name of a weight [out, in] -> [in, kept]; and the inputs that are not kept.
+        # Name of a weight [out, in] -> [in, kept].
         self.bases: dict[str, Tensor] = {}
-        self.unmet: dict[str, Tensor] = {}
         for name, layer in self.layers.items():
             module = layer.module
             if type(module) is not nn.Linear or layer.calls > 1 or module.in_features > MOST_INPUTS:
                 continue
             if layer.on_data:
-                moments = _second_moments(network, module, data.train_images)
-                unmet = (
-                    _unmet(network, name, moments, data) if exact else moments.new_zeros(len(moments), dtype=torch.bool)
-                )
-                kept = (~unmet).nonzero().squeeze(1)
-                basis = torch.eye(len(moments), dtype=moments.dtype, device=moments.device)[:, kept]
-                if turned:
-                    basis = basis @ torch.linalg.eigh(moments[kept][:, kept])[1].flip(1)
-                if turned or unmet.any():
+                strengths, basis = _axes(_second_moments(network, module, data.train_images), turned)
+                if exact:
+                    basis = basis[:, ~_unmet(network, name, strengths, basis.to(module.weight), data)]
+                if turned or basis.shape[1] < len(basis):
                     self.bases[name] = basis.to(module.weight)
-                    self.unmet[name] = unmet.nonzero().squeeze(1)
             elif turned:
                 self.bases[name] = _sum_and_rest(module.in_features).to(module.weight)
 
@@ -139,14 +134,25 @@ def _second_moments(network: nn.Module, layer: nn.Module, images: Tensor) -> Ten
     return total
 
 
-def _unmet(network: nn.Module, name: str, moments: Tensor, data: Dataset) -> Tensor:
-    """Return which inputs [in] of a layer are 0 for every training image, if no output depends on their weights otherwise."""
-    unmet = moments.diagonal() == 0
+def _axes(moments: Tensor, turned: bool) -> tuple[Tensor, Tensor]:
+    """Return how much there is of a layer's inputs along each axis, [in], and the axes [in, in]: the principal ones if turned."""
+    if not turned:
+        return moments.diagonal(), torch.eye(len(moments), dtype=moments.dtype, device=moments.device)
+    strengths, axes = torch.linalg.eigh(moments)
+    return strengths.flip(0), axes.flip(1)
+
+
+def _unmet(network: nn.Module, name: str, strengths: Tensor, axes: Tensor, data: Dataset) -> Tensor:
+    """Return along which axes there is nothing of any training image, if no output depends on their weights otherwise."""
+    unmet = (
+        strengths <= len(strengths) * torch.finfo(strengths.dtype).eps * strengths.max()
+    )  # the rank of a matrix, in numbers
     weight = dict(network.named_parameters())[name].detach().requires_grad_()
     with torch.enable_grad():
         outputs = chunks.call(network, {name: weight}, data.train_images[:IMAGES_AT_ONCE])
         (slope,) = torch.autograd.grad(outputs.square().sum(), weight)
-    return unmet & (slope == 0).all(0)
+    rounding = ROUNDING * torch.finfo(slope.dtype).eps * slope.norm()
+    return unmet & ((slope @ axes).abs().amax(0) <= rounding)
 
 
 def _sum_and_rest(size: int) -> Tensor:
@@ -195,7 +201,7 @@ class NetworkEnergy:
         self.prior_scale, self.precision = prior_scale, prior_scale**-2
         self.power = 1.0
         self.bases = {} if coordinates is None else coordinates.bases
-        self.unmet = {} if coordinates is None else coordinates.unmet
+        met = {} if coordinates is None else coordinates.layers
         named = dict(network.named_parameters())
         self.names = list(named)
         self.shapes = [
@@ -207,7 +213,7 @@ class NetworkEnergy:
             zip(data.train_images.split(IMAGES_AT_ONCE), data.train_labels.split(IMAGES_AT_ONCE), strict=True)
         )
         # What the first layer takes is turned once for all, in place of its weights at every step.
-        self.first = next((name for name in self.bases if name in self.unmet), None)
+        self.first = next((name for name in self.bases if met[name].on_data), None)
         self.running, self.turned = copy.deepcopy(network), Turned()
         if self.first is not None:
             place = self.first.removesuffix("weight").removesuffix(".")
@@ -223,7 +229,7 @@ class NetworkEnergy:
         }
 
     def unflatten(self, positions: Tensor, without: str | None = None) -> dict[str, Tensor]:
-        """Return the network's parameters [..., shape] at [..., D]; those that no image meets are 0.
+        """Return the network's parameters [..., shape] at [..., D]; what no image meets of them is 0.
 
         Args:
             positions: of the chain.
@@ -241,10 +247,12 @@ class NetworkEnergy:
 
     def complete(self, samples: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
         """Draw the weights of samples [S, out, in] that no training image meets from their posterior, the prior; in place."""
-        for name, unmet in self.unmet.items():
-            shape = (*samples[name].shape[:-1], len(unmet))
-            drawn = torch.randn(shape, generator=generator, dtype=samples[name].dtype, device=generator.device)
-            samples[name][..., unmet] = self.prior_scale * drawn
+        for name, basis in self.bases.items():
+            if basis.shape[1] == len(basis):
+                continue
+            for weight in samples[name]:
+                drawn = torch.randn(weight.shape, generator=generator, dtype=weight.dtype, device=generator.device)
+                weight.add_(drawn - drawn @ basis @ basis.T, alpha=self.prior_scale)
         return samples
 
     def tempered(self, power: float) -> NetworkEnergy:

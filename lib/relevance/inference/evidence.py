@@ -66,7 +66,7 @@ def table(
     Returns:
         ``samples``; ``accuracy``; ``NLL``, the mean negative log predictive probability of the label; ``ECE``;
         ``saturated``, the share of images whose largest predictive probability is 1 in single precision; of chains
-        ``acceptance``, ``R-hat`` (95 % quantile over test images), ``ESS`` (bulk) and ``ESS tail`` (medians), else NaN;
+        ``acceptance``, and of their certificate the largest ``R-hat`` and the smallest ``ESS`` (bulk) and ``ESS tail``, else NaN;
         with a reference ``agreement`` (share of equal predictions) and ``total variation`` (mean over the images), of
         Izmailov et al. 2021, arXiv:2104.14421, Sec. 4; and ``seconds`` of training.
 
@@ -92,9 +92,9 @@ def table(
             "ECE": calibration_error(probabilities, labels),
             "saturated": (probabilities.float().amax(-1) >= 1).double().mean().item(),
             "acceptance": found.get("acceptance_rate", np.nan),
-            "R-hat": _number(found.get("rhat_95")),
-            "ESS": _number(found.get("ess_median")),
-            "ESS tail": _number(found.get("ess_tail_median")),
+            "R-hat": _number(found.get("rhat")),
+            "ESS": _number(found.get("ess")),
+            "ESS tail": _number(found.get("ess_tail")),
         }
         if reference is not None:
             other = logs[reference].exp()

@@ -20,11 +20,12 @@ from relevance.base import checks, processes
 from relevance.base.digests import of_tensors
 from relevance.base.environment import bar
 from relevance.datasets.dataset import Dataset
-from relevance.inference import diagnostics, training
+from relevance.inference import certificate, diagnostics, training
 from relevance.inference.chain import Chain, Settings, run_chain
 from relevance.inference.checkpoint import Checkpoint
 from relevance.inference.curvature import Curvature
 from relevance.inference.energy import Coordinates, NetworkEnergy
+from relevance.inference.rescaling import Rescaling
 from relevance.inference.sgd import sgd
 from relevance.networks.posterior import Posterior
 
@@ -45,9 +46,9 @@ def hmc(
             of an unbroken one; a finished run is read from it.
 
     Returns:
-        A posterior of ``n_samples`` samples in the order of the chains. ``record["diagnostics"]`` has the
-        acceptance rate, R-hat and effective sample size (of log-probabilities of test images, not of weights) and
-        ``"converged"``; ``record["history"]`` a row for each transition.
+        A posterior of ``n_samples`` samples in the order of the chains. ``record["diagnostics"]`` has what
+        :func:`relevance.inference.diagnostics.summary` gives and, of more than one chain, what a certificate on the first test
+        images tells (:attr:`relevance.inference.Certificate.told`); ``record["history"]`` has a row for each transition.
 
     Raises:
         ValueError: as there; or the energy at the start is not finite, or the checkpoint is damaged or of another run.
@@ -63,6 +64,8 @@ def hmc(
     coordinates = Coordinates(shell, data, turned=chosen.mass == "curvature", exact=chosen.exact)
     energy = NetworkEnergy(shell, data, chosen.prior_scale, coordinates=coordinates)
     masses = Curvature(energy, coordinates, chosen.seed) if chosen.mass == "curvature" else None
+    scales = Rescaling(energy, coordinates)
+    along = scales if chosen.rescale and scales.layers else None
     run = {
         **asdict(replace(chosen, jobs=None)),
         "data": data.source,
@@ -72,7 +75,9 @@ def hmc(
     }
     lengths = [len(part) for part in torch.arange(chosen.n_samples).tensor_split(chosen.chains)]
     jobs = processes.n_jobs("jobs", chosen.jobs, data.train_images.device)
-    calls = [(network, energy, masses, chosen, index, length, folder, run) for index, length in enumerate(lengths)]
+    calls = [
+        (network, energy, masses, along, chosen, index, length, folder, run) for index, length in enumerate(lengths)
+    ]
     chains: dict[int, Chain] = {}
     with bar(chosen.n_samples + chosen.chains * chosen.warmup, "HMC", "draw", show=progress) as shown:
         if len(calls) == 1:
@@ -90,10 +95,13 @@ def hmc(
             data,
             asdict(chosen),
             started,
-            diagnostics=diagnostics.summary(posterior, data, ordered),
+            diagnostics=diagnostics.summary(ordered),
             history=[chain.warmup + chain.draws for chain in ordered],
         )
     )
+    if len(ordered) > 1:
+        looked_at = min(certificate.N_IMAGES, len(data.test_labels))
+        posterior.record["diagnostics"] |= certificate.certify(posterior, data, n_images=looked_at).told
     return posterior
 
 
@@ -101,6 +109,7 @@ def _chain(
     network: nn.Module,
     energy: NetworkEnergy,
     masses: Curvature | None,
+    along: Rescaling | None,
     settings: Settings,
     index: int,
     length: int,
@@ -113,7 +122,7 @@ def _chain(
     start = partial(_start, network, energy, settings, index, generator)
     kept = None if folder is None else Checkpoint(folder, index, run)
     tempered = energy.tempered if settings.grow and settings.start_of(index) == "prior" else None
-    return run_chain(energy, start, settings, length, generator, report, kept, masses, tempered)
+    return run_chain(energy, start, settings, length, generator, report, kept, masses, tempered, along)
 
 
 def _generator(data: Dataset, seed: int, use: str) -> torch.Generator:

@@ -8,8 +8,11 @@ from typing import Any, ParamSpec
 
 import pandas as pd
 
+from relevance.inference.certificate import NOT_CONVERGED
 from relevance.metrics.statistics import Interval, PairedDifference
 
+# Where the book says what a certificate is, from every chapter.
+CERTIFICATES = "../background/certificates.html"
 Arguments = ParamSpec("Arguments")
 
 
@@ -43,6 +46,21 @@ def difference(row: pd.Series | PairedDifference | Interval) -> str:
 def method_name(method: str) -> str:
     """Return what a training method is called in a sentence."""
     return method.upper() if method in {"sgd", "hmc", "swag"} else method.replace("_", " ")
+
+
+def certificate(diagnostics: Mapping[str, Any]) -> str:
+    """Return the badge of a posterior's chains, which leads to what it means, and the numbers behind its word.
+
+    What was recorded before there were certificates has none of their words but the last, and the R-hat of its own check.
+    """
+    word = diagnostics.get("certificate", NOT_CONVERGED)
+    rhat, ess = diagnostics.get("rhat", diagnostics.get("rhat_95")), diagnostics.get("ess")
+    numbers = [
+        *([f"R-hat {rhat:.{3 if rhat < 1.1 else 2}f}"] if rhat else []),
+        *([f"{ess:.0f} effective draws"] if ess else []),
+    ]
+    told = f" ({', '.join(numbers)})" if numbers else ""
+    return f'<a class="certificate" href="{CERTIFICATES}">HMC: {word}</a>{told}'
 
 
 def samples(count: int) -> str:

@@ -34,23 +34,26 @@ KINDS = {
          "accuracy under attack", "nothing to follow", "share", "ROAR", "normal share", "attack_linf", "linf", "output_change",
          "top_k_target", "top_k_origin", "FGSM", "manipulated", "noise", "unrelated", "standard gradient",
          "decoder on features", "generator alone", "success", "alone", "zero gradients", "ECE", "saturated", "acceptance",
-         "epsilon"], SHARE),
+         "epsilon", *(f"{name}, {kind}" for name in ("accuracy", "k-LRP") for kind in ("FGSM", "noise")), "k-LRP, shared",
+         "agreement", "total variation"], SHARE),
     **dict.fromkeys(
         [*(f"{name}_{side}" for name in ("correlation", "rank", "structure") for side in ("target", "origin")), "before",
-         "cosine", "correlation", "rank", "beyond the class", "similarity", "ranks", "ROAR minus standard"], CORRELATION),
+         "cosine", "correlation", "rank", "beyond the class", "similarity", "ranks", "ROAR minus standard",
+         "map correlation"], CORRELATION),
     **dict.fromkeys(
-        ["image", "label", "clean_class", "attacked_class", "n_samples", "seed", "random layers", "parameters", "samples",
+        ["image", "label", "clean_class", "attacked_class", "n_samples", "seed", "chain", "run", "values", "constant",
+         "random layers", "parameters", "samples",
          "training points", "width", "images", "PGD steps", "queries", "n_train", "warmup", "leapfrog steps"], COUNT),
     **dict.fromkeys(["gradient_is_zero", "label_kept"], TRUTH),
     **dict.fromkeys(
         ["l2", "relative", "error_target", "error_origin", "logit_change", "parameter", "time", "seconds", "total seconds",
          "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
-         "peak memory, MB", "tangent", "normal, inside the span"], SIZE),
+         "peak memory, MB", "standard error", "tangent", "normal, inside the span"], SIZE),
     **dict.fromkeys(["alignment", "normal, outside the span"], NUMBER),
 }  # fmt: skip
 TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
          "map", "judge", "classifier", "posterior", "concerns", "converged", "versions", "date", "hardware", "what", "other",
-         "torch", "pyro", "library", "compared")  # fmt: skip
+         "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler")  # fmt: skip
 # Columns of one table that are named after numbers and attacks, and the ends of intervals, which may leave a range.
 NAMED = {
     r"0|1|0\.\d+": SHARE,
@@ -85,6 +88,7 @@ _SCORES = Form(
      "unrelated_lrp_robustness", "ceiling_lrp_robustness", "softmax_robustness", "attack_linf", "gradient_is_zero"),
     ("carbone.study",), STUDY,
 )  # fmt: skip
+_ATTACKED = ("accuracy", *(f"{name}, {kind}" for kind in ("FGSM", "noise") for name in ("accuracy", "k-LRP")))
 _GENERATOR = ("zeng.generator.measures", "zeng.generator.training")
 FORMS = {
     **dict.fromkeys(("layers", "rules", "saliency"), _SCORES),
@@ -102,6 +106,18 @@ FORMS = {
         ("manifold", "method", "training points", "width", "samples", "R-hat", "accuracy", "tangent",
          "normal, inside the span", "normal, outside the span", "normal share"),
         ("carbone.geometry",), ("n_trains", "widths", "n_samples"), ("R-hat",),
+    ),
+    "certificate": Form(
+        ("kind", "values", "constant", "R-hat", "ESS", "ESS tail", "standard error"),
+        ("background.chains",), ("dataset", "n_train", "hidden", "prior_scale", "n_chains", "n_draws", "certificate"),
+        ("R-hat", "standard error"),
+    ),
+    "chains": Form(("chain", "start", *_ATTACKED, "k-LRP, shared"), ("background.chains",)),
+    "protocols": Form(("model", "run", *_ATTACKED), ("background.chains",), ("n_runs", "n_draws", "prior_scale")),
+    "posteriors": Form(
+        ("posterior", "samples", "NLL", "ECE", "saturated", "agreement", "total variation", *_ATTACKED, "map correlation",
+         "seconds"), ("background.chains",), ("n_train", "hidden", "prior_scale"),
+        gaps=("acceptance", "R-hat", "ESS", "ESS tail", "map correlation"),
     ),
     "roar": Form(("attribution", "share", "seed", "accuracy"), ("zeng.roar", "zeng.trainings")),
     "joint": Form(

@@ -112,6 +112,7 @@ def test_a_convolutional_network_agrees_too():
         assert torch.allclose(found[name], wanted[name], atol=1e-4), name
 
 
+@pytest.mark.slow
 def test_a_graph_tells_nothing_of_the_machine_and_is_hardly_larger_than_its_weights(exported):
     posterior, onnx = exported
     assert b".py" not in onnx

@@ -45,8 +45,8 @@ def test_the_answer_follows_the_numbers(shift, verdict, words):
     assert words in text
     assert f"{0.45 + shift:.3f} against 0.450" in text
     assert "under a one-step attack of size 0.1 on" in text
-    assert "convergence check" not in text
-    assert "have not passed this book's convergence check" in answer(made_up_scores(scores, scores), converged=False)
+    assert "have not converged" not in text
+    assert "have not converged" in answer(made_up_scores(scores, scores), certificate="not converged")
 
 
 def test_the_verdict_is_withheld_where_the_scaled_score_says_otherwise():

@@ -1,6 +1,7 @@
 """The figures of the book: the same functions draw every build and every recorded run."""
 
 from relevance.pages.figures.answer import answer
+from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
 from relevance.pages.figures.generator import generated_maps
@@ -14,7 +15,7 @@ from relevance.pages.figures.maps import (
     side_by_side,
     top_pixels,
 )
-from relevance.pages.figures.models import attack_curves, averaging, chain, known_posterior, reliability, survival
+from relevance.pages.figures.models import attack_curves, averaging, known_posterior, reliability, survival
 from relevance.pages.figures.roar import removal_curves, removals
 from relevance.pages.figures.scores import (
     difference_grid,
@@ -28,7 +29,9 @@ __all__ = [
     "answer",
     "attack_curves",
     "attack_gallery",
+    "autocorrelation",
     "averaging",
+    "certificates",
     "chain",
     "curvature_bounds",
     "deletion_curves",

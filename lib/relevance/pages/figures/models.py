@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from relevance.base import checks
-from relevance.pages.figures.style import BLUE, COLOURS, GREEN, ORANGE, PURPLE, new_figure
+from relevance.pages.figures.style import BLUE, COLOURS, new_figure
 
 
 def reliability(calibrations: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
@@ -83,24 +83,6 @@ def attack_curves(by_epsilon: Mapping[str, pd.DataFrame], by_steps: Mapping[str,
 
 def _around(centre: Tensor, reach: Tensor) -> tuple[float, float]:
     return (centre - reach).item(), (centre + reach).item()
-
-
-def chain(history: Sequence[Sequence[Mapping[str, float]]], n_warmup: int) -> Figure:
-    """Draw the energy of Markov chains, transition by transition, with the warm-up shaded.
-
-    Args:
-        history: for each chain, a row for each transition (``record["history"]`` of an HMC posterior).
-        n_warmup: transitions of each chain before the first one that is kept.
-    """
-    with new_figure(1, 1, (7.4, 2.6)) as (figure, axes):
-        axis = axes[0, 0]
-        for rows, colour in zip(history, [BLUE, ORANGE, GREEN, PURPLE] * len(history), strict=False):
-            axis.plot([row["energy"] for row in rows], color=colour, linewidth=1)
-        axis.axvspan(0, n_warmup, color="0.92", zorder=0)
-        axis.text(n_warmup / 2, 0.06, "warm-up", transform=axis.get_xaxis_transform(), ha="center", color="0.35")
-        axis.set_xlabel("transition")
-        axis.set_ylabel("energy (nats)")
-    return figure
 
 
 def averaging(parts: Mapping[str, pd.DataFrame]) -> Figure:

@@ -8,9 +8,21 @@ import pandas as pd
 
 from relevance.attacks.evaluation import HALF, OTHERS, TITLES
 from relevance.explanations.deep_taylor import RootPoints
+from relevance.inference.certificate import Certificate
 from relevance.networks.posterior import Posterior
+from relevance.studies.background.chains import differences
 from relevance.studies.experiment import RANDOM, Gallery
-from relevance.studies.phrases import by_direction, join, samples, sentence, signed
+from relevance.studies.phrases import (
+    by_direction,
+    certificate,
+    difference,
+    direction,
+    duration,
+    join,
+    samples,
+    sentence,
+    signed,
+)
 
 # More than such a share of the images, and a check says so.
 TOLERATED = 0.02
@@ -213,15 +225,32 @@ def convergence(posterior: Posterior) -> str:
         f"{settings['warmup']} draws of warm-up{'' if one else ' each'}; {found['acceptance_rate']:.0%} of the proposals "
         f"accepted, leapfrog step {steps}. "
     )
-    if found["rhat_max"] is None:
-        return f"{text}The draws are too few, or moved too little, to check convergence: it is **not shown**."
-    verdict = "passes" if found["converged"] else "does **not** pass"
+    if one:
+        return f"{text}One chain cannot see what it has not found: it has no certificate."
+    return f"{text}{certificate(found)}, the worst of {found['values'] - found['constant']} values."
+
+
+@sentence
+def chains(found: Certificate) -> str:
+    """Say how far explanations of whole chains agree: of a certificate of :mod:`relevance.studies.background.chains`."""
+    scores = found.scores["k-LRP"]
     return (
-        f"{text}R-hat: median {found['rhat_median']:.2f}, 95 % quantile {found['rhat_95']:.3f}, maximum "
-        f"{found['rhat_max']:.2f}. Effective sample size: median "
-        f"{found['ess_median']:.0f}, minimum {found['ess_min']:.0f}. The {'chain' if one else 'run'} {verdict} this "
-        "book's check."
+        f"Expected maps of two chains correlate {found.maps['expected map']:.3f} on average, and the k-LRP of the "
+        f"{len(scores)} chains lies between {min(scores):.3f} and {max(scores):.3f}. "
+        f"{found.n_gradients:,} gradients of the full batch, {duration(found.seconds)}."
     )
+
+
+@sentence
+def protocols(rows: pd.DataFrame) -> str:
+    """Say whether chains that mix give another k-LRP than other protocols: of :func:`chains.protocols`."""
+    found = differences(rows)
+    told = {1: "**higher** than that of", -1: "**lower** than that of", 0: "not distinguishable from that of"}
+    way = direction(found["low"], found["high"])
+    named = {str(name): f"{name} ({difference(row)})" for name, row in found.iterrows()}
+    listed = "; ".join(by_direction(way, told, lambda names: join([named[name] for name in names])))
+    n_runs = rows.groupby("model").size().min()
+    return f"The k-LRP robustness of chains that mix is {listed}: means of {n_runs} runs, with Welch's 95 % intervals over them."
 
 
 def concerns(

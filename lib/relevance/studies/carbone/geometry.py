@@ -229,7 +229,7 @@ def case(name: str, method: str, n_train: int, width: int, n_samples: int, seed:
     parts = on_manifold(gradients(posterior, images, labels), manifold)
     row = {"manifold": name, "method": method, "training points": n_train, "width": width, "samples": len(posterior)}
     n_chains = posterior.record["settings"].get("n_chains")
-    rhat = posterior.record.get("diagnostics", {}).get("rhat_95")
+    rhat = posterior.record.get("diagnostics", {}).get("rhat")
     row["R-hat"] = np.nan if rhat is None else rhat
     return {**row, "accuracy": posterior.accuracy(images, labels), **survival(parts, n_chains)}
 

@@ -92,15 +92,9 @@ def _panel(panel: Panel) -> dict[str, str]:
 
 
 def _caution(run: str, experiment: str) -> str:
-    """Say that a recorded chain has not converged, if it has not."""
+    """Say how well recorded chains have converged, if there are any."""
     about = records.provenance(run, experiment)["posteriors"][BAYESIAN].get("diagnostics") or {}
-    if about.get("converged", True):
-        return ""
-    return (
-        f" The chain has not converged (R-hat {about['rhat_95']:.2f})."
-        if about.get("rhat_95")
-        else " Convergence is not known."
-    )
+    return f" {phrases.certificate(about)}." if about else ""
 
 
 def _picture(panel: Panel, run: str) -> dict[str, str]:

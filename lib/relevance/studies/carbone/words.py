@@ -12,6 +12,7 @@ from torch import Tensor
 import relevance
 from relevance.attacks.named import NOISE
 from relevance.datasets.dataset import Dataset
+from relevance.inference.certificate import NOT_CONVERGED
 from relevance.metrics.statistics import PairedDifference
 from relevance.networks.posterior import Posterior
 from relevance.studies import differences, experiment, names, tables
@@ -19,7 +20,7 @@ from relevance.studies.carbone import source
 from relevance.studies.carbone.geometry import ALONG, CURVED, NOTHING, OUTSIDE
 from relevance.studies.experiment import Outcome
 from relevance.studies.names import BAYESIAN
-from relevance.studies.phrases import interval, join, sentence
+from relevance.studies.phrases import certificate, interval, join, sentence
 
 FEW_IMAGES = 10
 
@@ -141,8 +142,8 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
             f"difference is {interval(single)}, which is what averaging does to attack, prediction and explanation "
             "together."
         )
-    if not posterior.record["diagnostics"]["converged"]:
-        text.append("The draws have not passed this book's convergence check, so they may misrepresent the posterior.")
+    if posterior.record["diagnostics"].get("certificate", NOT_CONVERGED) == NOT_CONVERGED:
+        text.append("The chains have not converged, so that the draws may misrepresent the posterior.")
     return " ".join(text)
 
 
@@ -220,12 +221,7 @@ def study(story: Mapping[str, Any]) -> str:
     kind = f"{NETWORKS[settings['architecture']]} networks of width {settings['hidden']}"
     n_train = next(iter(story["posteriors"].values()))["n_train"]
     found = story["posteriors"][BAYESIAN].get("diagnostics")
-    chain = ""
-    if found and found.get("rhat_95") is None:
-        chain = "; the chain is too short to check convergence"
-    elif found:
-        verdict = "passes" if found["converged"] else "does **not** pass"
-        chain = f"; R-hat {found['rhat_95']:.2f} on 95 % of test images: the chain {verdict} this book's check"
+    chain = f"; {certificate(found)}" if found else ""
     training = (
         f"{settings['epochs']} epochs, adversarial training with {settings['adversarial'].get('n_steps', 5)} steps"
     )
