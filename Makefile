@@ -37,7 +37,7 @@ record: export RELEVANCE_RUNS := $(RUNS)
 
 .PHONY: book chapter record test test-slow test-cpus bench differences lab help clean distclean lock format
 
-book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=digits|mnist|fashion_mnist|cifar10|a folder
+book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=mnist-5k|digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
 	@$(PY) -m relevance.pages.press
 

@@ -62,3 +62,15 @@ def test_the_mass_does_not_know_one_hidden_unit_from_another(tiny_data):
     assert torch.allclose(masses(energy.flatten(parameters)), masses(energy.flatten(permuted)), rtol=1e-6)
     assert masses(energy.flatten(parameters)).max() > 1.5
     assert torch.equal(masses(energy.flatten(parameters), 0.0), torch.ones(sum(energy.sizes), dtype=torch.float64))
+
+
+def test_squares_of_dense_layers_are_those_of_gradients_taken_one_by_one(tiny_data):
+    data = to_double(tiny_data)
+    network = architectures.fully_connected((1, 4, 4), hidden=8, n_classes=3).double()
+    coordinates = Coordinates(network, data)
+    energy = NetworkEnergy(network, data, 0.5, coordinates=coordinates)
+    together, single = (Curvature(energy, coordinates, 0) for _ in range(2))
+    single.dense = {}
+    position = 0.3 * drawn(energy)
+    assert len(together.dense) == 3
+    assert torch.allclose(together(position), single(position), rtol=1e-9)

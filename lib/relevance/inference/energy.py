@@ -36,11 +36,13 @@ class Layer:
     Attributes:
         module: the layer.
         on_data: whether what it takes does not depend on any parameter.
+        n_dimensions: of what it takes.
         calls: how often it is called for one batch.
     """
 
     module: nn.Module
     on_data: bool
+    n_dimensions: int
     calls: int = 1
 
 
@@ -63,7 +65,7 @@ def layers(network: nn.Module, images: Tensor) -> dict[str, Layer]:
         if name in found:
             found[name].calls += 1
         else:
-            found[name] = Layer(module, not inputs[0].requires_grad)
+            found[name] = Layer(module, not inputs[0].requires_grad, inputs[0].ndim)
 
     with _hooked(list(names), note), torch.enable_grad():
         chunks.call(network, free, images)

@@ -34,6 +34,8 @@ FGSM = "FGSM"
 N_MAPS, TOP_PERCENT = 20, 1.0
 # What an older protocol of this book and of others does: a short warm-up, ten steps, one chain, all masses equal.
 SHORT: dict[str, Any] = {"warmup": 30, "n_steps": 10, "n_chains": 1, "mass": "unit", "exact": False, "rescale": False}
+# Columns of :func:`under_attack`.
+ATTACKED = ("accuracy", *(f"{name}, {kind}" for kind in (FGSM, NOISE) for name in ("accuracy", "k-LRP")))
 MIXED, OLD, MAP, SGD = "HMC, chains that mix", "HMC, 10 steps a proposal", "MAP", "SGD"
 
 
@@ -158,6 +160,11 @@ def beside(
         for name, one in posteriors.items()
     }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("posterior")
+
+
+def shown_beside(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return of recorded posteriors, :func:`beside` with their evidence, what a page shows."""
+    return rows.set_index("posterior")[["NLL", "agreement", "total variation", *ATTACKED, "map correlation"]]
 
 
 def protocols(

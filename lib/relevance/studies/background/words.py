@@ -242,6 +242,18 @@ def chains(found: Certificate) -> str:
 
 
 @sentence
+def beside(rows: pd.DataFrame, reference: str) -> str:
+    """Say of rows of :func:`chains.beside` whose maps are nearest to the reference's, and how much noise explains."""
+    nearest = rows["map correlation"].drop(index=reference).sort_values(ascending=False)
+    beyond = rows["k-LRP, noise"] - rows["k-LRP, FGSM"]
+    return (
+        f"The expected maps of {nearest.index[0]} are nearest to those of {reference} (correlation {nearest.iloc[0]:.2f}), "
+        f"those of {nearest.index[-1]} farthest ({nearest.iloc[-1]:.2f}). Under FGSM, k-LRP robustness is lower than under "
+        f"noise of the same size by {beyond.min():.3f} ({beyond.idxmin()}) to {beyond.max():.3f} ({beyond.idxmax()})."
+    )
+
+
+@sentence
 def protocols(rows: pd.DataFrame) -> str:
     """Say whether chains that mix give another k-LRP than other protocols: of :func:`chains.protocols`."""
     found = differences(rows)
