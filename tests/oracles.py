@@ -97,6 +97,22 @@ def random_posterior(network: nn.Module, n_samples: int, seed: int = 0, scale: f
     return Posterior(network.double(), samples)
 
 
+def of_chains(network, chains, n_draws, offset=0.0, start="sgd"):
+    """Independent draws around one set of weights, in chains; the last one stands ``offset`` apart from the others."""
+    drawn = random_posterior(network, chains * n_draws, scale=0.3)
+    middle = random_posterior(network, 1, seed=9).samples
+    samples = {name: value + middle[name] for name, value in drawn.samples.items()}
+    for value in samples.values():
+        value[-n_draws:] += offset
+    energies = torch.randn(chains, n_draws, generator=torch.Generator().manual_seed(5)).tolist()
+    record = {
+        "method": "hmc", "dataset": "tiny", "n_train": 60,
+        "settings": {"warmup": 1, "start": start, "prior_scale": 0.5, "trajectory": 1.5}, "seconds": 2.0,
+        "history": [[{"energy": 0.0, "n_gradients": 3}, *({"energy": one, "n_gradients": 3} for one in row)] for row in energies],
+    }  # fmt: skip
+    return Posterior(drawn.network, samples, record)
+
+
 def made_up_answers(bayesian, adversarial):
     pairs = [(DETERMINISTIC, BAYESIAN, bayesian), (DETERMINISTIC, ADVERSARIAL, adversarial), (ADVERSARIAL, BAYESIAN, 0)]
     numbers = dict.fromkeys(("mean", "low", "high", "scaled", "scaled_low", "scaled_high"), 0.1)

@@ -492,8 +492,8 @@ CALLS = {
         {"warmup": less(COUNTS, "zero"), "checkpoint": {"a number": 1, "a list": ["a"]},
          **{name: less(COUNTS, "nothing") for name in ("n_steps", "n_chains", "jobs")}},
         network=NETWORK, data=DATA, n_samples=2, warmup=0, n_steps=1, trajectory=1.0, jitter=0.1, most_steps=10,
-        step_size=0.001, adapt=True, target_acceptance=0.8, mass="unit", exact=True, prior_scale=0.1, start="prior", grow=True,
-        n_chains=1, jobs=1, seed=0, progress=False, checkpoint=None,
+        step_size=0.001, adapt=True, target_acceptance=0.8, mass="unit", exact=True, rescale=True, prior_scale=0.1, start="prior",
+        grow=True, n_chains=1, jobs=1, seed=0, progress=False, checkpoint=None,
     ),
     "inference.certify": call(
         inference.certify,

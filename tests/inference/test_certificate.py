@@ -5,28 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from oracles import random_posterior
+from oracles import of_chains, random_posterior
 from relevance import inference
 from relevance.inference import certificate
 from relevance.inference.chain import Settings, State, run_chain
-from relevance.networks.posterior import Posterior
 
 pytestmark = pytest.mark.stochastic
-
-
-def of_chains(network, chains, n_draws, offset=0.0, start="sgd"):
-    """Independent draws around one set of weights, in chains; the last one stands ``offset`` apart from the others."""
-    drawn = random_posterior(network, chains * n_draws, scale=0.3)
-    middle = random_posterior(network, 1, seed=9).samples
-    samples = {name: value + middle[name] for name, value in drawn.samples.items()}
-    for value in samples.values():
-        value[-n_draws:] += offset
-    energies = torch.randn(chains, n_draws, generator=torch.Generator().manual_seed(5)).tolist()
-    record = {
-        "method": "hmc", "settings": {"warmup": 1, "start": start}, "seconds": 2.0,
-        "history": [[{"energy": 0.0, "n_gradients": 3}, *({"energy": one, "n_gradients": 3} for one in row)] for row in energies],
-    }  # fmt: skip
-    return Posterior(drawn.network, samples, record)
 
 
 @pytest.fixture

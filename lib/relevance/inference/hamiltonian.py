@@ -47,8 +47,9 @@ def hmc(
 
     Returns:
         A posterior of ``n_samples`` samples in the order of the chains. ``record["diagnostics"]`` has what
-        :func:`relevance.inference.diagnostics.summary` gives and, of more than one chain, what a certificate on the first test
-        images tells (:attr:`relevance.inference.Certificate.told`); ``record["history"]`` has a row for each transition.
+        :func:`relevance.inference.diagnostics.summary` gives and, of more than one chain, the ``told`` of a certificate
+        (:class:`relevance.inference.certificate.Certificate`) on the first test images; ``record["history"]`` has a row for
+        each transition.
 
     Raises:
         ValueError: as there; or the energy at the start is not finite, or the checkpoint is damaged or of another run.

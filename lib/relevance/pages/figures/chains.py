@@ -58,7 +58,7 @@ def certificates(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Draw what certificates ask: the largest R-hat and the smallest effective sample size of each kind of value.
 
     Args:
-        tables: name of a posterior -> rows of :attr:`relevance.inference.Certificate.table`.
+        tables: name of a posterior -> the table of its :class:`relevance.inference.certificate.Certificate`.
     """
     kinds = list(dict.fromkeys(str(kind) for rows in tables.values() for kind in rows.index))
     with new_figure(1, 2, (7.6, 1.2 + 0.34 * len(kinds) + 0.1 * len(tables))) as (figure, axes):
