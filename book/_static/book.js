@@ -28,6 +28,15 @@ document.addEventListener("DOMContentLoaded", () => {
   // The markup has a list whose entries have a deprecated role, which is no entry of a list.
   all(".citation-list > .citation").forEach((entry) => entry.setAttribute("role", "listitem"));
 
+  // The badge of a certificate leads to the chapter that says what its word means, which every page lists.
+  const chapter = document.querySelector('.bd-links a[href$="certificates.html"], .bd-links a[href="#"]');
+  all(".certificate").forEach((badge) => {
+    const link = document.createElement("a");
+    link.href = chapter ? chapter.href : "#";
+    badge.replaceWith(link);
+    link.append(badge);
+  });
+
   // The theme takes the focus from a button that was pressed, which would send who uses keys back to the top of the page.
   all("button[data-bs-toggle=tooltip]").forEach((button) =>
     button.addEventListener("click", (event) => {

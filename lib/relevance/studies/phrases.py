@@ -11,8 +11,6 @@ import pandas as pd
 from relevance.inference.certificate import NOT_CONVERGED
 from relevance.metrics.statistics import Interval, PairedDifference
 
-# Where the book says what a certificate is, from every chapter.
-CERTIFICATES = "../background/certificates.html"
 Arguments = ParamSpec("Arguments")
 
 
@@ -49,7 +47,7 @@ def method_name(method: str) -> str:
 
 
 def certificate(diagnostics: Mapping[str, Any]) -> str:
-    """Return the badge of a posterior's chains, which leads to what it means, and the numbers behind its word.
+    """Return the badge of a posterior's chains, which a page links with what it means, and the numbers behind its word.
 
     What was recorded before there were certificates has none of their words but the last, and the R-hat of its own check.
     """
@@ -60,7 +58,7 @@ def certificate(diagnostics: Mapping[str, Any]) -> str:
         *([f"{ess:.0f} effective draws"] if ess else []),
     ]
     told = f" ({', '.join(numbers)})" if numbers else ""
-    return f'<a class="certificate" href="{CERTIFICATES}">HMC: {word}</a>{told}'
+    return f'<span class="certificate">HMC: {word}</span>{told}'
 
 
 def samples(count: int) -> str:

@@ -108,8 +108,8 @@ def test_each_check_sees_what_it_is_for(evaluation_table):
 def test_what_is_known_of_convergence_is_said():
     said = words.convergence(FakePosterior())
     assert "100 draws of 4 chains, after 50 draws of warm-up each" in said
-    assert ">HMC: nearly</a> (R-hat 1.020, 140 effective draws), the worst of 197 values." in said
-    assert ">HMC: not converged</a>, the" in words.convergence(
+    assert ">HMC: nearly</span> (R-hat 1.020, 140 effective draws), the worst of 197 values." in said
+    assert ">HMC: not converged</span>, the" in words.convergence(
         FakePosterior(certificate="not converged", rhat=None, ess=None)
     )
     assert "it has no certificate" in words.convergence(FakePosterior(step_sizes=[0.01]))
