@@ -11,6 +11,8 @@ from matplotlib.figure import Figure
 from relevance.inference.certificate import LIMITS
 from relevance.pages.figures.style import BLUE, COLOURS, GREEN, ORANGE, PURPLE, VERMILION, new_figure
 
+# What is marked on the axes of certificates: R-hat minus 1, and effective sample size.
+RULED = ((0.001, 0.01, 0.05, 0.2, 1.0), (1, 10, 100, 400, 1000, 4000))
 MARKS = ["o", "s", "^", "D", "v", "P"]
 
 
@@ -73,8 +75,13 @@ def certificates(tables: Mapping[str, pd.DataFrame]) -> Figure:
         for (word, (rhat, ess)), style in zip(LIMITS.items(), ["-", "--"], strict=True):
             axes[0, 0].axvline(rhat - 1, color="0.5", linewidth=1, linestyle=style, zorder=0, label=f"{word}, limit")
             axes[0, 1].axvline(ess, color="0.5", linewidth=1, linestyle=style, zorder=0)
-        axes[0, 0].set(xscale="log", xlabel="largest R-hat, minus 1")
+        axes[0, 0].set(xscale="log", xlabel="largest R-hat")
         axes[0, 1].set(xscale="log", xlabel="smallest effective sample size")
+        for axis, ticks, first in zip(axes[0], RULED, (1, 0), strict=True):
+            low, high = axis.get_xlim()
+            shown = [tick for tick in ticks if low <= tick <= high]
+            axis.set_xticks(shown, [f"{first + tick:g}" for tick in shown])
+            axis.set_xticks([], minor=True)
         axes[0, 0].set_yticks(range(len(kinds)), kinds)
         axes[0, 1].set_yticks(range(len(kinds)), [""] * len(kinds))
         for axis in axes[0]:
