@@ -44,16 +44,19 @@ def test_keys_alone_change_what_is_shown(explore):
 
 
 @pytest.mark.skipif(web.packed() is None, reason="the runtime for pages is not installed (npm)")
-@pytest.mark.parametrize("digit", [0, 6])
-def test_a_drawn_digit_is_classified(explore, digit):
-    explore.get_by_role("button", name=f"Show a test image of class {digit}", exact=True).click()
-    explore.wait_for_function(
-        "() => { const pad = document.querySelector('.relevance-drawing');"
-        " return pad.dataset.state === 'ready' && !('busy' in pad.dataset) && pad.results?.image; }",
-        timeout=60_000,
-    )
-    for text in explore.locator(".relevance-drawing .model").all_inner_texts():
-        assert f"class {digit}" in text
+def test_drawn_digits_are_classified(explore):
+    right = []
+    for digit in range(10):
+        explore.get_by_role("button", name=f"Show a test image of class {digit}", exact=True).click()
+        explore.wait_for_function(
+            "() => { const pad = document.querySelector('.relevance-drawing');"
+            " return pad.dataset.state === 'ready' && !('busy' in pad.dataset) && pad.results?.image; }",
+            timeout=60_000,
+        )
+        texts = explore.locator(".relevance-drawing .model").all_inner_texts()
+        right.append([f"map of the drawing: class {digit} " in text for text in texts])
+    # Networks that are right on 85 % of the images are so on fewer than six of ten once in a thousand times.
+    assert all(sum(of_model) >= 6 for of_model in zip(*right, strict=True)), right
 
 
 @pytest.mark.parametrize("chapter", ["appendix/architectures", "explore"])
