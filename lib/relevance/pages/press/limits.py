@@ -41,8 +41,11 @@ WITHIN = {
     "n_manipulated": "n_images",
     "epsilon": "largest",
 }
-# In this one chapter, n_samples are of other posteriors than n_draws.
-WITHIN_OF = {"method/geometry": [("counts", "n_samples"), ("counts", "n_draws")]}
+# In the first of these chapters, n_samples are of other posteriors than n_draws; in the second, they are those that are counted.
+WITHIN_OF = {
+    "method/geometry": [("counts", "n_samples"), ("counts", "n_draws")],
+    "manipulation/faithfulness": [("counts", "n_samples"), ("n_samples", "n_draws")],
+}
 
 
 def check(chapter: str, name: str, value: Any, default: Any) -> None:
