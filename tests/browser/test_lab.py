@@ -23,8 +23,8 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # As the chapter gives them; small, so that they are trained in seconds.
 PARAMETERS = {
-    "dataset": "digits", "n_train": 200, "hidden": 8, "epochs": 3, "n_draws": 4, "n_samples": 4, "n_images": 3, "sampler": {"warmup": 4, "n_steps": 4},
-    "hardening": {},
+    "dataset": "digits", "n_train": 200, "hidden": 8, "epochs": 3, "n_draws": 4, "n_samples": 4, "n_images": 3,
+    "sampler": {"warmup": 4, "n_steps": 4}, "hardening": {},
 }  # fmt: skip
 # The sentence comes after the picture.
 SAID = "() => document.querySelector('.jp-OutputArea p[role=status]')?.textContent ?? ''"
