@@ -18,6 +18,7 @@ import relevance
 from relevance import attacks
 from relevance.base.environment import default_device, device_name
 from relevance.datasets import reading
+from relevance.inference.certificate import NOT_CONVERGED
 from relevance.networks.posterior import Posterior
 from relevance.studies.background import words
 
@@ -55,7 +56,7 @@ def main() -> None:
         found["total seconds"] = time.perf_counter() - started
         found["PGD steps"], found["queries"] = 20, given.queries
         word = posterior.record.get("diagnostics", {}).get("certificate")
-        found["converged"] = "" if word is None else "no" if word == "not converged" else "yes"
+        found["converged"] = "" if word is None else "no" if word == NOT_CONVERGED else "yes"
         found["versions"] = f"relevance {relevance.__version__}, torch {torch.__version__}"
         found["date"] = datetime.now(UTC).date().isoformat()
         found["hardware"] = device_name(default_device())

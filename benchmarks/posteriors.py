@@ -17,6 +17,7 @@ import pandas as pd
 from relevance import inference
 from relevance.datasets import reading
 from relevance.inference import evidence
+from relevance.inference.certificate import NOT_CONVERGED
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 
@@ -69,7 +70,11 @@ def main() -> None:
         "leapfrog steps": lambda record: record["settings"]["n_steps"] if record["method"] == "hmc" else None,
         "prior scale": lambda record: record["settings"].get("prior_scale"),
         "step size": lambda record: (record.get("diagnostics", {}).get("step_sizes") or [None])[0],
-        "converged": lambda record: record.get("diagnostics", {}).get("certificate"),
+        "converged": lambda record: (
+            record["diagnostics"].get("certificate", NOT_CONVERGED) != NOT_CONVERGED
+            if record["method"] == "hmc"
+            else None
+        ),
         "date": lambda record: record["date"],
         "hardware": lambda record: record["hardware"],
     }

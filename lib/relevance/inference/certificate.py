@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CERTIFIED, NEARLY, NOT_CONVERGED = "certified", "nearly", "not converged"
-# Word -> the largest R-hat and the smallest bulk effective sample size of any value.
 WORDS = (CERTIFIED, NEARLY, NOT_CONVERGED)
+# Word -> the largest R-hat and the smallest bulk effective sample size of any value.
 LIMITS = {CERTIFIED: (1.01, 400.0), NEARLY: (1.05, 100.0)}
 N_IMAGES = 100
 COLUMNS = ["values", "constant", "R-hat", "ESS", "ESS tail", "standard error"]
