@@ -17,6 +17,7 @@ from torch import Tensor
 
 from relevance.base import checks
 from relevance.datasets.dataset import Dataset
+from relevance.inference.chain import Settings
 from relevance.networks.posterior import Posterior
 
 if TYPE_CHECKING:
@@ -146,8 +147,8 @@ def certify(
     found: dict[str, list[Tensor]] = {"energy": [
         torch.tensor([row["energy"] for row in rows[warmup:]], dtype=torch.float64) for rows in record["history"]
     ]}  # fmt: skip
-    for name, of in {**built_in(images, labels), **draws}.items():
-        given = of(posterior)
+    given_draws = {name: of(posterior) for name, of in draws.items()}
+    for name, given in {**built_in(posterior, images, labels), **given_draws}.items():
         if not isinstance(given, Tensor) or given.ndim == 0 or len(given) != len(posterior):
             raise ValueError(f"draws[{name!r}] gives no values [{len(posterior)}, ...], of each sample; it must.")
         values = given.detach().double().cpu().reshape(len(posterior), -1)
@@ -157,13 +158,13 @@ def certify(
         for name, values in found.items()
     }
     whole = {name: _of_chains(name, of, parts) for name, of in chains.items()}
-    settings = record["settings"]
+    chosen = Settings(**record["settings"])
     return Certificate(
         word=_word(mixing, least),
         mixing=mixing,
         scores={name: value.mean(1).tolist() for name, value in whole.items() if value.ndim == 2},
         maps={name: _agreement(value) for name, value in whole.items() if value.ndim > 2},
-        starts=[("sgd", "prior")[index % 2] if settings["start"] == "both" else settings["start"] for index in range(len(parts))],
+        starts=[chosen.start_of(index) for index in range(len(parts))],
         n_draws=least * len(parts),
         n_gradients=sum(row["n_gradients"] for rows in record["history"] for row in rows),
         seconds=float(record["seconds"]),
@@ -203,22 +204,17 @@ def chains_of(posterior: Posterior) -> list[Posterior]:
     return [posterior[int(end - length) : int(end)] for end, length in zip(ends, lengths, strict=True)]
 
 
-def built_in(images: Tensor, labels: Tensor) -> dict[str, OfDraws]:
-    """Return what is looked at of every posterior: name -> what gives a value of each sample."""
-
-    def margin(posterior: Posterior) -> Tensor:
-        logits = posterior.logits(images)
-        chosen = labels.expand(len(logits), -1)[..., None]
-        return logits.gather(2, chosen).squeeze(2) - logits.scatter(2, chosen, -torch.inf).amax(2)
-
-    def entropy(posterior: Posterior) -> Tensor:
-        logs = posterior.logits(images).log_softmax(-1)
-        return -(logs.exp() * logs).sum(-1)
-
-    def norms(posterior: Posterior) -> Tensor:
-        return torch.stack([value.double().flatten(1).square().sum(1) for value in posterior.samples.values()], 1)
-
-    return {"margin": margin, "predictive entropy": entropy, "squared norm": norms}
+def built_in(posterior: Posterior, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    """Return what is looked at of every posterior: name -> [S, ...], values of each of its samples."""
+    logits = posterior.logits(images)
+    chosen = labels.expand(len(logits), -1)[..., None]
+    logs = logits.log_softmax(-1)
+    norms = [value.double().flatten(1).square().sum(1) for value in posterior.samples.values()]
+    return {
+        "margin": logits.gather(2, chosen).squeeze(2) - logits.scatter(2, chosen, -torch.inf).amax(2),
+        "predictive entropy": -(logs.exp() * logs).sum(-1),
+        "squared norm": torch.stack(norms, 1),
+    }
 
 
 def _mixing(values: np.ndarray) -> Mixing:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ def certified(posterior: Posterior, data: Dataset, images: Tensor, labels: Tenso
     def on_top(given: Posterior) -> Tensor:
         return lrp(given, few, classes, rule=settings.rule, per_sample=True).flatten(2)[:, top]
 
+    @cache
     def expected(given: Posterior) -> Tensor:
         return lrp(given, images, target, rule=settings.rule)
 
@@ -202,10 +204,10 @@ def protocols(
 def about(posterior: Posterior, found: Certificate) -> dict[str, Any]:
     """Return what the story of a recorded certificate tells: the data, how the chains were run, what they cost, the word."""
     settings = posterior.record["settings"]
-    kept = ("prior_scale", "warmup", "trajectory", "start")
+    told = ("prior_scale", "warmup", "trajectory", "start")
     return {
         "dataset": posterior.record["dataset"], "n_train": posterior.record["n_train"],
-        **{name: settings[name] for name in kept}, "n_chains": len(found.starts), "n_draws": found.n_draws,
+        **{name: settings[name] for name in told}, "n_chains": len(found.starts), "n_draws": found.n_draws,
         "n_gradients": found.n_gradients, "sampling": found.seconds, "maps": found.maps["expected map"], **found.told,
     }  # fmt: skip
 
