@@ -45,6 +45,13 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
+# Field of a row -> column of the recorded table.
+COLUMNS = {
+    "warmup_gradients": "warm-up gradients", "effective": "effective draws", "per_thousand": "per 1,000 gradients",
+    "rhat": "R-hat",
+}  # fmt: skip
+
+
 class Row(NamedTuple):
     """What one sampler gave.
 
@@ -81,7 +88,7 @@ def assessed(
     """Return the row of a posterior whose chains have the same length and follow each other."""
     import arviz
 
-    margins = certificate.built_in(data.test_images[:N_IMAGES], data.test_labels[:N_IMAGES])["margin"](posterior)
+    margins = certificate.built_in(posterior, data.test_images[:N_IMAGES], data.test_labels[:N_IMAGES])["margin"]
     values = margins.double().cpu().numpy().reshape(chains, -1, N_IMAGES)
     dataset = arviz.convert_to_dataset({"margin": values})
     effective = float(np.median(arviz.ess(dataset)["margin"].values))
@@ -172,9 +179,10 @@ def main() -> None:
     table = pd.DataFrame(rows)
     print(table.to_string(index=False, float_format="{:.4g}".format))
     if given.record:
-        table.assign(
-            date=datetime.now(UTC).date().isoformat(), hardware=device_name(default_device()), torch=torch.__version__
-        ).to_csv(RECORD, index=False, float_format="%.4g")
+        table.rename(columns=COLUMNS).assign(
+            date=datetime.now(UTC).date().isoformat(), hardware=device_name(default_device()), torch=torch.__version__,
+            pyro=pyro.__version__,
+        ).to_csv(RECORD, index=False, float_format="%.4g")  # fmt: skip
 
 
 if __name__ == "__main__":

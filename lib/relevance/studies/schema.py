@@ -43,12 +43,14 @@ KINDS = {
     **dict.fromkeys(
         ["image", "label", "clean_class", "attacked_class", "n_samples", "seed", "chain", "run", "values", "constant",
          "random layers", "parameters", "samples",
-         "training points", "width", "images", "PGD steps", "queries", "n_train", "warmup", "leapfrog steps"], COUNT),
+         "training points", "width", "images", "PGD steps", "queries", "n_train", "warmup", "leapfrog steps",
+         "gradients", "warm-up gradients"], COUNT),
     **dict.fromkeys(["gradient_is_zero", "label_kept"], TRUTH),
     **dict.fromkeys(
         ["l2", "relative", "error_target", "error_origin", "logit_change", "parameter", "time", "seconds", "total seconds",
          "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
-         "peak memory, MB", "standard error", "tangent", "normal, inside the span"], SIZE),
+         "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients",
+         "tangent", "normal, inside the span"], SIZE),
     **dict.fromkeys(["alignment", "normal, outside the span"], NUMBER),
 }  # fmt: skip
 TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
@@ -138,6 +140,10 @@ BENCHMARKS = {
     ),
     "inference-speed": Form(("what", "other", "ours", "theirs", "ratio", "hardware", "date", "torch", "pyro"), rows=3),
     "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
+    "sampler-cost": Form(
+        ("case", "sampler", "gradients", "warm-up gradients", "effective draws", "per 1,000 gradients", "R-hat", "seconds",
+         "date", "hardware", "torch", "pyro"), rows=10,
+    ),
     "mnist-posteriors": Form(
         ("posterior", "samples", "accuracy", "NLL", "ECE", "saturated", "seconds", "n_train", "date", "hardware"),
         gaps=("acceptance", "R-hat", "ESS", "ESS tail", "warmup", "leapfrog steps", "prior scale", "step size",
