@@ -21,9 +21,18 @@ def test_objectives_are_what_they_say(twenty, some_images, some_labels):
     wrong = twenty.predict(some_images).argmax(1) != some_labels
     assert torch.equal(objectives.margin(logits, some_labels) > 0, wrong)
     assert torch.allclose(objectives.mean_logit(logits, some_labels), -logits.mean(0).log_softmax(-1)[at])
+    each = torch.stack([objectives.cross_entropy(one[None], some_labels) for one in logits])
+    assert torch.allclose(objectives.mean_loss(logits, some_labels), each.mean(0))
     one = objectives.margin(logits[:1], some_labels)
     wrong_logits = logits[0].scatter(1, some_labels[:, None], -torch.inf).amax(1)
     assert torch.allclose(one, wrong_logits - logits[0][at])
+
+
+def test_the_mean_loss_is_followed_along_the_mean_of_the_samples_gradients(twenty, some_images, some_labels):
+    """The formula that the paper prints."""
+    gradients = [attacks.loss_gradient(twenty[index : index + 1], some_images, some_labels) for index in range(20)]
+    found = attacks.loss_gradient(twenty, some_images, some_labels, objective="mean_loss")
+    assert torch.allclose(found, torch.stack(gradients).mean(0), atol=1e-6)
 
 
 def test_an_objective_may_be_a_function(twenty, some_images, some_labels):

@@ -92,6 +92,10 @@ def test_chains_start_apart_and_from_where_they_are_told(small_network, tiny_dat
     # The mean of n squares of standard normal variables has the standard error sqrt(2 / n).
     n = prior[0].numel()
     assert (prior[0] / 0.5).square().mean().item() == pytest.approx(1, abs=MOST * (2 / n) ** 0.5)
+    wide = inference.hmc(small_network, tiny_data, **given, exact=False, start="uniform").samples["1.weight"][0]
+    assert 1.8 < wide.abs().max() <= 2 + 1e-5
+    # A square of a variable that is uniform in [-2, 2] has the mean 4/3 and the variance 64/45.
+    assert wide.square().mean().item() == pytest.approx(4 / 3, abs=MOST * (64 / 45 / n) ** 0.5)
     solution = inference.hmc(small_network, tiny_data, **given).samples["1.weight"][0]
     wanted = inference.sgd(small_network, tiny_data, progress=False).samples["1.weight"][0]
     assert torch.allclose(solution, wanted, atol=1e-5)

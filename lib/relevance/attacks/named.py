@@ -19,7 +19,9 @@ PREDICTION = ("FGSM", "PGD")
 EXPLANATION = ("top-k", "target region", "target map")
 NOISE = "noise"
 KINDS = (*PREDICTION, *EXPLANATION, NOISE)
-OBJECTIVES = {"cross_entropy": "", "margin": " on the margin", "mean_logit": " on the mean logit"}
+OBJECTIVES = {
+    "cross_entropy": "", "mean_loss": " on the mean loss", "margin": " on the margin", "mean_logit": " on the mean logit",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

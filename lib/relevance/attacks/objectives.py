@@ -35,6 +35,14 @@ def margin(logits: Tensor, labels: Tensor) -> Tensor:
     return wrong.amax(1) - log_p.gather(1, labels[:, None]).squeeze(1)
 
 
+def mean_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the mean over samples of their cross-entropies, E[-log softmax f(x, w)], at the labels.
+
+    Its gradient is the mean of the samples' gradients: what is printed in Carbone et al., Sec. II-C, as the Bayesian attack.
+    """
+    return -logits.log_softmax(-1).mean(0).gather(1, labels[:, None]).squeeze(1)
+
+
 def mean_logit(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the cross-entropy of the mean of the samples' logits, E[f(x, w)], at the labels.
 
@@ -43,7 +51,9 @@ def mean_logit(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.cross_entropy(logits.mean(0), labels, reduction="none")
 
 
-LOSSES: dict[str, Loss] = {"cross_entropy": cross_entropy, "margin": margin, "mean_logit": mean_logit}
+LOSSES: dict[str, Loss] = {
+    "cross_entropy": cross_entropy, "mean_loss": mean_loss, "margin": margin, "mean_logit": mean_logit,
+}  # fmt: skip
 
 
 def checked_loss(loss: Loss, logits: Tensor, labels: Tensor) -> Tensor:

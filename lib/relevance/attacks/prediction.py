@@ -114,9 +114,10 @@ def pgd(
         epsilon: size of the ball in ``norm``, in units of the pixel range; at least 0.
         norm: ``"linf"``, with steps along the sign of the gradient, or ``"l2"``, with steps along the gradient.
         n_steps: gradient steps of one walk.
-        objective: what is raised: ``"cross_entropy"`` of the posterior predictive, its ``"margin"``, which does not
-            saturate, the cross-entropy of the ``"mean_logit"``, or a function of logits [S, N, K] and labels [N]
-            that gives a loss of each image, [N].
+        objective: what is raised: ``"cross_entropy"`` of the posterior predictive, the ``"mean_loss"`` of the samples (the
+            formula that Carbone et al. print in Sec. II-C), the predictive's ``"margin"``, which does not saturate, the
+            cross-entropy of the ``"mean_logit"``, or a function of logits [S, N, K] and labels [N] that gives a loss of each
+            image, [N].
         random_start: start anywhere in the ball, not at the image.
         progress: show a progress bar.
         settings: other fields of :class:`relevance.base.ascent.Search`: ``step_size``, ``n_restarts``, ``keep``, ``seed``.

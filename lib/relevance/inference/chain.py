@@ -45,7 +45,8 @@ class Settings(checks.Checked):
         rescale: after each transition, draw the scales of hidden units that the likelihood leaves free
             (:class:`relevance.inference.rescaling.Rescaling`).
         prior_scale: standard deviation of the normal prior of every weight and bias.
-        start: ``"sgd"``, a solution found by SGD; ``"prior"``, a draw from the prior; or ``"both"``, in turn.
+        start: ``"sgd"``, a solution found by SGD; ``"prior"``, a draw from the prior; ``"both"``, in turn; or ``"uniform"``,
+            every parameter anywhere in [-2, 2], which is where Pyro's chains start unless they are told.
         grow: let the power of the likelihood grow from 0 to 1 in the first half of the warm-up of a chain that starts at the
             prior, whose first steps would be tiny otherwise.
         n_chains: independent chains, each from a start of its own; if None, 4, or as many as there are samples.
@@ -66,7 +67,7 @@ class Settings(checks.Checked):
     exact: bool = checks.flag(True)
     rescale: bool = checks.flag(True)
     prior_scale: float = checks.real(0.1, above=0)
-    start: str = checks.choice("sgd", ("sgd", "prior", "both"))
+    start: str = checks.choice("sgd", ("sgd", "prior", "both", "uniform"))
     grow: bool = checks.flag(True)
     n_chains: int | None = checks.whole(None)
     jobs: int | None = checks.whole(None)
@@ -83,7 +84,7 @@ class Settings(checks.Checked):
         return min(4, self.n_samples) if self.n_chains is None else self.n_chains
 
     def start_of(self, chain: int) -> str:
-        """Return where a chain starts: ``"sgd"`` or ``"prior"``."""
+        """Return where a chain starts: ``"sgd"``, ``"prior"`` or ``"uniform"``."""
         return ("sgd", "prior")[chain % 2] if self.start == "both" else self.start
 
     def steps(self, step_size: float, generator: torch.Generator) -> int:

@@ -29,6 +29,9 @@ from relevance.inference.rescaling import Rescaling
 from relevance.inference.sgd import sgd
 from relevance.networks.posterior import Posterior
 
+# Half the width of the box in which Pyro's chains start.
+WIDE = 2.0
+
 
 def hmc(
     network: nn.Module, data: Dataset, *, progress: bool = True, checkpoint: str | Path | None = None, **settings: Any
@@ -139,5 +142,12 @@ def _start(
         solution = sgd(network, energy.data, seed=settings.seed + index, progress=False)
         return energy.flatten({name: value[0] for name, value in solution.samples.items()})
     size = sum(energy.sizes)
-    like = next(network.parameters())
-    return settings.prior_scale * torch.randn(size, generator=generator, dtype=like.dtype, device=generator.device)
+    kind: dict[str, Any] = {
+        "generator": generator,
+        "dtype": next(network.parameters()).dtype,
+        "device": generator.device,
+    }
+    if settings.start_of(index) == "uniform":
+        drawn = {name: torch.rand(value.shape, **kind) for name, value in network.named_parameters()}
+        return energy.flatten({name: WIDE * (2 * value - 1) for name, value in drawn.items()})
+    return settings.prior_scale * torch.randn(size, **kind)

@@ -55,6 +55,14 @@ def test_evidence_is_said_as_the_table_has_it():
     assert "No posterior is saturated" in words.evidence(rows.assign(saturated=0.0), "HMC")
 
 
+def test_the_sampler_s_cost_is_said_as_ratios_of_each_case():
+    columns = ["case", "sampler", "per 1,000 gradients"]
+    rows = pd.DataFrame([["a", "ours", 20], ["a", "Pyro's NUTS", 4], ["a", "before", 1], ["b", "ours", 6],
+                         ["b", "Pyro's HMC", 12]], columns=columns)  # fmt: skip
+    said = words.sampler_cost(rows)
+    assert "a: 20.0, 5.0 times that of Pyro's NUTS; b: 6.0, 0.5 times that of Pyro's HMC." in said
+
+
 def test_saturation_is_said_of_the_record_as_it_is():
     rows = pd.DataFrame(
         {

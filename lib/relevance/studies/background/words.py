@@ -242,6 +242,19 @@ def chains(found: Certificate) -> str:
 
 
 @sentence
+def sampler_cost(recorded: pd.DataFrame) -> str:
+    """Say how many effective draws the library's sampler gives for a gradient, beside Pyro's, in each recorded case."""
+    parts = []
+    for case, rows in recorded.groupby("case", sort=False):
+        worth = rows.set_index("sampler")["per 1,000 gradients"]
+        times = [
+            f"{worth['ours'] / value:.1f} times that of {name}" for name, value in worth.filter(like="Pyro").items()
+        ]
+        parts.append(f"{case}: {worth['ours']:.1f}, {join(times)}")
+    return f"Effective draws of a margin for 1,000 gradients after the warm-up - {'; '.join(parts)}."
+
+
+@sentence
 def beside(rows: pd.DataFrame, reference: str) -> str:
     """Say of rows of :func:`chains.beside` whose maps are nearest to the reference's, and how much noise explains."""
     nearest = rows["map correlation"].drop(index=reference).sort_values(ascending=False)
