@@ -215,9 +215,9 @@ BAD: dict[str, dict[str, Any]] = {
     **dict.fromkeys(("tolerance", "step", "beta", "learning_rate", "prior_scale", "temperature",
                      "swag_learning_rate", "start_scale", "step_size", "trajectory"), POSITIVE),
     **dict.fromkeys(("norm", "measure", "perturbation", "keep", "reading", "along", "start", "activation", "kind",
-                     "mass"), CHOICES),
+                     "mass", "kl_per"), CHOICES),
     **dict.fromkeys(("per_sample", "random_start", "keep_label", "contributions", "scaled", "relative", "adapt",
-                     "normalised", "exact", "grow"), TRUTHS),
+                     "normalised", "exact", "grow", "own_class"), TRUTHS),
     **dict.fromkeys(("top_percent",), PERCENTS),
     **dict.fromkeys(("first_share", "kept", "rate", "target_acceptance"), SHARE),
     "seed": SEEDS,
@@ -259,7 +259,7 @@ CALLS = {
     "explanations.lrp": call(
         explanations.lrp,
         {"seed": CHOICES},
-        **MODEL, rule=Epsilon(), per_sample=False, seed="logit", layer=1, reading="activation",
+        **MODEL, rule=Epsilon(), per_sample=False, seed="logit", layer=1, reading="activation", own_class=False,
     ),
     "explanations.kept_by_layer": call(explanations.kept_by_layer, {"seed": CHOICES}, **MODEL, rule=Epsilon(), seed="logit"),
     "explanations.gradient": call(explanations.gradient, **MODEL, per_sample=False),
@@ -485,7 +485,8 @@ CALLS = {
     "inference.variational": call(
         inference.variational,
         {"kl_epochs": less(COUNTS, "zero")},
-        **TRAINED, n_samples=2, prior_scale=0.1, start="prior", start_epochs=1, start_scale=0.01, kl_epochs=0, progress=False,
+        **TRAINED, n_samples=2, prior_scale=0.1, start="prior", start_epochs=1, start_scale=0.01, kl_epochs=0,
+        kl_per="epoch", progress=False,
     ),
     "inference.hmc": call(
         inference.hmc,

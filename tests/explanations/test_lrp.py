@@ -54,6 +54,18 @@ def test_the_seed_scales_the_map(dense_posterior, some_images, some_labels):
     assert torch.allclose(maps["probability"], probability * maps["one_hot"], atol=1e-12)
 
 
+def test_each_sample_can_explain_its_own_class(dense_posterior, some_images, some_labels):
+    own = dense_posterior.logits(some_images).argmax(-1)
+    assert (own != own[0]).any()
+    wanted = torch.stack([
+        explanations.lrp(one, some_images, classes) for one, classes in zip(dense_posterior, own, strict=True)
+    ])  # fmt: skip
+    found = explanations.lrp(dense_posterior, some_images, some_labels, own_class=True, per_sample=True)
+    assert torch.allclose(found, wanted, atol=1e-12)
+    mean = explanations.lrp(dense_posterior, some_images, some_labels, own_class=True)
+    assert torch.allclose(mean, wanted.mean(0), atol=1e-12)
+
+
 def test_the_expected_map_can_be_differentiated_again(some_images, some_labels):
     posterior = random_posterior(architectures.fully_connected((1, 4, 4), 7, 3, "softplus"), 3)
     images, labels = some_images[:2], some_labels[:2]

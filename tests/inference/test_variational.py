@@ -47,6 +47,34 @@ def test_the_divergence_is_weighed_once_for_the_whole_data_set(small_network, ti
     assert torch.allclose(per_batch, wanted.expand(3, 3))
 
 
+def test_every_batch_can_be_charged_the_whole_divergence(small_network, tiny_data, monkeypatch):
+    """The loss of a batch of n images is then mean misfit + KL / n: one epoch has the KL as often as batches."""
+    weights = []
+    monkeypatch.setattr(variational, "sum_of_kl", lambda noisy, scale: _Recorder.apply(
+        sum(layer.kl(scale) for _, layer in variational._mean_fields(noisy)), weights))  # fmt: skip
+    inference.variational(
+        small_network, tiny_data, epochs=2, batch_size=40, kl_per="batch", kl_epochs=1, n_samples=1, progress=False
+    )
+    once = torch.tensor([1 / 40, 1 / 40, 1 / 10])  # 90 images
+    assert torch.allclose(torch.tensor(weights).reshape(2, 3), torch.stack([once / 2, once]))
+
+
+def test_a_wide_start_has_means_of_n_0_1_and_scales_of_its_softplus(small_network, tiny_data):
+    """Adam's first step changes each number by the learning rate, which is nothing here."""
+    nothing = {"epochs": 1, "learning_rate": 1e-12, "progress": False, "seed": 3, "prior_scale": 0.1}
+    found = inference.variational(small_network, tiny_data, start="normal", n_samples=400, **nothing)
+    means = torch.cat([value.mean(0).flatten() for value in found.samples.values()]).double()
+    scales = torch.cat([value.std(0).flatten() for value in found.samples.values()]).double()
+    # A mean over draws adds their variance, E softplus(N(0, 1))^2 = 0.95, over their number, to that of the means.
+    grid = torch.linspace(-8, 8, 4001, dtype=torch.float64)
+    density = torch.exp(-(grid**2) / 2) / (2 * torch.pi) ** 0.5
+    expected = [torch.trapezoid(density * functional.softplus(grid) ** power, grid).item() for power in (1, 2)]
+    assert errors_off(means, 0.0).abs().max() < MOST
+    assert errors_off(means**2, 1 + expected[1] / 400).abs().max() < MOST
+    # The standard deviation of 400 draws is too small by a share of 1 / (4 * 400).
+    assert errors_off(scales, expected[0] * (1 - 1 / 1600)).abs().max() < MOST
+
+
 class _Recorder(torch.autograd.Function):
     @staticmethod
     def forward(ctx, value, seen):

@@ -34,12 +34,13 @@ def lrp(
     seed: str = "logit",
     layer: str | int | None = None,
     reading: str = "activation",
+    own_class: bool = False,
 ) -> Tensor:
     """Return the Bayesian explanation: the posterior's expected relevance map of one class, for each image.
 
-    Every sample explains the same class. Affine layers share relevance by their rule, activations pass it on
-    unchanged, maximum pooling gives it to the winner, and sums of branches and averages share it in proportion to what
-    each part added. (Carbone et al., Sec. II-C and IV-A.)
+    Every sample explains the same class, unless each is to explain its own. Affine layers share relevance by their rule,
+    activations pass it on unchanged, maximum pooling gives it to the winner, and sums of branches and averages share it in
+    proportion to what each part added. (Carbone et al., Sec. II-C and IV-A.)
 
     Args:
         posterior: the networks to explain; one sample gives the map of a deterministic network.
@@ -53,6 +54,7 @@ def lrp(
         reading: what a map of layer l means. ``"activation"`` is the paper's R(x, w, l): the activations of layer l,
             whatever class they serve, explained down to the image; for the last layer, the target's logit.
             ``"class"``: the target's relevance as it arrives at the activations of layer l.
+        own_class: explain, in the place of ``target``, the class that each sample predicts by itself for each image.
 
     Returns:
         Expected map [N, C, H, W], or of the shape of layer l's activations for the reading ``"class"``; with
@@ -63,6 +65,7 @@ def lrp(
             network has a layer without a rule.
     """
     checks.one_of("reading", reading, READINGS)
+    checks.truth("own_class", own_class)
     graph, rules, target = _prepared(posterior, images, target, rule, seed)
 
     top = graph.output if layer is None else graph.top_of(str(layer))
@@ -72,7 +75,9 @@ def lrp(
     def one_map(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
         visits = graph.forward(some_images, sample)
         start = top if inner else graph.output
-        relevance = visits[top].value if inner else _seed(visits[graph.output].value, some_targets, seed)
+        logits = visits[graph.output].value
+        classes = logits.argmax(-1) if own_class else some_targets
+        relevance = visits[top].value if inner else _seed(logits, classes, seed)
         return graph.backward(visits, start, relevance, _by(rules))[end]
 
     return over_all(posterior, one_map, images, target, per_sample=per_sample)

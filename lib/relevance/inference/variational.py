@@ -33,18 +33,22 @@ class Settings(TrainingSettings):
     Attributes:
         n_samples: samples that are drawn from it in the end.
         prior_scale: standard deviation of the normal prior of every weight and bias.
-        start: of the means: ``"sgd"``, a solution found by SGD, or ``"prior"``, a draw from the prior.
+        start: of the means: ``"sgd"``, a solution found by SGD; ``"prior"``, a draw from the prior; or ``"normal"``, means from
+            N(0, 1) and standard deviations softplus of N(0, 1), where the code of Carbone et al. starts.
         start_epochs: of SGD, for that solution.
-        start_scale: standard deviation of every weight at the start.
+        start_scale: standard deviation of every weight at the start, unless that is ``"normal"``.
         kl_epochs: epochs in which the weight of the KL divergence grows from 0 to 1; 0 has it at 1 from the start.
+        kl_per: what is charged the whole KL divergence: an ``"epoch"``, as the evidence lower bound has it, or every ``"batch"``,
+            which makes the prior weigh as many times as there are batches.
     """
 
     n_samples: int = checks.whole(100)
     prior_scale: float = checks.real(0.1, above=0)
-    start: str = checks.choice("sgd", ("sgd", "prior"))
+    start: str = checks.choice("sgd", ("sgd", "prior", "normal"))
     start_epochs: int = checks.whole(15)
     start_scale: float = checks.real(0.01, above=0)
     kl_epochs: int = 0
+    kl_per: str = checks.choice("epoch", ("epoch", "batch"))
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -97,8 +101,8 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
 
     The evidence lower bound (Carbone et al., Sec. VII-F; Blundell et al. 2015, arXiv:1505.05424) with the KL divergence
     in closed form, weighed once for the whole data set: a batch of n of N images has the loss
-    mean(-log p(y | x, w)) + KL / N. Parameters that are neither of dense layers nor of convolutions, such as batch
-    norm's, are fitted without a distribution.
+    mean(-log p(y | x, w)) + KL / N, or with ``kl_per="batch"`` + KL / n. Parameters that are neither of dense layers nor of
+    convolutions, such as batch norm's, are fitted without a distribution.
 
     Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The history has
     the loss (negative evidence lower bound for each image), its parts, and the accuracy.
@@ -122,15 +126,17 @@ def fit(
     history: dict[str, list[float]] = {"loss": [], "negative log-likelihood": [], "kl": [], "accuracy": []}
     n_train = len(data.train_labels)
     with training.seeded(settings.seed, device), bar(settings.epochs, "VI", "epoch", show=show) as shown:
+        if settings.start == "normal":
+            _spread(noisy)
         for epoch in range(settings.epochs):
-            weight = min(1.0, (epoch + 1) / (settings.kl_epochs + 1)) / n_train
+            weight = min(1.0, (epoch + 1) / (settings.kl_epochs + 1))
             sums = torch.zeros(3, dtype=torch.float64, device=device)
             for images, labels in training.batches(data, settings.batch_size, generator):
                 outputs = noisy(images)
                 misfit = loss(outputs, labels).mean()
                 kl = sum_of_kl(noisy, settings.prior_scale)
                 optimiser.zero_grad(set_to_none=True)
-                (misfit + weight * kl).backward()
+                (misfit + weight * kl / (n_train if settings.kl_per == "epoch" else len(labels))).backward()
                 optimiser.step()
                 right = (outputs.argmax(-1) == labels).double().mean()
                 sums += len(labels) * torch.stack([misfit.detach().double(), kl.detach().double(), right])
@@ -182,14 +188,23 @@ def _with_mean_fields(module: nn.Module, scale: float) -> nn.Module:
     return module
 
 
+def _spread(noisy: nn.Module) -> None:
+    """Draw the standard deviation of every weight anew: softplus of N(0, 1)."""
+    with torch.no_grad():
+        for _, layer in _mean_fields(noisy):
+            for rho in layer.rho.values():
+                rho.normal_()
+
+
 def _start(network: nn.Module, data: Dataset, settings: Settings) -> nn.Module:
     if settings.start == "sgd":
         first = TrainingSettings(epochs=settings.start_epochs, seed=settings.seed)
         return fit_network(network, data, first, "SGD", show=False)[0]
     model = training.initialised(network, data, settings.seed)
+    scale = 1.0 if settings.start == "normal" else settings.prior_scale
     with training.seeded(settings.seed, torch.device("cpu")), torch.no_grad():
         for module in model.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d)):
                 for value in module.parameters():
-                    value.copy_(settings.prior_scale * torch.randn(value.shape))
+                    value.copy_(scale * torch.randn(value.shape))
     return model

@@ -1,127 +1,225 @@
-"""The commands of the authors' released code, and the call of this book that does the same.
+"""What the authors' released code does differently from the paper, as switches of this library's functions.
 
-Facts of its README (github.com/ginevracoal/BayesianRelevance at c15cd6a); its code is not used.
+Facts read in its repository (github.com/ginevracoal/BayesianRelevance at c15cd6a); none of its code is used. Rows are those of
+the book's page on it, counted from 1.
 """
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from relevance.base import checks
+import torch
+from torch import Tensor, nn
 
-# Its --model_idx -> what is meant, by the README and its model_settings.py.
-MODELS: dict[int, dict[str, Any]] = {
-    0: {"dataset": "mnist", "architecture": "convolutional", "method": "variational", "hidden": 512, "epochs": 5},
-    1: {"dataset": "fashion_mnist", "architecture": "convolutional", "method": "variational", "hidden": 1024, "epochs": 15},
-    2: {"dataset": "mnist", "architecture": "fully_connected", "method": "hmc", "hidden": 512, "epochs": 15},
-    3: {"dataset": "fashion_mnist", "architecture": "fully_connected", "method": "hmc", "hidden": 1024, "epochs": 15},
-}  # fmt: skip
-SAMPLERS = {
-    "hmc": {"warmup": 100, "prior_scale": 0.1},
-    "variational": {"prior_scale": 0.1},
-}
-ATTACKS = {
-    "fgsm": "FGSM", "pgd": "PGD", "topk": "top-k", "region": "target region", "beta": "target map",
-}  # fmt: skip
-RULES = {"epsilon": "epsilon", "gamma": "gamma", "alpha1beta0": "alpha-beta"}
-# Its scripts -> the chapter that does the same; one call trains, attacks, explains and draws.
-SCRIPTS = {
-    "train_networks.py": "experiments/layers",
-    "attack_networks.py": "experiments/layers",
-    "compute_lrp.py": "experiments/layers",
-    "lrp_robustness_diff.py": "experiments/layers",
-    "lrp_heatmaps_layers.py": "method/lrp-robustness",
-    "lrp_heatmaps_det_vs_bay.py": "method/lrp-robustness",
-    "lrp_rules_robustness_main.py": "experiments/rules",
-    "lrp_robustness_scatterplot.py": "experiments/softmax-robustness",
-    "full_test_cifar_resnet.py": "experiments/cifar10",
-    "full_test_cifar_adversarial_resnet.py": "experiments/cifar10",
-    "full_test_cifar_bayesian_resnet.py": "experiments/cifar10",
-}
-COMMANDS = (
-    ("train", "python train_networks.py --model=baseNN --model_idx=0"),
-    ("train", "python train_networks.py --model=fullBNN --model_idx=2 --device=cpu"),
-    ("train", "python train_networks.py --model=advNN --model_idx=3"),
-    ("attack", "python attack_networks.py --model=baseNN --model_idx=0 --attack_method=fgsm --n_inputs=500"),
-    ("attack", "python attack_networks.py --model=fullBNN --model_idx=2 --attack_method=pgd --n_inputs=500 --n_samples=10"),
-    ("explain", "python compute_lrp.py --model=baseNN --model_idx=0 --attack_method=fgsm --n_inputs=500 --rule=epsilon"),
-    ("explain", "python compute_lrp.py --model=fullBNN --model_idx=2 --attack_method=fgsm --n_inputs=500 --rule=gamma"),
-    ("plot", "python lrp_heatmaps_det_vs_bay.py --n_inputs=500 --model_idx=2 --topk=30 --n_samples=100 --attack_method=fgsm"),
-    ("plot", "python lrp_heatmaps_layers.py --model=baseNN --model_idx=0 --n_inputs=500 --topk=30 --attack_method=fgsm"),
-    ("plot", "python lrp_robustness_diff.py --n_inputs=500 --model_idx=1 --attack_method=fgsm --rule=epsilon"),
-    ("plot", "python lrp_robustness_diff.py --n_inputs=500 --model_idx=3 --attack_method=pgd --rule=epsilon"),
-    ("plot", "python lrp_rules_robustness_main.py --n_inputs=500 --topk=20 --n_samples=100 --attack_method=fgsm"),
-    ("plot", "python lrp_robustness_scatterplot.py --n_inputs=500 --model_idx=0 --attack_method=fgsm --rule=epsilon"),
-    ("plot", "python lrp_robustness_scatterplot.py --n_inputs=500 --model_idx=2 --attack_method=pgd --rule=epsilon"),
-    ("train", "python full_test_cifar_bayesian_resnet.py --mode=train --test_inputs=500"),
-    ("attack", "python full_test_cifar_bayesian_resnet.py --mode=test --test_inputs=500 --attack_method=fgsm"),
-)  # fmt: skip
+from relevance.attacks.explanation import random_region
+from relevance.attacks.named import Attack, perturbed
+from relevance.base import balls, checks
+from relevance.base.ascent import slope
+from relevance.explanations.affine import Layer
+from relevance.explanations.lrp import lrp
+from relevance.explanations.rules import TINY, Gamma, Rule, stabilised
+from relevance.explanations.smoothing import softened
+from relevance.explanations.steps import register, to_the_winner
+from relevance.explanations.top import top_share
+from relevance.explanations.tracing import sharing
+from relevance.metrics.overlap import lrp_robustness, same_shape
+from relevance.networks.architectures import Normalise
+from relevance.networks.posterior import Posterior
+
+# Sharpness of softplus at the first and at the last step of the attack with a target map (Dombrowski et al. 2019).
+BETA = (10.0, 100.0)
 
 
-def parameters(command: str) -> tuple[str, dict[str, Any]]:
-    """Return the chapter that does what a command of the released code does, and the parameters to execute it with.
+@dataclass(frozen=True)
+class Switches(checks.Checked):
+    """What is done as the released code does it; with all off, it is what the paper describes.
+
+    The other rows are no switches: 9 and 12 are of residual networks (:mod:`relevance.studies.carbone.residual`), 10 and 11 of
+    inference (:mod:`relevance.studies.carbone.recipes`), and 13 of statistics.
+
+    Attributes:
+        averaged_images: row 1. Every sample is attacked by itself, and the attacked images are averaged.
+        detached_relevance: row 2. Top-k and target region step along the sign of the relevance, whatever they aim at.
+        clamped_image: row 3. They clamp the image itself to [-epsilon, epsilon], and not what was added to it.
+        detached_target: row 4. The attack with a target map follows the outputs alone, which are to stay; the image is clamped to
+            [mean, standard deviation] of all pixels; and the network keeps its softplus when it is explained.
+        own_class: row 5. Every sample explains the class that it predicts itself: on attacked images, after the attack.
+        signed_top: row 6. Half of the top pixels are the most positive ones and half the most negative; ties go by position.
+        squared_gamma: row 7. The gamma rule has w + gamma max(0, w)^2.
+        own_slope: row 8. Leaky ReLU hands relevance back times its slope: a hundredth of what arrives at neurons below zero.
+    """
+
+    averaged_images: bool = checks.flag(False)
+    detached_relevance: bool = checks.flag(False)
+    clamped_image: bool = checks.flag(False)
+    detached_target: bool = checks.flag(False)
+    own_class: bool = checks.flag(False)
+    signed_top: bool = checks.flag(False)
+    squared_gamma: bool = checks.flag(False)
+    own_slope: bool = checks.flag(False)
+
+
+def attacked(
+    posterior: Posterior, images: Tensor, labels: Tensor, attack: Attack, rule: Rule, switches: Switches
+) -> Tensor:
+    """Attack images, on the prediction or on the explanation of the class that is predicted on the clean image.
 
     Args:
-        command: ``python <script> --flag=value ...``.
+        posterior: the model under attack.
+        images: [N, C, H, W] in [0, 1].
+        labels: [N], which attacks on the prediction go away from.
+        attack: the setting. Top-k and target region are those of the paper's formulas (Sec. VII-C), with its whole step.
+        rule: of the map that attacks on explanations change.
+        switches: rows 1 to 4 count.
 
-    Raises:
-        ValueError: a script, a flag or a value is not of the released code's README.
+    Returns:
+        [N, C, H, W] in [0, 1].
     """
-    words = command.split()
-    script = checks.one_of("script", words[1] if len(words) > 1 else "", SCRIPTS)
-    flags = dict(re.findall(r"--(\w+)=(\S+)", command))
-    chapter = SCRIPTS[script]
-    chosen: dict[str, Any]
-    if chapter == "experiments/cifar10":
-        chosen = {
-            "dataset": "cifar10",
-            "n_train": 50_000,
-            "hidden": 16,
-            "epochs": 30,
-            "n_draws": 100,
-            "n_samples": [100],
-        }
+    parts = list(posterior) if switches.averaged_images else [posterior]
+    return torch.stack([_attacked(part, images, labels, attack, rule, switches) for part in parts]).mean(0)
+
+
+def _attacked(
+    posterior: Posterior, images: Tensor, labels: Tensor, attack: Attack, rule: Rule, switches: Switches
+) -> Tensor:
+    if attack.kind in ("top-k", "target region"):
+        return _on_relevance(posterior, images, attack, rule, switches)
+    if attack.kind == "target map" and switches.detached_target:
+        return _on_outputs(posterior, images, attack)
+    return perturbed(posterior, images, labels, attack, rule)["images"]
+
+
+def _on_relevance(posterior: Posterior, images: Tensor, attack: Attack, rule: Rule, switches: Switches) -> Tensor:
+    """Lower the relevance of the top pixels, or raise that of a region; or step along the relevance's own sign."""
+    target = posterior.predict(images).argmax(1)
+    anywhere = _of_any_sign(posterior)
+
+    def relevance(points: Tensor) -> Tensor:
+        return lrp(anywhere, (points + 1) / 2, target, rule=rule)
+
+    if attack.kind == "top-k":
+        weights = -top_share(relevance(images), attack.top_percent).to(images).reshape(images.shape)
     else:
-        index = checks.one_of("--model_idx", flags.get("model_idx", "2"), map(str, MODELS))
-        chosen = {"n_train": 60_000, "n_draws": 100, **MODELS[int(index)]}
-        chosen["sampler"] = SAMPLERS[chosen["method"]]
-    chosen["epsilon"] = 0.2
-    one_model = chapter == "method/lrp-robustness"
-    for flag, value in flags.items():
-        if flag in {"n_inputs", "test_inputs"}:
-            chosen["n_images"] = int(value)
-        elif flag == "n_samples":
-            chosen |= {"n_draws": int(value)} if one_model else {"n_samples": [int(value)]}
-        elif flag == "topk":
-            chosen["top_percent"] = int(value)
-        elif flag == "attack_method" and not one_model:
-            chosen["attacks"] = [ATTACKS[checks.one_of("--attack_method", value, ATTACKS)]]
-        elif flag == "rule" and not one_model:
-            chosen["rules"] = [RULES[checks.one_of("--rule", value, RULES)]]
-    if one_model:
-        # This chapter compares two dense networks, and takes the sampler's settings one by one.
-        chosen |= chosen.pop("sampler") if chosen["method"] == "hmc" else {}
-        chosen = {name: value for name, value in chosen.items() if name not in {"architecture", "method", "sampler"}}
-    return chapter, chosen
+        weights = random_region(tuple(images.shape[1:]), attack.top_percent, attack.seed).to(images)
+
+    def uphill(points: Tensor, done: float) -> Tensor:
+        if switches.detached_relevance:
+            return relevance(points)
+        return slope(lambda x, rows, at: (weights * relevance(x)).flatten(1).sum(1), points, target, done)[1]
+
+    def back(points: Tensor) -> Tensor:
+        if switches.clamped_image:
+            return points.clamp(-attack.epsilon, attack.epsilon)
+        return balls.projected(points, images, attack.epsilon, "linf")
+
+    return _walk(images, attack, uphill, back)
 
 
-def call(command: str) -> str:
-    """Return the papermill call that does what a command of the released code does."""
-    chapter, chosen = parameters(command)
-    plain = [f"-p {name} {value}" for name, value in chosen.items() if not isinstance(value, (list, dict))]
-    nested = {name: value for name, value in chosen.items() if isinstance(value, (list, dict))}
-    # JSON is YAML, which is what papermill reads here.
-    yaml = [f"-y '{json.dumps({name: value})}'" for name, value in nested.items()]
-    device = "RELEVANCE_DEVICE=cpu " if "--device=cpu" in command else ""
-    notebook = chapter.rpartition("/")[2]
-    return " \\\n    ".join([f"{device}papermill {notebook}.ipynb out.ipynb", *plain, *yaml])
+def _on_outputs(posterior: Posterior, images: Tensor, attack: Attack) -> Tensor:
+    """Follow what is left of the loss of Dombrowski et al. where the distance of the maps has no gradient."""
+    outputs = posterior.predict(images)
+    low, high = images.mean().item(), images.std().item()
+
+    def uphill(points: Tensor, done: float) -> Tensor:
+        soft = softened(posterior, BETA[0] * (BETA[1] / BETA[0]) ** done)
+
+        def kept(x: Tensor, rows: Tensor, at: float) -> Tensor:
+            return -(soft.log_predictive(x).exp() - outputs).square().sum(1)
+
+        return slope(kept, points, outputs, done)[1]
+
+    return _walk(images, attack, uphill, lambda points: points.clamp(low, high))
 
 
-def page() -> str:
-    """Return all commands, each with its call, as Markdown."""
-    parts = []
-    for step, command in COMMANDS:
-        parts.append(f"**{step}**\n\n```sh\n{command}\n```\n\nhere\n\n```sh\n{call(command)}\n```\n")
-    return "\n".join(parts)
+def _walk(
+    images: Tensor, attack: Attack, uphill: Callable[[Tensor, float], Tensor], back: Callable[[Tensor], Tensor]
+) -> Tensor:
+    points, size = images, attack.epsilon if attack.step_size is None else attack.step_size
+    for index in range(attack.n_steps):
+        points = back(points + size * uphill(points, index / max(1, attack.n_steps - 1)).sign()).detach()
+    return points.clamp(0, 1)
+
+
+def _of_any_sign(posterior: Posterior) -> Posterior:
+    """Return the posterior of (x + 1) / 2 in the place of x: what it takes in [0, 1] stands for pixels in [-1, 1]."""
+    channels = (posterior.image_shape or (1,))[0]
+    network = nn.Sequential(Normalise([0.5] * channels, [0.5] * channels), posterior.network)
+    return Posterior(network, {f"1.{name}": value for name, value in posterior.samples.items()})
+
+
+def maps(
+    posterior: Posterior, images: Tensor, target: Tensor, attack: Attack, rule: Rule, switches: Switches
+) -> Tensor:
+    """Return the expected relevance maps [N, C, H, W] of images, clean ones or attacked ones.
+
+    Args:
+        posterior, images, attack, rule: as for :func:`attacked`.
+        target: [N], the class that is explained where the samples do not explain their own.
+        switches: rows 4, 5, 7 and 8 count.
+    """
+    if switches.detached_target and attack.kind == "target map":
+        posterior = softened(posterior, BETA[1])
+    if switches.own_slope:
+        posterior = _with_own_slopes(posterior)
+    if switches.squared_gamma and isinstance(rule, Gamma):
+        rule = SquaredGamma(rule.gamma)
+    return lrp(posterior, images, target, rule=rule, own_class=switches.own_class)
+
+
+@dataclass(frozen=True)
+class SquaredGamma(checks.Checked):
+    """The gamma rule with w + gamma max(0, w)^2 in place of every weight and bias: row 7.
+
+    Attributes:
+        gamma: at least 0.
+    """
+
+    gamma: float = checks.real(0.1, at_least=0)
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`relevance.explanations.Rule`)."""
+        weight, bias = self._raised(layer.weight), None if layer.bias is None else self._raised(layer.bias)
+        outputs = layer.forward(layer.inputs, weight, bias)
+        return layer.inputs * layer.transpose(relevance / stabilised(outputs, TINY), weight)
+
+    def _raised(self, value: Tensor) -> Tensor:
+        return value + self.gamma * value.clamp(min=0).square()
+
+
+class SlopedLeakyReLU(nn.LeakyReLU):
+    """A leaky ReLU through which relevance comes back as a gradient does: row 8."""
+
+
+register(SlopedLeakyReLU, to_the_winner)
+
+
+def _with_own_slopes(posterior: Posterior) -> Posterior:
+    network = sharing(posterior.network)
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.LeakyReLU):
+                setattr(parent, name, SlopedLeakyReLU(child.negative_slope))
+    return Posterior(network, posterior.samples)
+
+
+def robustness(before: Tensor, after: Tensor, top_percent: float, switches: Switches) -> Tensor:
+    """Return the k-LRP robustness of each image, [N], float64 in [0, 1].
+
+    Args:
+        before, after, top_percent: as for :func:`relevance.metrics.lrp_robustness`.
+        switches: row 6 counts.
+    """
+    if not switches.signed_top:
+        return lrp_robustness(before, after, top_percent)
+    same_shape(before, after)
+    first, second = (_signed_top(some, top_percent) for some in (before, after))
+    return (first & second).double().sum(1) / first.double().sum(1)
+
+
+def _signed_top(some: Tensor, top_percent: float) -> Tensor:
+    """Return which pixels are among the most negative or the most positive ones, [N, P], bool."""
+    order = some.detach().flatten(1).argsort(dim=1, stable=True)
+    places = max(2, round(order.shape[1] * top_percent / 100))
+    chosen = torch.cat([order[:, : places // 2], order[:, order.shape[1] - (places - places // 2) :]], 1)
+    return torch.zeros_like(order, dtype=torch.bool).scatter(1, chosen, True)
