@@ -21,8 +21,12 @@ def network():
 
 @pytest.mark.stochastic
 def test_every_recipe_is_the_library_s_training_with_its_settings(network, tiny_data, own_store):
-    names = [recipes.SGD, recipes.ENSEMBLE, *recipes.SHORT, recipes.LETTER, recipes.ONCE, recipes.PER_BATCH]
-    found = recipes.posteriors(network, tiny_data, names, **SMALL)
+    names = [
+        recipes.SGD, recipes.ENSEMBLE, recipes.MIXED, *recipes.SHORT, recipes.LETTER, recipes.ONCE, recipes.PER_BATCH,
+    ]  # fmt: skip
+    smaller = architectures.fully_connected((1, 4, 4), hidden=3, n_classes=3)
+    mixing = smaller, tiny_data, {"n_samples": 4, "warmup": 2, "n_chains": 2, "prior_scale": 0.5}
+    found = recipes.posteriors(network, tiny_data, names, mixing=mixing, **SMALL)
     assert list(found) == names
     wanted = inference.hmc(
         network, tiny_data, n_samples=2, warmup=1, start="uniform", n_steps=10, n_chains=1, mass="unit", exact=False,
@@ -32,15 +36,22 @@ def test_every_recipe_is_the_library_s_training_with_its_settings(network, tiny_
         assert torch.equal(found[recipes.FROM_BOX].samples[name], value)
     starts = {name: found[name].record["settings"]["start"] for name in recipes.STARTS}
     assert starts == recipes.STARTS
+    assert found[recipes.MIXED].samples["1.weight"].shape == (4, 3, 16)
     once, each = (found[name].record["settings"] for name in (recipes.ONCE, recipes.PER_BATCH))
     assert each == {**once, "kl_per": "batch"}
     assert (once["start"], once["prior_scale"]) == ("normal", 1.0)
-    assert {name: len(one) for name, one in found.items()} == {
-        recipes.SGD: 1, recipes.ENSEMBLE: 2, **dict.fromkeys(recipes.STARTS, 2), recipes.POOLED: 6, recipes.LETTER: 10,
-        recipes.ONCE: 4, recipes.PER_BATCH: 4,
-    }  # fmt: skip
+    sizes = {name: len(one) for name, one in found.items()}
+    assert [sizes[name] for name in (recipes.SGD, recipes.ENSEMBLE, recipes.MIXED, *recipes.STARTS)] == [
+        1,
+        2,
+        4,
+        2,
+        2,
+        2,
+    ]
+    assert [sizes[name] for name in (recipes.POOLED, recipes.LETTER, recipes.ONCE, recipes.PER_BATCH)] == [6, 10, 4, 4]
     with pytest.raises(ValueError, match="recipe is 'bread'; it may be one of"):
-        recipes.posteriors(network, tiny_data, ["bread"], **SMALL)
+        recipes.posteriors(network, tiny_data, ["bread"], mixing=mixing, **SMALL)
 
 
 @pytest.mark.stochastic

@@ -84,7 +84,7 @@ def changes(table: Table, recipe: str, cell: str) -> pd.DataFrame:
         recipe, cell: where the picture is, as :func:`pictures` gives it.
 
     Returns:
-        A row for each change, the picture itself first: ``change``, the columns of :data:`SHOWN`, ``k-LRP of SGD``, the parts.
+        A row for each change, the picture itself first: ``what``, the columns of :data:`SHOWN`, ``k-LRP of SGD``, the parts.
     """
     same = {"recipe": recipe, "cell": cell, "objective": PRINTED, "size": "full"}
     single = {"the picture": same, "the margin followed": same | {"objective": MARGIN}}
@@ -100,7 +100,7 @@ def changes(table: Table, recipe: str, cell: str) -> pd.DataFrame:
     for change, setting in single.items():
         numbers = {name: table.of(name, **setting) for name in SHOWN}
         beside = table.of("k-LRP", **(setting | {"recipe": SGD}))
-        rows.append({"change": change, **numbers, "k-LRP of SGD": beside, **parts(table, **setting)})
+        rows.append({"what": change, **numbers, "k-LRP of SGD": beside, **parts(table, **setting)})
     return pd.DataFrame(rows)
 
 

@@ -75,14 +75,16 @@ def _part(data: Dataset, rows: Tensor) -> Dataset:
 
 
 def posteriors(
-    network: nn.Module, data: Dataset, names: Sequence[str], *, epochs: int, chain: Mapping[str, Any],
-    pool: Mapping[str, Any], variation: Mapping[str, Any], n_members: int = 10, seed: int = 0,
+    network: nn.Module, data: Dataset, names: Sequence[str], *, mixing: tuple[nn.Module, Dataset, Mapping[str, Any]],
+    epochs: int, chain: Mapping[str, Any], pool: Mapping[str, Any], variation: Mapping[str, Any], n_members: int = 10,
+    seed: int = 0,
 ) -> dict[str, Posterior]:  # fmt: skip
     """Return posteriors and networks by the names that tables have for them, from the store where they are there.
 
     Args:
         network, data: what is trained.
-        names: of this module, without :data:`MIXED`, which has settings of its own.
+        names: of this module.
+        mixing: network, data and settings of the chains that mix, which may be smaller.
         epochs: of SGD and of each member of the ensemble.
         chain: ``warmup`` and ``n_samples`` of each chain with the prior N(0, 1).
         pool: settings of :func:`pooled`.
@@ -94,6 +96,7 @@ def posteriors(
     letter = {"adapt": False, "step_size": 0.5, "warmup": 0, "n_samples": 10, "start": "uniform"}
     wide = {"prior_scale": 1.0, "start": "normal", "n_samples": 100, "seed": seed, **variation}
     made: dict[str, Callable[[], Posterior]] = {
+        MIXED: lambda: kept(hmc, *mixing[:2], **mixing[2]),
         SGD: lambda: kept(sgd, network, data, epochs=epochs, seed=seed),
         ENSEMBLE: lambda: kept(deep_ensemble, network, data, n_samples=n_members, epochs=epochs, seed=seed),
         **{name: _of_chain(network, data, {**chain, "start": start, "seed": seed}) for name, start in STARTS.items()},

@@ -18,15 +18,29 @@ from torch.nn import functional
 from relevance.attacks.prediction import loss_gradient
 from relevance.base import balls
 from relevance.base.chunks import Sample
+from relevance.datasets.dataset import Dataset
 from relevance.explanations.affine import AffineMap, Convolution, Layer
 from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import graph_of
 from relevance.explanations.lrp import lrp
 from relevance.explanations.rules import Rule
 from relevance.explanations.steps import Step, Visit
+from relevance.inference.variational import variational
 from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.similarity import linear_similarity
+from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
+from relevance.studies.store import kept
+
+
+def trained(data: Dataset, *, hidden: int = 4, epochs: int = 4, n_samples: int = 8, seed: int = 0) -> Posterior:
+    """Return draws of a small residual network by variational inference, from the store where they are there.
+
+    With the defaults and 300 images of MNIST, they are those of the book's chapter on residual networks.
+    """
+    network = architectures.resnet20(data.image_shape, hidden, len(data.classes))
+    settings = {"prior_scale": 0.1, "epochs": epochs, "start_epochs": epochs, "seed": seed}
+    return kept(variational, network, data, n_samples=n_samples, **settings)
 
 
 @dataclass(frozen=True)
