@@ -5,7 +5,7 @@ import pytest
 
 from relevance.studies.carbone import picture, why
 from relevance.studies.carbone.criteria import Table
-from relevance.studies.carbone.recipes import FROM_BOX, FROM_SGD, MIXED, POOLED, SGD
+from relevance.studies.carbone.recipes import FROM_BOX, FROM_SGD, MIXED, ONCE, POOLED, SGD
 from relevance.studies.carbone.why import ALL, CALLED
 from studies.carbone.test_criteria import EACH, MARGIN, PRINTED, planted
 
@@ -44,7 +44,7 @@ def test_a_network_that_knows_nothing_makes_no_picture(table):
 
 def test_single_changes_are_made_to_what_makes_it(table):
     rows = picture.changes(table, FROM_BOX, "as described").set_index("what")
-    assert list(rows.index) == ["the picture", "the margin followed", MIXED, FROM_SGD]
+    assert list(rows.index) == ["the picture", "the margin followed", MIXED, FROM_SGD, ONCE]
     assert rows.loc["the picture", list(picture.PARTS)].all()
     assert rows.loc["the margin followed", "k-LRP"] == pytest.approx(0.5)
     assert rows.loc["the picture", "k-LRP of SGD"] == pytest.approx(0.5)
@@ -62,10 +62,13 @@ def test_two_populations_make_the_correlation():
     here &= (rows["size"] == "full") & (rows["rule"] == "epsilon")
     frozen = rows.loc[here, "image"] < 20
     generator = np.random.default_rng(0)
-    rows.loc[here, "change"] = np.where(frozen, 0.0, 1.0)
+    rows.loc[here, "mean_change"] = np.where(frozen, 0.0, 1.0)
     rows.loc[here, "lrp_robustness"] = np.where(frozen, 1.0, 0.5 + 0.01 * generator.random(40))
     rows.loc[here, "softmax_robustness"] = np.where(frozen, 1.0, 0.5 + 0.01 * generator.random(40))
-    found = picture.populations(rows, FROM_BOX).set_index("population")
+    columns = picture.columns(rows, picture.pictures(Table(rows, EACH), [FROM_BOX]))
+    assert columns["column"].unique().tolist() == [f"as described: {MIXED}", FROM_BOX]
+    assert (columns.groupby(["column", "recipe"]).size() == 40).all()
+    found = picture.populations(columns).set_index("population")
     assert found["images"].tolist() == [20, 20, 40]
     assert found.loc["both", "rho"] > 0.8
     assert abs(found.loc["moved", "rho"]) < 0.5

@@ -60,7 +60,7 @@ def test_off_is_the_printed_attack_on_the_class_predicted_before(given):
         == metrics.softmax_robustness(posterior.predict(images), posterior.predict(attacked)).tolist()
     )
     assert rows["attacked_class"].tolist() == posterior.predict(attacked).argmax(1).tolist()
-    assert rows["change"].tolist() == [1] * 6
+    assert rows["mean_change"].tolist() == [1] * 6
     first = rows.iloc[0]
     assert first[["cell", "attack", "size", "rule"]].tolist() == [
         "as described",
@@ -92,7 +92,7 @@ def test_every_switch_acts_where_it_is_told_to(given):
 def test_a_matched_attack_changes_as_much_as_averaged_images(given):
     averaged = Switches(averaged_images=True)
     rows = why.measured(*given, [Cell("a", averaged), Cell("a", matched=True)], SETTINGS)
-    change = rows.pivot(index="image", columns="size", values="change")
+    change = rows.pivot(index="image", columns="size", values="mean_change")
     assert np.allclose(change["full"], change["matched"], atol=1e-9)
     assert (change["full"] < 1).all()
 
@@ -113,12 +113,12 @@ def test_masked_images_do_not_move(given):
     assert by_objective["FGSM on the mean loss"] == 1
     assert by_objective["FGSM on the margin"] == 0
     frozen = rows[rows["attack"] == "FGSM on the mean loss"]
-    assert (frozen["change"] == 0).all()
+    assert (frozen["mean_change"] == 0).all()
     assert frozen["lrp_robustness"].tolist() == frozen["ceiling_lrp_robustness"].tolist()
     assert (frozen["softmax_robustness"] == 1).all()
     # Where the printed FGSM changes nothing, changes are shares of its size.
     moved = rows[rows["attack"] == "FGSM on the margin"]
-    assert moved["change"].between(0.5, 1).all()
+    assert moved["mean_change"].between(0.5, 1).all()
 
 
 def test_attacks_on_explanations_are_the_paper_s_with_its_steps(given):
@@ -137,16 +137,16 @@ def made_up(n=40, **columns):
     place = {"recipe": "a", "cell": "c", "attack": "FGSM", "size": "full", "rule": "epsilon", "seed": 0}
     rows = {"image": range(n), "label": 1, "clean_class": 1, "attacked_class": 1, "lrp_robustness": generator.random(n),
             "unrelated_lrp_robustness": 0.2, "ceiling_lrp_robustness": 1.0, "softmax_robustness": generator.random(n),
-            "gradient_is_zero": False, "change": 1.0}  # fmt: skip
+            "gradient_is_zero": False, "mean_change": 1.0}  # fmt: skip
     return pd.DataFrame({**place, **rows, **columns})
 
 
 def test_a_summary_has_the_means_and_correlations_of_its_images():
     half = np.arange(40) % 2
-    rows = made_up(attacked_class=1 + half, change=1.0 - half, gradient_is_zero=half == 1)
+    rows = made_up(attacked_class=1 + half, mean_change=1.0 - half, gradient_is_zero=half == 1)
     row = why.summary(rows).iloc[0]
     assert row["accuracy"] == 1
-    assert row["accuracy under attack"] == row["class changed"] == row["zero gradients"] == row["change"] == 0.5
+    assert row["accuracy under attack"] == row["class changed"] == row["zero gradients"] == row["mean change"] == 0.5
     assert row["k-LRP"] == pytest.approx(rows["lrp_robustness"].mean())
     assert row["median"] == pytest.approx(rows["lrp_robustness"].median())
     assert (row["floor"], row["ceiling"], row["images"]) == (0.2, 1.0, 40)

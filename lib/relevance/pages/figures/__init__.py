@@ -23,6 +23,7 @@ from relevance.pages.figures.scores import (
     robustness_distributions,
 )
 from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
+from relevance.pages.figures.why import masked_gradient, three_columns
 
 __all__ = [
     "alignment_by_epsilon",
@@ -43,6 +44,7 @@ __all__ = [
     "known_posterior",
     "layer_heatmaps",
     "manipulations",
+    "masked_gradient",
     "paired_differences",
     "reliability",
     "removal_curves",
@@ -55,6 +57,7 @@ __all__ = [
     "smoothing_curve",
     "smoothing_depth",
     "survival",
+    "three_columns",
     "top_pixels",
     "tradeoff",
 ]

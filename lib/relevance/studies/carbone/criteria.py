@@ -41,7 +41,7 @@ class Found(NamedTuple):
     effect: float = np.nan
 
 
-NOTHING = Found(np.nan, "", OPEN)
+NOTHING = Found(np.nan, "none", OPEN)
 
 
 class Table:
@@ -236,7 +236,7 @@ class Criterion(NamedTuple):
     """When a switch explains figures of the paper.
 
     Attributes:
-        rows: of the table of what the released code does.
+        rows: of the table of what the released code does; ``"-"`` of what is not in it.
         switch: what it is called.
         figures: of the paper.
         number: what the number is.
@@ -255,8 +255,8 @@ class Criterion(NamedTuple):
 # Figures with a number by which they could be explained.
 EVERY = "all"
 CRITERIA = (
-    Criterion("", "mean of gradients, not the predictive's", EVERY, "change of k-LRP", f"beyond {MODEST:g}", _objective),
-    Criterion("", "start and objective", "3, 4b, 9", "share of the gain that the margin takes away",
+    Criterion("-", "mean of gradients, not the predictive's", EVERY, "change of k-LRP", f"beyond {MODEST:g}", _objective),
+    Criterion("-", "start and objective", "3, 4b, 9", "share of the gain that the margin takes away",
               f"at least {TAKEN:g}, and k-LRP rises with zero gradients", _start),
     Criterion("1", f"{CALLED['averaged_images']}, HMC", "2b, 3, 7a, 9, 10b, 11b, 12b",
               "k-LRP beyond that of FGSM of the same mean change", f"within {SAME:g}", _averaged(POOLED)),

@@ -9,16 +9,30 @@ import pandas as pd
 from relevance.studies.carbone import why
 from relevance.studies.carbone.claims import MODEST, NEGLIGIBLE, STRONG
 from relevance.studies.carbone.criteria import FGSM, Table
-from relevance.studies.carbone.recipes import ENSEMBLE, FROM_SGD, MIXED, SGD
+from relevance.studies.carbone.recipes import ENSEMBLE, FROM_SGD, MIXED, ONCE, SGD
 from relevance.studies.carbone.why import ALL, CALLED, DESCRIBED, MARGIN, MATCHED, ON_PREDICTIONS, PRINTED
 
 # What of the paper's text is looked for: Sec. V-A and V-B.
 STEADIER, CORRELATED, SURVIVES, FLAT = "steadier", "correlated", "survives", "SGD is not correlated"
 PARTS = (STEADIER, CORRELATED, SURVIVES, FLAT)
+# What its text and captions report, in this book's words, with the figures: of scores, and of correlations.
+REPORTED = {
+    "Figures 2 and 3": (
+        "LRP robustness of Bayesian networks is considerably higher than that of deterministic ones, for several data sets, "
+        "attacks and rules (Sec. V-A).",
+        "The one pair of numbers in its text: 0.46 deterministic, 0.68 Bayesian, for one image whose attacks failed (Fig. 6).",
+    ),
+    "Figures 4 and 16": (
+        "Deterministic: no significant change of LRP robustness between images that are vulnerable and images that are not.",
+        "Bayesian: a strong positive correlation, and most images above 0.5 in softmax robustness (Sec. V-B).",
+    ),
+}
 # A network that knows no more than twice what chance does is none of the paper's.
 ACCURATE = 0.2
 SHOWN = ("accuracy", "accuracy under attack", "k-LRP", "median", "rho", "rho, low", "rho, high", "above half",
-         "zero gradients", "change")  # fmt: skip
+         "zero gradients", "mean change")  # fmt: skip
+# Posteriors that a described experiment may have, the best first.
+OTHERS = (MIXED, FROM_SGD, ONCE)
 ALONE = tuple(CALLED[name] for name in ON_PREDICTIONS)
 # Cells of attacks on predictions -> how many switches are on.
 N_ON = {
@@ -84,7 +98,8 @@ def changes(table: Table, recipe: str, cell: str) -> pd.DataFrame:
         recipe, cell: where the picture is, as :func:`pictures` gives it.
 
     Returns:
-        A row for each change, the picture itself first: ``what``, the columns of :data:`SHOWN`, ``k-LRP of SGD``, the parts.
+        A row for each change, the picture itself first: ``what``, ``recipe``, ``cell``, the columns of :data:`SHOWN`, ``k-LRP of
+        SGD``, and the parts.
     """
     same = {"recipe": recipe, "cell": cell, "objective": PRINTED, "size": "full"}
     single = {"the picture": same, "the margin followed": same | {"objective": MARGIN}}
@@ -94,30 +109,55 @@ def changes(table: Table, recipe: str, cell: str) -> pd.DataFrame:
         single |= {f"without: {name}": same | {"cell": f"all but {name}"} for name in ALONE}
     if cell in ALONE:
         single[f"without: {cell}"] = same | {"cell": DESCRIBED}
-    others = [name for name in (MIXED, FROM_SGD) if name in table.recipes and name != recipe]
-    single |= {name: same | {"recipe": name} for name in others}
+    single |= {name: same | {"recipe": name} for name in OTHERS if name in table.recipes and name != recipe}
     rows = []
-    for change, setting in single.items():
+    for what, setting in single.items():
         numbers = {name: table.of(name, **setting) for name in SHOWN}
         beside = table.of("k-LRP", **(setting | {"recipe": SGD}))
-        rows.append({"what": change, **numbers, "k-LRP of SGD": beside, **parts(table, **setting)})
+        place = {"what": what, "recipe": setting["recipe"], "cell": setting["cell"]}
+        rows.append({**place, **numbers, "k-LRP of SGD": beside, **parts(table, **setting)})
     return pd.DataFrame(rows)
 
 
-def populations(rows: pd.DataFrame, recipe: str, cell: str = DESCRIBED) -> pd.DataFrame:
-    """Return the images that an attack cannot move and those that it moves, and the rank correlation in each and in both.
+def columns(rows: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
+    """Return the images of two measurements: as the paper describes it, and where the picture is.
 
     Args:
         rows: of :func:`relevance.studies.carbone.why.table`.
-        recipe, cell: of the printed attack.
+        pictures: of :func:`pictures`.
+
+    Returns:
+        Rows of SGD and of one Bayesian recipe in each of two cells, with ``column``, the title of the measurement, in front. As
+        described are the chains that mix if they are there, or else the first of :data:`OTHERS` that is.
+    """
+    first = pictures.iloc[0]
+    described = next((name for name in OTHERS if name in set(rows["recipe"])), first["recipe"])
+    chosen = {f"as described: {described}": (described, DESCRIBED), _title(first): (first["recipe"], first["cell"])}
+    found = []
+    for title, (recipe, cell) in chosen.items():
+        here = rows["recipe"].isin([SGD, recipe]) & (rows["cell"] == cell) & (rows["attack"] == FGSM[PRINTED])
+        part = rows[here & (rows["size"] == "full") & (rows["rule"] == "epsilon")]
+        found.append(part.assign(column=title))
+    table = pd.concat(found, ignore_index=True)
+    return table[["column", *table.columns.drop("column")]]
+
+
+def _title(first: pd.Series) -> str:
+    return str(first["recipe"]) if first["cell"] == DESCRIBED else f"{first['recipe']}; released code: {first['cell']}"
+
+
+def populations(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the images that an attack cannot move and those that it moves, and the rank correlation in each and in both.
+
+    Args:
+        rows: of :func:`columns`; the Bayesian ones of the last column are looked at.
 
     Returns:
         A row for ``"frozen"``, ``"moved"`` and ``"both"``: ``population``, ``images``, ``k-LRP``, ``softmax robustness``,
         ``rho``, ``rho, low``, ``rho, high``; NaN of a population with too few images.
     """
-    here = rows[(rows["recipe"] == recipe) & (rows["cell"] == cell) & (rows["attack"] == FGSM[PRINTED])]
-    here = here[(here["size"] == "full") & (here["rule"] == "epsilon")]
-    moved = here["change"] > 0
+    here = rows[(rows["column"] == rows["column"].iloc[-1]) & (rows["recipe"] != SGD)]
+    moved = here["mean_change"] > 0
     found = []
     for name, part in {"frozen": here[~moved], "moved": here[moved], "both": here}.items():
         rho = why.correlation(part)

@@ -126,8 +126,8 @@ def measured(
     Returns:
         A row for each cell and image: ``cell``, ``attack``, ``size`` (``"full"`` or ``"matched"``), ``rule``, ``seed``,
         ``image``, ``label``, ``clean_class``, ``attacked_class``, ``lrp_robustness`` with its floor and ceiling,
-        ``softmax_robustness``, ``gradient_is_zero`` of the attacked loss at the clean image, ``change``: the mean change of a
-        pixel as a share of that under the paper's printed FGSM (of its size, whole, where that changes nothing).
+        ``softmax_robustness``, ``gradient_is_zero`` of the attacked loss at the clean image, ``mean_change`` of a
+        pixel, as a share of that under the paper's printed FGSM (of its size, whole, where that changes nothing).
     """
     probabilities = posterior.predict(images)
     target = probabilities.argmax(1)
@@ -165,7 +165,7 @@ def measured(
             **scores(before, after, settings.top_percent, cell.switches),
             "softmax_robustness": softmax_robustness(probabilities, now),
             "gradient_is_zero": blind(cell.objective) if on_prediction else (found == images).flatten(1).all(1),
-            "change": mean_change(images, found) / whole,
+            "mean_change": mean_change(images, found) / whole,
         }  # fmt: skip
         rows = pd.DataFrame({name: column.cpu().numpy() for name, column in columns.items()})
         rows.insert(0, "image", np.arange(len(rows)))
@@ -239,7 +239,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
         The columns that name it; ``images``, ``accuracy`` and ``accuracy under attack``; ``k-LRP``, its ``median``, ``floor``
         and ``ceiling``; ``rho`` of k-LRP and softmax robustness with ``rho, low`` and ``rho, high``; ``rho, class kept`` and
         ``rho, moved``, among the images whose predicted class stays and among those that the attack changes; ``softmax
-        robustness`` and ``above half``, the share of images with more than 0.5; ``zero gradients``, ``change`` and ``class
+        robustness`` and ``above half``, the share of images with more than 0.5; ``zero gradients``, ``mean change`` and ``class
         changed``.
     """
     found = []
@@ -253,9 +253,9 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             "k-LRP": part[LRP].mean(), "median": part[LRP].median(),
             "floor": part["unrelated_lrp_robustness"].mean(), "ceiling": part["ceiling_lrp_robustness"].mean(),
             "rho": rho.rho, "rho, low": rho.low, "rho, high": rho.high,
-            "rho, class kept": correlation(part[stays]).rho, "rho, moved": correlation(part[part["change"] > 0]).rho,
+            "rho, class kept": correlation(part[stays]).rho, "rho, moved": correlation(part[part["mean_change"] > 0]).rho,
             "softmax robustness": part[SOFTMAX].mean(), "above half": (part[SOFTMAX] > 0.5).mean(),
-            "zero gradients": part["gradient_is_zero"].mean(), "change": part["change"].mean(),
+            "zero gradients": part["gradient_is_zero"].mean(), "mean change": part["mean_change"].mean(),
             "class changed": 1 - stays.mean(),
         })  # fmt: skip
     return pd.DataFrame(found)

@@ -1,0 +1,124 @@
+"""What the tables of why the authors saw it say, in sentences."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from relevance.studies.carbone.criteria import OPEN, YES
+from relevance.studies.carbone.masking import MASKED
+from relevance.studies.carbone.picture import CORRELATED, PARTS, STEADIER
+from relevance.studies.carbone.recipes import FROM_BOX, FROM_PRIOR, FROM_SGD, LETTER, MIXED, ONCE, PER_BATCH, POOLED
+from relevance.studies.carbone.why import ALL, DESCRIBED
+from relevance.studies.phrases import join, sentence
+
+# What a recipe is, as a sentence has it.
+CHOICES = {
+    FROM_BOX: "a chain with the prior N(0, 1) that starts anywhere in [-2, 2]",
+    FROM_PRIOR: "a chain that starts at a draw of the prior N(0, 1)",
+    FROM_SGD: "a chain with the prior N(0, 1) that starts at a solution of SGD",
+    POOLED: "the pooled draws of short chains on parts of the data, from [-2, 2]",
+    LETTER: "leapfrog steps of 0.5, of which none is accepted",
+    MIXED: "chains that mix",
+    ONCE: "variational inference from a wide start",
+    PER_BATCH: "variational inference that charges the divergence to every batch",
+}
+CELLS = {DESCRIBED: "the attack as the paper prints it", ALL: "all that the released code does otherwise"}
+
+
+def _cell(cell: str) -> str:
+    return CELLS.get(cell, f"of what the released code does otherwise, {cell}")
+
+
+def _rho(value: float) -> str:
+    return f"{value:+.2f}".replace("-", "\N{MINUS SIGN}")
+
+
+@sentence
+def headline(changes: pd.DataFrame) -> str:
+    """Say which choices make the paper's picture, and what becomes of it when the margin is followed.
+
+    Args:
+        changes: of :func:`relevance.studies.carbone.picture.changes`, of the first of
+            :func:`relevance.studies.carbone.picture.pictures`.
+    """
+    rows = changes.set_index("what")
+    before, after = (rows.loc[name].to_dict() for name in ("the picture", "the margin followed"))
+    made = f"{CHOICES[before['recipe']]}, and {_cell(before['cell'])}"
+    n_parts = sum(bool(before[part]) for part in PARTS)
+    lead = (
+        f"**What makes the paper's picture here is {made}.**"
+        if n_parts == len(PARTS)
+        else f"**No set of choices makes the whole of the paper's picture here; nearest to it comes {made}**, with "
+        f"{n_parts} of its {len(PARTS)} parts."
+    )
+    gone = "Not all of it vanishes" if after[STEADIER] or after[CORRELATED] else "It vanishes"
+    return (
+        f"{lead} Explanations then score {before['k-LRP']:.2f} where SGD's score {before['k-LRP of SGD']:.2f}, and their "
+        f"robustness follows that of predictions (rho {_rho(before['rho'])}). {gone} when the attack follows the margin, "
+        f"which does not saturate: {after['k-LRP']:.2f} and {after['k-LRP of SGD']:.2f}, rho {_rho(after['rho'])}, and an "
+        f"accuracy under attack of {after['accuracy under attack']:.0%} in place of {before['accuracy under attack']:.0%}."
+    )
+
+
+@sentence
+def starts(each: pd.DataFrame) -> str:
+    """Say of :func:`relevance.studies.carbone.recipes.of_each` how many single draws leave an attack no gradient."""
+    rows = {str(row["recipe"]): row for row in each.to_dict("records")}
+    looked_at = (FROM_SGD, FROM_PRIOR, FROM_BOX, POOLED, MIXED, ONCE, PER_BATCH)
+    told = [f"{name} {rows[name]['saturated']:.0%}" for name in looked_at if name in rows]
+    letter = (
+        f" With Table IV to the letter - ten steps of 0.5 - no proposal is accepted, and the {rows[LETTER]['draws']} draws "
+        f"are one random network, right on {rows[LETTER]['accuracy']:.0%} of the images."
+        if LETTER in rows
+        else ""
+    )
+    return f"Draws and images at which the loss of the draw has a gradient of exactly zero: {join(told)}.{letter}"
+
+
+@sentence
+def masked(rows: pd.DataFrame, epsilon: float) -> str:
+    """Say how near the predictions of masked images are to failing: of :func:`relevance.studies.carbone.masking.by_group`."""
+    part = rows[rows["group"] == MASKED]
+    if part.empty:
+        return "No image has a gradient of zero here: there is nothing to show."
+    lost = part[part["wrong"] > 0.5]
+    if lost.empty:
+        return f"Most of {part['images'].iloc[0]} masked images are still predicted as they were at the end of the way."
+    first = lost.iloc[0]
+    return (
+        f"On {first['images']:.0f} images the loss is flat, and its gradient exactly zero. A step of {first['distance']:.3g}, "
+        f"{first['distance'] / epsilon:.0%} of the attack's size, along the margin is enough to change the prediction on "
+        f"{first['wrong']:.0%} of them."
+    )
+
+
+@sentence
+def populations(rows: pd.DataFrame) -> str:
+    """Say how a correlation comes of two populations: of :func:`relevance.studies.carbone.picture.populations`."""
+    by = rows.set_index("population")
+    frozen, moved, both = (by.loc[name].to_dict() for name in ("frozen", "moved", "both"))
+    if frozen["images"] == 0:
+        return f"The attack moves every image; rho is {_rho(both['rho'])}."
+    within: str = "" if pd.isna(moved["rho"]) else f" Among the images that it moves, rho is {_rho(moved['rho'])}."
+    return (
+        f"The attack leaves {frozen['images']:.0f} images as they are, which keeps map and prediction ({frozen['k-LRP']:.2f} and "
+        f"{frozen['softmax robustness']:.2f}, less than 1 only by ties), and moves {moved['images']:.0f}, which lose both "
+        f"({moved['k-LRP']:.2f} and {moved['softmax robustness']:.2f}). Together they have a rho of {_rho(both['rho'])}."
+        f"{within}"
+    )
+
+
+@sentence
+def explains(rows: pd.DataFrame) -> str:
+    """Say which switches of :func:`relevance.studies.carbone.criteria.explained` explain figures, and which do not."""
+    found = rows[rows["explains"] == YES]
+    nulls = rows[~rows["explains"].isin([YES, OPEN])]
+    told = [f"{row['switch']} (Figs. {row['figures']})" for row in found.to_dict("records")]
+    yes = (
+        f"By criteria that were set before, figures are explained by {join(told)}."
+        if told
+        else "No switch explains a figure."
+    )
+    no = f" Not by {join(list(nulls['switch']))}." if len(nulls) else ""
+    open_ = int((rows["explains"] == OPEN).sum())
+    return yes + no + (f" {open_} were not measured in this run." if open_ else "")
