@@ -35,27 +35,29 @@ KINDS = {
          "top_k_target", "top_k_origin", "FGSM", "manipulated", "noise", "unrelated", "standard gradient",
          "decoder on features", "generator alone", "success", "alone", "zero gradients", "ECE", "saturated", "acceptance",
          "epsilon", *(f"{name}, {kind}" for name in ("accuracy", "k-LRP") for kind in ("FGSM", "noise")), "k-LRP, shared",
-         "agreement", "total variation"], SHARE),
+         "agreement", "total variation", "k-LRP", "median", "floor", "ceiling", "softmax robustness", "above half",
+         "class changed", "k-LRP of SGD", "no gradient", "wrong"], SHARE),
     **dict.fromkeys(
         [*(f"{name}_{side}" for name in ("correlation", "rank", "structure") for side in ("target", "origin")), "before",
          "cosine", "correlation", "rank", "beyond the class", "similarity", "ranks", "ROAR minus standard",
-         "map correlation"], CORRELATION),
+         "map correlation", "rho", "rho, class kept", "rho, moved"], CORRELATION),
     **dict.fromkeys(
         ["image", "label", "clean_class", "attacked_class", "n_samples", "seed", "chain", "run", "values", "constant",
          "random layers", "parameters", "samples",
          "training points", "width", "images", "PGD steps", "queries", "n_train", "warmup", "leapfrog steps",
          "gradients", "warm-up gradients"], COUNT),
-    **dict.fromkeys(["gradient_is_zero", "label_kept"], TRUTH),
+    **dict.fromkeys(["gradient_is_zero", "label_kept", "steadier", "correlated", "survives", "SGD is not correlated"], TRUTH),
     **dict.fromkeys(
         ["l2", "relative", "error_target", "error_origin", "logit_change", "parameter", "time", "seconds", "total seconds",
          "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
          "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients",
-         "tangent", "normal, inside the span"], SIZE),
-    **dict.fromkeys(["alignment", "normal, outside the span"], NUMBER),
+         "tangent", "normal, inside the span", "mean_change", "mean change", "distance", "gradient"], SIZE),
+    **dict.fromkeys(["alignment", "normal, outside the span", "number", "effect", "loss", "margin"], NUMBER),
 }  # fmt: skip
 TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
          "map", "judge", "classifier", "posterior", "concerns", "converged", "versions", "date", "hardware", "what", "other",
-         "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler")  # fmt: skip
+         "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler",
+         "recipe", "cell", "size", "column", "rows", "switch", "figures", "explains", "if", "group")  # fmt: skip
 # Columns of one table that are named after numbers and attacks, and the ends of intervals, which may leave a range.
 NAMED = {
     r"0|1|0\.\d+": SHARE,
@@ -92,6 +94,10 @@ _SCORES = Form(
 )  # fmt: skip
 _ATTACKED = ("accuracy", *(f"{name}, {kind}" for kind in ("FGSM", "noise") for name in ("accuracy", "k-LRP")))
 _GENERATOR = ("zeng.generator.measures", "zeng.generator.training")
+_CELL = ("recipe", "cell", "attack", "size", "rule", "seed")
+_RHOS = ("rho", "rho, low", "rho, high", "rho, class kept", "rho, moved")
+_WHY = ("carbone.why", "carbone.recipes", "carbone.criteria", "carbone.picture")
+_WHY_SETTINGS = ("dataset", "architecture", "wide", "recipes", "n_samples", "n_images", "epsilon")
 FORMS = {
     **dict.fromkeys(("layers", "rules", "saliency"), _SCORES),
     "manipulation": Form(
@@ -120,6 +126,28 @@ FORMS = {
         ("posterior", "samples", "NLL", "ECE", "saturated", "agreement", "total variation", *_ATTACKED, "map correlation",
          "seconds"), ("background.chains",), ("n_train", "hidden", "prior_scale"),
         gaps=("acceptance", "R-hat", "ESS", "ESS tail", "map correlation"),
+    ),
+    "switches": Form(
+        (*_CELL, "images", "accuracy", "accuracy under attack", "k-LRP", "median", "floor", "ceiling", "rho", "rho, low",
+         "rho, high", "softmax robustness", "above half", "zero gradients", "mean change", "class changed"), _WHY, _WHY_SETTINGS,
+        gaps=_RHOS,
+    ),
+    "explained": Form(
+        ("rows", "switch", "figures", "explains", "what", "number", "if", "recipe", "effect"), _WHY, _WHY_SETTINGS,
+        gaps=("number", "effect"),
+    ),
+    "changes": Form(
+        ("what", "recipe", "cell", "accuracy", "accuracy under attack", "k-LRP", "median", *_RHOS[:3], "above half",
+         "zero gradients", "mean change", "k-LRP of SGD", "steadier", "correlated", "survives", "SGD is not correlated"),
+        _WHY, _WHY_SETTINGS, gaps=_RHOS,
+    ),
+    "seen": Form(
+        ("column", *_CELL, "image", "label", "clean_class", "attacked_class", "lrp_robustness", "unrelated_lrp_robustness",
+         "ceiling_lrp_robustness", "softmax_robustness", "gradient_is_zero", "mean_change"), _WHY, _WHY_SETTINGS,
+    ),
+    "masking": Form(
+        ("group", "distance", "images", "loss", "margin", "gradient", "no gradient", "wrong"), ("carbone.masking",),
+        _WHY_SETTINGS,
     ),
     "roar": Form(("attribution", "share", "seed", "accuracy"), ("zeng.roar", "zeng.trainings")),
     "joint": Form(

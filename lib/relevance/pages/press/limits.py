@@ -145,6 +145,10 @@ def _known(name: str) -> Iterable[str] | None:
         from relevance.studies.carbone import study
 
         return {"architecture": study.BUILD, "method": study.METHODS, "attacks": study.attacks_by_name()}[name]
+    if name == "recipes":
+        from relevance.studies.carbone.recipes import KNOWN
+
+        return KNOWN
     if name in ("settings", "others"):
         from relevance.studies.zeng import source
 

@@ -119,6 +119,11 @@ def changes(table: Table, recipe: str, cell: str) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def shown(changes: pd.DataFrame) -> pd.DataFrame:
+    """Return of :func:`changes` what a page shows."""
+    return changes.set_index("what")[[*SHOWN[1:5], "k-LRP of SGD", *SHOWN[-3:]]]
+
+
 def columns(rows: pd.DataFrame, pictures: pd.DataFrame) -> pd.DataFrame:
     """Return the images of two measurements: as the paper describes it, and where the picture is.
 

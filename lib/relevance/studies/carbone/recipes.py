@@ -29,6 +29,7 @@ ONCE, PER_BATCH = "VI, KL once", "VI, KL every batch"
 STARTS = {FROM_SGD: "sgd", FROM_PRIOR: "prior", FROM_BOX: "uniform"}
 # Those whose prior is N(0, 1), and whose draws are few.
 SHORT = (*STARTS, POOLED)
+KNOWN = (SGD, MIXED, ENSEMBLE, *SHORT, LETTER, ONCE, PER_BATCH)
 # One chain of ten steps, as Table IV has it, with equal masses and none of what makes chains mix here. The step is adapted: with
 # the table's own, 0.5, no proposal is accepted.
 CHAIN: dict[str, Any] = {
