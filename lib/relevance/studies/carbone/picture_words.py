@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from relevance.studies.carbone.criteria import OPEN, YES
+from relevance.studies.carbone.criteria import CHANGES, NO, OPEN, YES
 from relevance.studies.carbone.masking import MASKED
 from relevance.studies.carbone.picture import CORRELATED, PARTS, STEADIER
 from relevance.studies.carbone.recipes import FROM_BOX, FROM_PRIOR, FROM_SGD, LETTER, MIXED, ONCE, PER_BATCH, POOLED
@@ -64,7 +64,7 @@ def headline(changes: pd.DataFrame) -> str:
 def starts(each: pd.DataFrame) -> str:
     """Say of :func:`relevance.studies.carbone.recipes.of_each` how many single draws leave an attack no gradient."""
     rows = {str(row["recipe"]): row for row in each.to_dict("records")}
-    looked_at = (FROM_SGD, FROM_PRIOR, FROM_BOX, POOLED, MIXED, ONCE, PER_BATCH)
+    looked_at = (FROM_BOX, FROM_SGD, MIXED)
     told = [f"{name} {rows[name]['saturated']:.0%}" for name in looked_at if name in rows]
     letter = (
         f" With Table IV to the letter - ten steps of 0.5 - no proposal is accepted, and the {rows[LETTER]['draws']} draws "
@@ -72,7 +72,12 @@ def starts(each: pd.DataFrame) -> str:
         if LETTER in rows
         else ""
     )
-    return f"Draws and images at which the loss of the draw has a gradient of exactly zero: {join(told)}.{letter}"
+    alone = (
+        f"The loss of a single draw has a gradient of exactly zero on this share of the images: {join(told)}."
+        if told
+        else ""
+    )
+    return f"{alone}{letter}".strip()
 
 
 @sentence
@@ -111,14 +116,17 @@ def populations(rows: pd.DataFrame) -> str:
 @sentence
 def explains(rows: pd.DataFrame) -> str:
     """Say which switches of :func:`relevance.studies.carbone.criteria.explained` explain figures, and which do not."""
-    found = rows[rows["explains"] == YES]
-    nulls = rows[~rows["explains"].isin([YES, OPEN])]
-    told = [f"{row['switch']} (Figs. {row['figures']})" for row in found.to_dict("records")]
-    yes = (
-        f"By criteria that were set before, figures are explained by {join(told)}."
-        if told
-        else "No switch explains a figure."
-    )
-    no = f" Not by {join(list(nulls['switch']))}." if len(nulls) else ""
-    open_ = int((rows["explains"] == OPEN).sum())
-    return yes + no + (f" {open_} were not measured in this run." if open_ else "")
+    found = {
+        word: list(part["switch"] + " (" + part["figures"] + ")" if word == YES else part["switch"])
+        for word, part in rows.groupby("explains", sort=False)
+    }
+    told = [
+        f"Figures are explained, by criteria that were set before, by {join(found[YES])}."
+        if YES in found
+        else "No switch explains a figure, by criteria that were set before.",
+        *([f"Scores or maps are changed by more than a tenth, without such a criterion, by {join(found[CHANGES])}."]
+          if CHANGES in found else []),
+        *([f"Not by {join(found[NO])}."] if NO in found else []),
+        *([f"Not measured in this run: {join(found[OPEN])}."] if OPEN in found else []),
+    ]  # fmt: skip
+    return " ".join(told)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from relevance.attacks import named
 from relevance.studies import names, phrases, records, verdicts
-from relevance.studies.carbone import claims, geometry, source, words
+from relevance.studies.carbone import claims, criteria, geometry, source, words
 from relevance.studies.carbone.source import Panel
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
 from relevance.studies.tables import attacks_only, right_throughout
@@ -24,8 +24,12 @@ RUNS = {
     ("fashion_mnist", "convolutional"): "fashion-convolutional",
     ("cifar10", "resnet20"): "cifar10-residual",
 }
+# Recorded runs in which what the released code does otherwise is switched on.
+SWITCHED = ("mnist-why", "mnist-why-released", "mnist-why-variational")
 ILLUSTRATION = "illustration"
 NOT_RECORDED = "not recorded"
+# What of a figure has a verdict.
+JUDGED = ("robustness by layer", "LRP against softmax robustness", "robustness by rule")
 
 
 class Shown(NamedTuple):
@@ -124,8 +128,21 @@ def _picture(panel: Panel, run: str) -> dict[str, str]:
 
 @cache
 def figures() -> pd.DataFrame:
-    """Return a row for each panel of Figures 1 to 16: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
-    return pd.DataFrame([_panel(panel) for panel in source.FIGURES]).set_index("item")
+    """Return a row for each panel of all figures: ``paper``, ``run``, ``verdict``, ``explained by``, ``evidence``, ``chapter``.
+
+    *Explained by* are the switches that do so in a recorded run, by :mod:`relevance.studies.carbone.criteria`.
+    """
+    rows = pd.DataFrame([{**_panel(panel), "explained by": explained_by(panel)} for panel in source.FIGURES])
+    return rows[["item", "paper", "run", "verdict", "explained by", "evidence", "chapter"]].set_index("item")
+
+
+def explained_by(panel: Panel) -> str:
+    """Return which choices explain a panel of the paper in recorded runs; that nothing was found, or recorded."""
+    if panel.shows not in JUDGED:
+        return ""
+    tables = [records.read_run(run, "explained") for run in SWITCHED if run in records.runs("explained")]
+    found = dict.fromkeys(name for table in tables for name in criteria.explaining(table, panel.figure))
+    return "; ".join(found) or ("nothing found" if tables else NOT_RECORDED)
 
 
 @cache
