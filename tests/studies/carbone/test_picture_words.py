@@ -25,8 +25,8 @@ def changes(before="picture", after="gone", cell="as described"):
 def test_the_headline_names_the_choices_and_what_takes_the_picture_away():
     told = words.headline(changes())
     assert told.startswith(
-        "**What makes the paper's picture here is a chain with the prior N(0, 1) that starts anywhere in [-2, 2], and the attack as "
-        "the paper prints it.**"
+        "**What makes the paper's picture here is a chain with the prior N(0, 1) that starts anywhere in [-2, 2], and the attack "
+        "as the paper prints it.**"
     )
     assert "score 0.80 where SGD's score 0.50" in told
     assert "It vanishes when the attack follows the margin" in told

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -26,9 +27,21 @@ def test_every_panel_and_every_claim_is_there():
     assert set(reproduction.claimed().index) == {claim.text for claim in claims.CLAIMS.values()}
 
 
+def test_panels_are_explained_by_what_recorded_runs_say(monkeypatch):
+    said = pd.DataFrame({"switch": ["start", "KL", "nothing"], "figures": ["4b, 9", "2a, 4a", "14"],
+                         "explains": ["yes", "yes", "no"]})  # fmt: skip
+    panels = {panel.figure: panel for panel in source.FIGURES}
+    monkeypatch.setattr(reproduction.records, "runs", lambda experiment=None: [])
+    assert reproduction.explained_by(panels["4b"]) == "not recorded"
+    monkeypatch.setattr(reproduction.records, "runs", lambda experiment=None: ["mnist-why"])
+    monkeypatch.setattr(reproduction.records, "read_run", lambda run, experiment: said)
+    found = [reproduction.explained_by(panels[name]) for name in ("4b", "9a", "4a", "14a", "6")]
+    assert found == ["start", "start", "KL", "nothing found", ""]
+
+
 def test_every_run_of_the_book_is_one_that_can_be_recorded():
     runs = yaml.safe_load((ROOT / "book/runs.yml").read_text())
-    assert set(reproduction.RUNS.values()) <= runs.keys()
+    assert {*reproduction.RUNS.values(), *reproduction.SWITCHED} <= runs.keys()
     for name, run in runs.items():
         for chapter, own in run["chapters"].items():
             resolved = chapters()[chapter].resolved({**run["parameters"], **(own or {}), "record": name})
