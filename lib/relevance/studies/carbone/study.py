@@ -16,7 +16,11 @@ from relevance.base import checks
 from relevance.datasets import reading
 from relevance.datasets.dataset import Dataset
 from relevance.inference.adversarial import adversarial as adversarially_train
+from relevance.inference.certificate import chains_of
+from relevance.inference.chain import Settings as Normal
+from relevance.inference.ensemble import deep_ensemble
 from relevance.inference.hamiltonian import hmc
+from relevance.inference.map_estimate import map_estimate
 from relevance.inference.sgd import sgd
 from relevance.inference.variational import variational
 from relevance.networks import architectures
@@ -24,7 +28,7 @@ from relevance.networks.architectures import Classifier
 from relevance.networks.posterior import Posterior
 from relevance.studies import experiment
 from relevance.studies.carbone import source
-from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, RULES, bayesian
+from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE, RULES, bayesian
 from relevance.studies.store import Store, kept
 
 BUILD: dict[str, Callable[..., Classifier]] = {
@@ -60,6 +64,8 @@ class Study(checks.Checked):
         inference: further settings of ``method``.
         n_draws: samples of the posterior.
         n_samples: how many of them the Bayesian models have.
+        n_runs: how often every model is trained, with other seeds; of HMC each chain is a run.
+        n_members: of the ensembles of MAP networks under the posterior's prior; if 0, neither they nor MAP are looked at.
         epsilon: size of all attacks in the maximum norm.
         seed: of all that is random.
     """
@@ -77,11 +83,17 @@ class Study(checks.Checked):
     n_samples: Sequence[int] = (10, 50, 100)
     epsilon: float = 0.1
     seed: int = 0
+    n_runs: int = checks.whole(1)
+    n_members: int = checks.whole(0, at_least=0)
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        by_chain = self.method == "hmc" and self.n_runs > 1
         for count in self.n_samples:
-            checks.count("n_samples", count, at_most=self.n_draws)
+            checks.count("n_samples", count, at_most=self.n_draws // self.n_runs if by_chain else self.n_draws)
+        n_chains = self.inference.get("n_chains", self.n_runs)
+        if by_chain and n_chains != self.n_runs:
+            raise ValueError(f"n_runs is {self.n_runs}, and the chains are {n_chains}; each chain is a run.")
 
     @cached_property
     def data(self) -> Dataset:
@@ -98,37 +110,56 @@ class Study(checks.Checked):
         """Names of the layers that the paper explains."""
         return source.LAYERS[self.architecture]
 
-    @property
-    def _trainings(self) -> dict[str, tuple[Callable[..., Posterior], dict[str, Any]]]:
-        """How the models are trained: name -> function and its settings."""
-        same: dict[str, Any] = {"epochs": self.epochs, "seed": self.seed}
+    def _trainings(self, run: int = 0) -> dict[str, tuple[Callable[..., Posterior], dict[str, Any]]]:
+        """How the models of a run are trained: name -> function and its settings."""
+        same: dict[str, Any] = {"epochs": self.epochs, "seed": self.seed + run}
         hardened = {"epsilon": self.epsilon, "n_steps": 5, **self.adversarial}
         draws: dict[str, Any] = {"n_samples": self.n_draws, "seed": self.seed, **self.inference}
         if self.method == "variational":
-            draws = {**draws, "epochs": self.epochs, "start_epochs": self.epochs}
-        return {
+            draws = {**draws, **same, "start_epochs": self.epochs}
+        elif self.n_runs > 1:
+            draws["n_chains"] = self.n_runs
+        found: dict[str, tuple[Callable[..., Posterior], dict[str, Any]]] = {
             DETERMINISTIC: (sgd, same),
             ADVERSARIAL: (adversarially_train, {**same, **hardened}),
             BAYESIAN: (hmc if self.method == "hmc" else variational, draws),
         }
+        if self.n_members:
+            prior = {"prior_scale": draws.get("prior_scale", Normal.prior_scale)}
+            # No two runs have a member in common.
+            seeds = {"seed": self.seed + self.n_runs + run * self.n_members, "n_samples": self.n_members}
+            found |= {MAP: (map_estimate, same | prior), MAP_ENSEMBLE: (deep_ensemble, same | prior | seeds)}
+        return found
 
     @cached_property
     def trained(self) -> dict[str, Posterior]:
-        """The deterministic and the adversarially trained network, and the posterior with all its draws."""
+        """The networks of the first run by their names, and the posterior with all its draws."""
+        return self._trained(0)
+
+    def _trained(self, run: int) -> dict[str, Posterior]:
         given = (self.network, self.data)
-        return {name: kept(function, *given, **settings) for name, (function, settings) in self._trainings.items()}
+        return {name: kept(function, *given, **settings) for name, (function, settings) in self._trainings(run).items()}
 
     @property
     def is_trained(self) -> bool:
-        """Whether all models are in the store, so that they need not be trained."""
+        """Whether the models of the first run are in the store, so that they need not be trained."""
         given, store = (self.network, self.data), Store()
-        return all(store.holds(function, *given, **settings) for function, settings in self._trainings.values())
+        return all(store.holds(function, *given, **settings) for function, settings in self._trainings().values())
 
     @cached_property
     def models(self) -> dict[str, Posterior]:
-        """All models under attack: the Bayesian one with several numbers of samples, thinned evenly."""
-        found = {name: self.trained[name] for name in (DETERMINISTIC, ADVERSARIAL)}
-        return found | {bayesian(count): self.trained[BAYESIAN].thinned(count) for count in self.n_samples}
+        """All models of the first run under attack: the Bayesian one with several numbers of samples, thinned evenly."""
+        return self.of_run(0)
+
+    def of_run(self, run: int) -> dict[str, Posterior]:
+        """Return the :attr:`models` of a run."""
+        checks.count("run", run, at_least=0, at_most=self.n_runs - 1)
+        found = self.trained if run == 0 else self._trained(run)
+        draws = found[BAYESIAN]
+        if self.method == "hmc" and self.n_runs > 1:
+            draws = chains_of(draws)[run]
+        single = {name: one for name, one in found.items() if name != BAYESIAN}
+        return single | {bayesian(count): draws.thinned(count) for count in self.n_samples}
 
     def attack(self, kind: str, objective: str = "cross_entropy") -> Attack:
         """Return an attack of the study's size, with the paper's settings for those on explanations (Sec. VII-C)."""
@@ -165,28 +196,25 @@ class Study(checks.Checked):
             top_percent: share of the pixels that count as relevant, in (0, 100].
 
         Returns:
-            The rows of :func:`relevance.studies.experiment.rows` with ``model`` and ``n_samples`` in front.
+            The rows of :func:`relevance.studies.experiment.rows` with ``model``, ``n_samples`` and ``run`` in front.
         """
         for name in rules:
             checks.one_of("rule", name, RULES)
         chosen = list(self.models) if models is None else [checks.one_of("model", one, self.models) for one in models]
         images, labels = self.data.balanced_test(n_images or self.n_images, self.seed)
         parts = []
-        for name in chosen:
-            for attack in self.attacks(attacks):
-                rows = experiment.rows(
-                    self.models[name],
-                    images,
-                    labels,
-                    attack=attack,
-                    rules={rule: RULES[rule] for rule in rules},
-                    layers=list(layers or self.layers),
-                    top_percent=top_percent,
-                )
-                rows.insert(0, "n_samples", len(self.models[name]))
-                rows.insert(0, "model", name)
-                parts.append(rows)
-        return pd.concat(parts, ignore_index=True)
+        given: dict[str, Any] = {"rules": {rule: RULES[rule] for rule in rules}, "layers": list(layers or self.layers)}
+        for run in range(self.n_runs):
+            posteriors = self.models if run == 0 else self.of_run(run)
+            for name in chosen:
+                for attack in self.attacks(attacks):
+                    rows = experiment.rows(
+                        posteriors[name], images, labels, attack=attack, **given, top_percent=top_percent
+                    )
+                    parts.append(rows.assign(model=name, n_samples=len(posteriors[name]), run=run))
+        table = pd.concat(parts, ignore_index=True)
+        first = ["model", "n_samples", "run"]
+        return table[[*first, *table.columns.drop(first)]]
 
 
 def at_hand(study: Study) -> dict[str, Study]:
