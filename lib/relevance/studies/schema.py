@@ -49,13 +49,13 @@ KINDS = {
     **dict.fromkeys(
         ["l2", "relative", "error_target", "error_origin", "logit_change", "parameter", "time", "seconds", "total seconds",
          "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
-         "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients",
+         "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients", "trajectory",
          "tangent", "normal, inside the span"], SIZE),
     **dict.fromkeys(["alignment", "normal, outside the span"], NUMBER),
 }  # fmt: skip
 TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
          "map", "judge", "classifier", "posterior", "concerns", "converged", "versions", "date", "hardware", "what", "other",
-         "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler")  # fmt: skip
+         "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler", "draws")  # fmt: skip
 # Columns of one table that are named after numbers and attacks, and the ends of intervals, which may leave a range.
 NAMED = {
     r"0|1|0\.\d+": SHARE,
@@ -120,6 +120,14 @@ FORMS = {
         ("posterior", "samples", "NLL", "ECE", "saturated", "agreement", "total variation", *_ATTACKED, "map correlation",
          "seconds"), ("background.chains",), ("n_train", "hidden", "prior_scale"),
         gaps=("acceptance", "R-hat", "ESS", "ESS tail", "map correlation"),
+    ),
+    "when": Form(
+        ("n_train", "prior scale", "trajectory", "model", "n_samples", "effective draws", "run", "attack", "image",
+         "lrp_robustness", "unrelated_lrp_robustness", "ceiling_lrp_robustness", "label", "clean_class", "attacked_class",
+         "gradient_is_zero"), ("carbone.when",), STUDY,
+    ),
+    "transfer": Form(
+        ("run", "n_samples", "draws", "accuracy", "accuracy under attack", "lrp_robustness"), ("carbone.when",), STUDY,
     ),
     "roar": Form(("attribution", "share", "seed", "accuracy"), ("zeng.roar", "zeng.trainings")),
     "joint": Form(

@@ -23,6 +23,7 @@ from relevance.pages.figures.scores import (
     robustness_distributions,
 )
 from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
+from relevance.pages.figures.when import rho_parts, transfer, when
 
 __all__ = [
     "alignment_by_epsilon",
@@ -48,6 +49,7 @@ __all__ = [
     "removal_curves",
     "removals",
     "resistance",
+    "rho_parts",
     "robustness_distributions",
     "saliency_by_training",
     "side_by_side",
@@ -57,4 +59,6 @@ __all__ = [
     "survival",
     "top_pixels",
     "tradeoff",
+    "transfer",
+    "when",
 ]

@@ -15,9 +15,9 @@ from relevance.attacks.named import KINDS, OBJECTIVES, PREDICTION, Attack
 from relevance.base import checks
 from relevance.datasets import reading
 from relevance.datasets.dataset import Dataset
+from relevance.inference import chain
 from relevance.inference.adversarial import adversarial as adversarially_train
 from relevance.inference.certificate import chains_of
-from relevance.inference.chain import Settings as Normal
 from relevance.inference.ensemble import deep_ensemble
 from relevance.inference.hamiltonian import hmc
 from relevance.inference.map_estimate import map_estimate
@@ -88,12 +88,15 @@ class Study(checks.Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        by_chain = self.method == "hmc" and self.n_runs > 1
         for count in self.n_samples:
-            checks.count("n_samples", count, at_most=self.n_draws // self.n_runs if by_chain else self.n_draws)
+            checks.count("n_samples", count, at_most=self.n_draws // self.n_runs if self._by_chain else self.n_draws)
         n_chains = self.inference.get("n_chains", self.n_runs)
-        if by_chain and n_chains != self.n_runs:
+        if self._by_chain and n_chains != self.n_runs:
             raise ValueError(f"n_runs is {self.n_runs}, and the chains are {n_chains}; each chain is a run.")
+
+    @property
+    def _by_chain(self) -> bool:
+        return self.method == "hmc" and self.n_runs > 1
 
     @cached_property
     def data(self) -> Dataset:
@@ -104,6 +107,11 @@ class Study(checks.Checked):
     def network(self) -> Classifier:
         """The untrained network."""
         return BUILD[self.architecture](self.data.image_shape, self.hidden, len(self.data.classes))
+
+    @property
+    def prior_scale(self) -> float:
+        """Standard deviation of the posterior's prior."""
+        return float(self.inference.get("prior_scale", chain.Settings.prior_scale))
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -117,7 +125,7 @@ class Study(checks.Checked):
         draws: dict[str, Any] = {"n_samples": self.n_draws, "seed": self.seed, **self.inference}
         if self.method == "variational":
             draws = {**draws, **same, "start_epochs": self.epochs}
-        elif self.n_runs > 1:
+        elif self._by_chain and chain.Settings(**draws).chains != self.n_runs:
             draws["n_chains"] = self.n_runs
         found: dict[str, tuple[Callable[..., Posterior], dict[str, Any]]] = {
             DETERMINISTIC: (sgd, same),
@@ -125,7 +133,7 @@ class Study(checks.Checked):
             BAYESIAN: (hmc if self.method == "hmc" else variational, draws),
         }
         if self.n_members:
-            prior = {"prior_scale": draws.get("prior_scale", Normal.prior_scale)}
+            prior = {"prior_scale": self.prior_scale}
             # No two runs have a member in common.
             seeds = {"seed": self.seed + self.n_runs + run * self.n_members, "n_samples": self.n_members}
             found |= {MAP: (map_estimate, same | prior), MAP_ENSEMBLE: (deep_ensemble, same | prior | seeds)}
@@ -153,13 +161,17 @@ class Study(checks.Checked):
 
     def of_run(self, run: int) -> dict[str, Posterior]:
         """Return the :attr:`models` of a run."""
+        found = self.whole(run)
+        draws = found.pop(BAYESIAN)
+        return found | {bayesian(count): draws.thinned(count) for count in self.n_samples}
+
+    def whole(self, run: int) -> dict[str, Posterior]:
+        """Return what was trained in a run, the Bayesian model with all its draws: of one chain, where each chain is a run."""
         checks.count("run", run, at_least=0, at_most=self.n_runs - 1)
-        found = self.trained if run == 0 else self._trained(run)
-        draws = found[BAYESIAN]
-        if self.method == "hmc" and self.n_runs > 1:
-            draws = chains_of(draws)[run]
-        single = {name: one for name, one in found.items() if name != BAYESIAN}
-        return single | {bayesian(count): draws.thinned(count) for count in self.n_samples}
+        found = dict(self.trained if run == 0 else self._trained(run))
+        if self._by_chain:
+            found[BAYESIAN] = chains_of(found[BAYESIAN])[run]
+        return found
 
     def attack(self, kind: str, objective: str = "cross_entropy") -> Attack:
         """Return an attack of the study's size, with the paper's settings for those on explanations (Sec. VII-C)."""

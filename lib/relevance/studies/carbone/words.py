@@ -18,9 +18,10 @@ from relevance.networks.posterior import Posterior
 from relevance.studies import differences, experiment, names, tables
 from relevance.studies.carbone import source
 from relevance.studies.carbone.geometry import ALONG, CURVED, NOTHING, OUTSIDE
+from relevance.studies.carbone.when import shortfall
 from relevance.studies.experiment import Outcome
 from relevance.studies.names import BAYESIAN
-from relevance.studies.phrases import certificate, interval, join, sentence
+from relevance.studies.phrases import certificate, interval, join, samples, sentence, signed
 
 FEW_IMAGES = 10
 
@@ -208,6 +209,45 @@ def averaging(rows: pd.DataFrame, parts: Mapping[str, Tensor]) -> str:
         f"would keep {most['independent'].iloc[0]:.0%}. Across the (estimated) manifold lie {share:.0%} of the "
         f"averaged gradient's squared length, and {alone:.0%} of a single sample's."
     )
+
+
+# Step of a ladder -> what it is called in a sentence.
+STEP_NAMES = {
+    "prior": "the prior (MAP against SGD)",
+    "averaging": "averaging (an ensemble of MAP networks against one)",
+    "posterior beyond it": "the posterior beyond that (HMC against the ensemble)",
+    "all together": "all together (HMC against SGD)",
+}
+
+
+@sentence
+def when(ladder: pd.DataFrame, attack: str) -> str:
+    """Say of rows of :func:`relevance.studies.carbone.when.ladder` what each step does to k-LRP, and under which priors."""
+    shown = ladder[(ladder["attack"] == attack) & (ladder["n_train"] == ladder["n_train"].mode().iloc[0])]
+    parts = []
+    for step, rows in shown.groupby("step", sort=False):
+        standings = [
+            f"{word} at {join([f'{scale:g}' for scale in some['prior scale']])}"
+            for word, some in rows.groupby("standing", sort=False)
+        ]
+        lowest, highest = signed(rows["mean"].min()), signed(rows["mean"].max())
+        spread = lowest if len(rows) == 1 else f"from {lowest} to {highest}"
+        parts.append(f"\n- **{STEP_NAMES[str(step)]}**: {spread}; {'; '.join(standings)}.")
+    return f"k-LRP robustness under {attack}, by the scale of the prior:\n{''.join(parts)}"
+
+
+@sentence
+def transfer(rows: pd.DataFrame) -> str:
+    """Say of rows of :func:`relevance.studies.carbone.when.transfer` how far draws that an attack has not seen are better off."""
+    found = shortfall(rows).set_index("n_samples")
+    told = []
+    for count in (found.index.min(), found.index.max()):
+        row = found.loc[count]
+        told.append(
+            f"through {samples(int(count))} by {signed(row['accuracy'])} [{signed(row['accuracy, low'])}, "
+            f"{signed(row['accuracy, high'])}]"
+        )
+    return f"Other draws keep more accuracy than those that the attack went through: {join(told)} (95 % intervals over runs)."
 
 
 NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}
