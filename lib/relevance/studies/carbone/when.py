@@ -152,8 +152,8 @@ def averages(table: pd.DataFrame) -> pd.DataFrame:
     names = [*CASE, "model", "n_samples", "attack"]
     by_run = known.groupby([*names, "run"], sort=False)[measured].mean()
     means = by_run.groupby(names, sort=False).mean()
-    intervals = by_run.groupby(names, sort=False)[SCORE].agg(lambda values: tuple(t_interval(values)))
-    ends = pd.DataFrame(intervals.tolist(), index=intervals.index, columns=["mean", "low", "high"])
+    intervals = {case: t_interval(part) for case, part in by_run.groupby(names, sort=False)[SCORE]}
+    ends = pd.DataFrame(intervals.values(), index=means.index, columns=["mean", "low", "high"])
     return means.drop(columns=SCORE).join(ends).reset_index()
 
 
