@@ -267,6 +267,19 @@ def beside(rows: pd.DataFrame, reference: str) -> str:
 
 
 @sentence
+def starts(rows: pd.DataFrame) -> str:
+    """Say what chains from each kind of start are like under FGSM: of rows of :func:`chains.of_chains`."""
+    parts = []
+    for start, part in rows.groupby("start", sort=False):
+        scores = part["k-LRP, shared"]
+        parts.append(
+            f"{len(part)} that began at {'a solution of SGD' if start == 'sgd' else 'a draw of the prior'} have k-LRP between "
+            f"{scores.min():.3f} and {scores.max():.3f}, and FGSM leaves {part['accuracy, FGSM'].mean():.0%} of the images right"
+        )
+    return f"Of these chains, {'; '.join(parts)}."
+
+
+@sentence
 def protocols(rows: pd.DataFrame) -> str:
     """Say whether chains that mix give another k-LRP than other protocols: of :func:`chains.protocols`."""
     found = differences(rows)
