@@ -150,7 +150,7 @@ BENCHMARKS = {
     "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
     "sampler-cost": Form(
         ("case", "sampler", "gradients", "warm-up gradients", "effective draws", "per 1,000 gradients", "R-hat", "seconds",
-         "date", "hardware", "torch", "pyro"), rows=10,
+         "date", "hardware", "torch", "pyro"), rows=5,
     ),
     "mnist-posteriors": Form(
         ("posterior", "samples", "accuracy", "NLL", "ECE", "saturated", "seconds", "n_train", "date", "hardware"),
