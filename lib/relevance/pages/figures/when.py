@@ -65,21 +65,24 @@ def _against_draws(axis: Axes, rows: pd.DataFrame) -> None:
 def _against(axis: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) -> None:
     """Draw every kind of model against a column; of the Bayesian ones, that with the most samples."""
     most = rows.loc[rows["model"].str.startswith(BAYESIAN), "n_samples"].max()
-    for kind, (colour, mark) in LOOKS.items():
+    alone = rows[column].nunique() == 1
+    for place, (kind, (colour, mark)) in enumerate(LOOKS.items()):
         part = rows[rows["model"].str.startswith(kind) & ((rows["n_samples"] == most) | (kind != BAYESIAN))]
         part = part.sort_values(column)
         if part.empty:
             continue
         label = f"HMC, {samples(int(most))}" if kind == BAYESIAN else "SGD" if kind == DETERMINISTIC else kind
         given = {"color": colour, "markersize": 4, "label": label, **look}
-        if len(part) == 1 and column == "prior scale":  # knows of no prior
+        if len(part) == 1 and column == "prior scale" and not alone:  # knows of no prior
             axis.axhline(part["mean"].iloc[0], **{**given, "lw": 1.5})
             continue
         ends = np.stack([part["mean"] - part["low"], part["high"] - part["mean"]]).clip(0)
+        # Side by side where there is but one place.
+        where = part[column] * (1.05 ** (place - 1.5) if alone else 1)
         if look:
-            axis.plot(part[column], part["mean"], mark, **{**given, "markersize": 3})
+            axis.plot(where, part["mean"], mark, **{**given, "markersize": 3})
         else:
-            axis.errorbar(part[column], part["mean"], yerr=ends, fmt=f"{mark}-", lw=1.5, capsize=2, **given)
+            axis.errorbar(where, part["mean"], yerr=ends, fmt=f"{mark}-", lw=1.5, capsize=2, **given)
 
 
 def transfer(rows: pd.DataFrame) -> Figure:
