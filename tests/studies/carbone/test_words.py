@@ -122,7 +122,7 @@ def test_the_theorem_is_judged_by_the_largest_case():
     assert found[geometry.OUTSIDE].startswith("vanishes: sphere 0.00")
     wide = words.theorem(pd.DataFrame(cases).assign(**{f"{geometry.OUTSIDE}, high": 0.2}))
     assert wide[geometry.OUTSIDE].startswith("cannot be told from zero: sphere 0.00")
-    assert found[geometry.CURVED].startswith("does not vanish: sphere 0.60 [0.59, 0.61], R-hat 1.02")
+    assert found[geometry.CURVED].startswith("premise not met: sphere 0.60 [0.59, 0.61], R-hat 1.02")
 
 
 def test_noise_that_does_as_much_is_named():
