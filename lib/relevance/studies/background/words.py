@@ -56,7 +56,7 @@ def conservation(rows: pd.DataFrame) -> str:
 
 @sentence
 def averaged(shares: Tensor, n_samples: int) -> str:
-    """Say how much of an attack is left when every draw is attacked alone, from :func:`experiment.averaged_change`."""
+    """Say how much is left when every draw is attacked alone, from :func:`relevance.studies.experiment.averaged_change`."""
     return (
         f"Here, FGSM on each of {n_samples} draws alone, and then the average of the attacked images, changes a pixel by "
         f"{shares.nanmean().item():.0%} of what one such attack changes it by, in the mean over images and pixels."

@@ -94,7 +94,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
 
 
 def _said(found: Verdict) -> dict[str, Any]:
-    """Return the parts of a verdict that rows have; its cells are for :func:`counts`, and are not shown."""
+    """Return the parts of a verdict that rows have; its cells are for :func:`claimed_settings`, and are not shown."""
     return {"verdict": found.verdict, "evidence": found.evidence, CELLS: found.cells}
 
 
