@@ -117,6 +117,30 @@ def test_spearmans_interval_holds_the_truth_as_often_as_it_says():
     assert perfect[:3] == (1, 1, 1)
 
 
+def test_the_interval_of_a_mean_rho_over_runs_holds_the_truth_at_least_as_often():
+    """Runs have parts of their own in both scores of an image, and the images are the same."""
+    generator = np.random.default_rng(10)
+    shared, own = 0.8, 0.6
+    covariance = 0.6 * shared**2
+    truth = 6 / math.pi * math.asin(covariance / (shared**2 + own**2) / 2)
+    inside, n_cases = 0, 500
+    for _ in range(n_cases):
+        x = generator.normal(size=100)
+        y = 0.6 * x + 0.8 * generator.normal(size=100)
+        scores = [shared * one + own * generator.normal(size=(4, 100)) for one in (x, y)]
+        found = metrics.spearman(*scores)
+        inside += found.low <= truth <= found.high
+    # 95 %, less 4.5 standard errors of 1 %; more than that is allowed.
+    assert inside / n_cases > 0.95 - MOST * 0.01
+    rhos = [stats.spearmanr(*pair).statistic for pair in zip(*scores, strict=True)]
+    assert found.rho == pytest.approx(math.tanh(np.arctanh(rhos).mean()))
+    assert found.n_images == 100
+    with pytest.raises(ValueError, match="first has 4 runs and second 3; they must be of the same runs"):
+        metrics.spearman(scores[0], scores[1][:3])
+    flat = np.where(np.arange(4)[:, None] == 2, 0.5, scores[0])
+    assert metrics.spearman(flat, scores[1]).reason == "first is 0.5 for every image, which ranks nothing"
+
+
 def test_a_correlation_that_means_nothing_is_nan_with_a_reason():
     found = metrics.spearman(np.ones(5), np.arange(5))
     assert math.isnan(found.rho)

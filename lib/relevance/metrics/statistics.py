@@ -20,7 +20,9 @@ ASTERISKS = ((1e-4, "****"), (1e-3, "***"), (1e-2, "**"), (5e-2, "*"))
 Scores = Tensor | np.ndarray
 # What a difference may be and still be as good as none, in the score's own units; and how often a verdict may be wrong.
 MARGIN, LEVEL = 0.02, 0.05
+# No p-value is told apart below this, and a rank correlation no further from 1 and -1 has no z.
 LEAST = 1e-15
+WITHIN = (LEAST - 1, 1 - LEAST)
 HIGHER, EQUIVALENT, LOWER, UNDECIDED = STANDINGS = ("higher", "equivalent", "lower", "undecided")
 
 
@@ -60,18 +62,20 @@ def paired_difference(first: Scores, second: Scores, seed: int = 0) -> PairedDif
     difference = pair[1] - pair[0]
     if not difference.any():
         return PairedDifference(0.0, 0.0, 0.0, 1.0, 0.0, len(difference))
-    resampled = _resampling(len(difference), seed) @ difference
-    low, high = np.quantile(resampled, [0.025, 0.975])
     moved = difference[difference != 0]
     ranks = stats.rankdata(np.abs(moved))
     return PairedDifference(
-        mean=float(difference.mean()),
-        low=float(low),
-        high=float(high),
+        *_over_images(difference, seed),
         p_value=float(stats.wilcoxon(difference).pvalue),
         effect=float((np.sign(moved) * ranks).sum() / ranks.sum()),
         n_images=len(difference),
     )
+
+
+def _over_images(values: np.ndarray, seed: int) -> tuple[float, float, float]:
+    """Return the mean of values [N] with its 95 % bootstrap interval."""
+    low, high = np.quantile(_resampling(len(values), seed) @ values, [LEVEL / 2, 1 - LEVEL / 2])
+    return float(values.mean()), float(low), float(high)
 
 
 class Interval(NamedTuple):
@@ -120,12 +124,10 @@ def scaled_difference(first: Sequence[Scores], second: Sequence[Scores], seed: i
     shares = [_shares_of_room(*parts) for parts in values]
     if any(np.isnan(share).any() for share in shares):
         return Interval(math.nan, math.nan, math.nan)
-    found = (
-        crossed_difference(shares[0], shares[1])
-        if shares[0].ndim == 2
-        else paired_difference(shares[0], shares[1], seed)
-    )
-    return Interval(found.mean, found.low, found.high)
+    if shares[0].ndim == 2:
+        found = crossed_difference(shares[0], shares[1])
+        return Interval(found.mean, found.low, found.high)
+    return Interval(*_over_images(shares[1] - shares[0], seed))
 
 
 def _shares_of_room(score: np.ndarray, floor: np.ndarray, ceiling: np.ndarray) -> np.ndarray:
@@ -215,17 +217,28 @@ def _crossed(mean: float, by_image: np.ndarray, models: Sequence[np.ndarray]) ->
         return CrossedDifference(float(mean), float(mean), float(mean), float(mean == 0), **made_of, run_share=0.0)
     share = of_runs / error**2
     degrees = between.sum() ** 2 / (between**2 / np.subtract(sizes, 1)).sum() if of_runs else 1.0
+    quantile, p_value = _of_two_parts(abs(mean) / error, share, degrees, count - 1)
+    ends = float(mean - quantile * error), float(mean + quantile * error)
+    return CrossedDifference(float(mean), *ends, p_value, **made_of, run_share=float(share))
+
+
+def _of_two_parts(off: float, share: float, *degrees: float) -> tuple[float, float]:
+    """Return the t quantile of an error of two parts, and the p-value of what is off by so many errors (Cochran 1964).
+
+    Args:
+        off: in standard errors, at least 0.
+        share: the first part's of the variance, in [0, 1].
+        degrees: of freedom, of both parts.
+    """
 
     def quantile(tails: float) -> float:
-        parts = [-special.stdtrit(number, tails / 2) for number in (degrees, count - 1)]
-        return float(share * parts[0] + (1 - share) * parts[1])
+        first, second = (-special.stdtrit(number, tails / 2) for number in degrees)
+        return float(share * first + (1 - share) * second)
 
-    half, off = quantile(LEVEL) * error, abs(mean) / error
     # The level at which the interval would end at zero.
     least = math.log(LEAST)
     found = least if quantile(LEAST) < off else brentq(lambda level: quantile(math.exp(level)) - off, least, 0)
-    ends = float(mean - half), float(mean + half)
-    return CrossedDifference(float(mean), *ends, math.exp(found), **made_of, run_share=float(share))
+    return quantile(LEVEL), math.exp(found)
 
 
 def _rest(scores: np.ndarray) -> float:
@@ -375,27 +388,46 @@ def spearman(first: Scores, second: Scores) -> Correlation:
     """Correlate the ranks of two scores of the same images.
 
     The interval is that of Fisher's z with the variance of Bonett and Wright 2000 (doi:10.1007/BF02294183),
-    (1 + rho^2 / 2) / (N - 3).
+    (1 + rho^2 / 2) / (N - 3). Of runs it is that of their mean z, whose variance is this one and that between runs, over their
+    number: a little too wide, since part of what is between runs is of images too.
 
     Args:
-        first: [N], at least 4 images.
-        second: [N], image by image.
+        first: [N], at least 4 images, or [R, N] of 2 or more runs.
+        second: of the same shape, image by image.
     """
-    pair = _scores(first, second, paired=True)
-    count = len(pair[0])
+    if any(getattr(scores, "ndim", 1) != 2 for scores in (first, second)):
+        return _spearman(*_scores(first, second, paired=True))
+    runs = _runs("first", first), _runs("second", second)
+    _same_images(*runs)
+    if len(runs[0]) != len(runs[1]):
+        raise ValueError(f"first has {len(runs[0])} runs and second {len(runs[1])}; they must be of the same runs.")
+    found = [_spearman(*pair) for pair in zip(*runs, strict=True)]
+    z = np.arctanh(np.array([one.rho for one in found]).clip(*WITHIN))
+    count, mean = found[0].n_images, float(z.mean())
+    if math.isnan(mean):
+        return next(one for one in found if one.reason)
+    of_images, of_runs = (1 + math.tanh(mean) ** 2 / 2) / (count - 3), z.var(ddof=1) / len(z)
+    error = math.sqrt(of_images + of_runs)
+    quantile, p_value = _of_two_parts(abs(mean) / error, of_runs / error**2, len(z) - 1, count - 1)
+    rho, low, high = (math.tanh(mean + side * quantile * error) for side in (0, -1, 1))
+    return Correlation(rho, low, high, p_value, count)
+
+
+def _spearman(first: np.ndarray, second: np.ndarray) -> Correlation:
+    count = len(first)
     if count < 4:
         raise ValueError(f"there are {count} images; an interval of rho needs at least 4.")
-    for name, scores in zip(("first", "second"), pair, strict=True):
+    for name, scores in (("first", first), ("second", second)):
         if (scores == scores[0]).all():
             nan = math.nan
             return Correlation(
                 nan, nan, nan, nan, count, f"{name} is {scores[0]:g} for every image, which ranks nothing"
             )
-    result: Any = stats.spearmanr(pair[0], pair[1])
+    result: Any = stats.spearmanr(first, second)
     rho, p_value = float(result.statistic), float(result.pvalue)
-    # A rho of 1 has no z; the interval then has no width.
-    z = math.atanh(min(max(rho, -1 + 1e-15), 1 - 1e-15))
+    z = math.atanh(min(max(rho, WITHIN[0]), WITHIN[1]))
     width = stats.norm.ppf(0.975) * math.sqrt((1 + rho**2 / 2) / (count - 3))
+    # The interval of a rho of 1 has no width.
     low, high = (rho, rho) if abs(rho) == 1 else (math.tanh(z - width), math.tanh(z + width))
     return Correlation(rho, low, high, p_value, count)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -24,6 +26,20 @@ def test_no_row_without_a_verdict_and_a_reason(part):
 def test_every_panel_and_every_claim_is_there():
     assert list(reproduction.figures().index) == [f"Figure {panel.figure}" for panel in source.FIGURES]
     assert set(reproduction.claimed().index) == {claim.text for claim in claims.CLAIMS.values()}
+
+
+def test_the_settings_of_all_claims_are_counted():
+    found = reproduction.claimed_settings()
+    rows = reproduction.claimed()
+    judged = rows[rows["verdict"] != reproduction.NOT_RECORDED]
+    assert set(found["item"]) <= set(judged.index)
+    assert ((found["standing"] == "not judged") == (found["reason"] != "")).all()
+    told = reproduction.in_short()
+    assert f"in {len(found)} settings: " in told
+    counts = re.findall(r"(?:higher|equivalent|lower|undecided) in (\d+)", told)
+    assert sum(map(int, counts)) == (found["reason"] == "").sum()
+    allowed = found[found["reason"] == ""]
+    assert f"{(allowed['standing'] == allowed['says']).mean():.0%} as the claim says" in told
 
 
 def test_every_run_of_the_book_is_one_that_can_be_recorded():

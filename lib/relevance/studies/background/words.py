@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
+from torch import Tensor
 
 from relevance.attacks.evaluation import HALF, OTHERS, TITLES
 from relevance.explanations.deep_taylor import RootPoints
@@ -50,6 +51,15 @@ def conservation(rows: pd.DataFrame) -> str:
     return (
         f"Nearest to conserving is {nearest}, with {arrives[nearest]:.1%} of the relevance at the pixels; farthest from it "
         f"is {farthest}, with {arrives[farthest]:.1%}."
+    )
+
+
+@sentence
+def averaged(shares: Tensor, n_samples: int) -> str:
+    """Say how much is left when every draw is attacked alone, from :func:`relevance.studies.experiment.averaged_change`."""
+    return (
+        f"Here, FGSM on each of {n_samples} draws alone, and then the average of the attacked images, changes a pixel by "
+        f"{shares.nanmean().item():.0%} of what one such attack changes it by, in the mean over images and pixels."
     )
 
 
