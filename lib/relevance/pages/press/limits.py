@@ -16,8 +16,6 @@ WIDEST = 16_384  # of a layer, and of an image: the next power of two is a slip,
 NUMBERS: dict[str, Callable[[str, Any], Any]] = {
     "seed": partial(checks.count, at_least=0, at_most=2**32 - 1),
     "warmup": partial(checks.count, at_least=0),
-    # An experiment without MAP networks has ensembles of none.
-    "n_members": partial(checks.count, at_least=0),
     "n_images": partial(checks.count, at_least=2),
     "n_trains": partial(checks.count, at_least=2),
     "draws": partial(checks.count, at_least=2),

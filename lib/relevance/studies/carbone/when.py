@@ -54,7 +54,7 @@ def crossing(
         study: of several runs, with MAP networks.
         samplers: changes of its sampler, such as ``{"prior_scale": 1.0}`` or ``{"trajectory": 0.08}``.
         n_trains: training images under the study's own sampler.
-        attacks: names, as :meth:`Study.attacks` takes them.
+        attacks: names, as :meth:`relevance.studies.carbone.study.Study.attacks` takes them.
 
     Returns:
         A row for each training size, prior, trajectory (as a share of a quarter turn), model, run, attack and image, for the
@@ -162,7 +162,7 @@ def transfer(study: Study, attack: str, counts: Sequence[int]) -> pd.DataFrame:
 
     Args:
         study: of several runs by HMC; the draws that an attack sees are of all chains but one, which judges.
-        attack: name, as :meth:`Study.attacks` takes it.
+        attack: name, as :meth:`relevance.studies.carbone.study.Study.attacks` takes it.
         counts: numbers of draws that the attack sees.
 
     Returns:
@@ -238,7 +238,7 @@ def rho_parts(table: pd.DataFrame) -> pd.DataFrame:
     alone; what is left where neither happens is a correlation of the two robustnesses.
 
     Args:
-        table: of :meth:`Study.table`; one layer and rule.
+        table: of :meth:`relevance.studies.carbone.study.Study.table`; one layer and rule.
 
     Returns:
         A row for each model, attack and part of :data:`PARTS`: ``rho``, ``low``, ``high``: the mean over runs with its t interval
