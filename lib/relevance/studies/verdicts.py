@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import pandas as pd
 
 from relevance.attacks.named import NOISE
 from relevance.metrics.statistics import HIGHER, LEVEL, LOWER, MARGIN, STANDINGS, UNDECIDED, holm, standing
+from relevance.studies import records
 from relevance.studies.differences import comparisons
 from relevance.studies.phrases import difference, join
 from relevance.studies.tables import SETTING
@@ -162,3 +163,15 @@ class Claim(NamedTuple):
     attacks: tuple[str, ...] = ("FGSM", "PGD")
     datasets: tuple[str, ...] = ()
     says: str = HIGHER
+
+
+def claimed(by_run: Iterable[tuple[Claim, str]]) -> pd.DataFrame:
+    """Return a row for each claim and run that has its table: ``source``, ``run``, ``says``, ``verdict``, ``evidence``, ..."""
+    rows = []
+    for claim, run in by_run:
+        if run in records.runs(claim.experiment):
+            found = claim.judge(records.read_run(run, claim.experiment))
+            row = {"item": claim.text, "source": claim.where, "run": run, "says": claim.says}
+            rows.append({**row, "verdict": found.verdict, "evidence": found.evidence, "chapter": claim.chapter})
+    columns = ["item", "source", "run", "says", "verdict", "evidence", "chapter"]
+    return pd.DataFrame(rows, columns=columns).set_index("item")

@@ -125,7 +125,7 @@ def test_averages_have_the_spread_of_runs():
 def test_an_attack_through_draws_is_judged_on_these_and_on_another_chain(study):
     rows = when.transfer(study, "FGSM", [1, 4])
     assert rows[["run", "n_samples", "draws"]].drop_duplicates().shape[0] == len(rows) == 8
-    chains = [study.whole(run)["Bayesian"] for run in (0, 1)]
+    chains = [study.draws(run) for run in (0, 1)]
     images, labels = study.data.balanced_test(12, 0)
     (attack,) = study.attacks(["FGSM"])
     attacked = perturbed(chains[1].thinned(4), images, labels, attack, None)["images"]

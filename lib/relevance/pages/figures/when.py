@@ -36,8 +36,8 @@ def when(rows: pd.DataFrame, attack: str) -> Figure:
         panels = [(axes[0, 1], "prior scale", "n_train", n_train)]
         panels += [(axes[0, 2], "n_train", "prior scale", scale)] if sizes else []
         for axis, column, held, value in panels:
-            for part, look in ((shown, {}), (noise, {"linestyle": ":", "alpha": 0.6, "label": None})):
-                _against(axis, part[(part[held] == value) & (part["trajectory"] == 1)], column, look)
+            for part in (shown, noise):
+                _against(axis, part[(part[held] == value) & (part["trajectory"] == 1)], column, faint=part is noise)
             axis.set(xscale="log", xlabel={"prior scale": "scale of the prior", "n_train": "training images"}[column])
             ticks = sorted(shown.loc[shown[held] == value, column].unique())
             axis.set_xticks(ticks, [f"{tick:,g}" for tick in ticks])
@@ -62,8 +62,8 @@ def _against_draws(axis: Axes, rows: pd.DataFrame) -> None:
     axis.legend(title="prior scale", fontsize=8, title_fontsize=8)
 
 
-def _against(axis: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) -> None:
-    """Draw every kind of model against a column; of the Bayesian ones, that with the most samples."""
+def _against(axis: Axes, rows: pd.DataFrame, column: str, *, faint: bool) -> None:
+    """Draw every kind of model against a column, faint without intervals; of the Bayesian ones, that with the most samples."""
     most = rows.loc[rows["model"].str.startswith(BAYESIAN), "n_samples"].max()
     alone = rows[column].nunique() == 1
     for place, (kind, (colour, mark)) in enumerate(LOOKS.items()):
@@ -72,14 +72,16 @@ def _against(axis: Axes, rows: pd.DataFrame, column: str, look: dict[str, Any]) 
         if part.empty:
             continue
         label = f"HMC, {samples(int(most))}" if kind == BAYESIAN else "SGD" if kind == DETERMINISTIC else kind
-        given = {"color": colour, "markersize": 4, "label": label, **look}
+        given: dict[str, Any] = {"color": colour, "markersize": 4, "label": label}
+        if faint:
+            given |= {"linestyle": ":", "alpha": 0.6, "label": None}
         if len(part) == 1 and column == "prior scale" and not alone:  # knows of no prior
-            axis.axhline(part["mean"].iloc[0], **{**given, "lw": 1.5})
+            axis.axhline(part["mean"].iloc[0], lw=1.5, **given)
             continue
         ends = np.stack([part["mean"] - part["low"], part["high"] - part["mean"]]).clip(0)
         # Side by side where there is but one place.
         where = part[column] * (1.05 ** (place - 1.5) if alone else 1)
-        if look:
+        if faint:
             axis.plot(where, part["mean"], mark, **{**given, "markersize": 3})
         else:
             axis.errorbar(where, part["mean"], yerr=ends, fmt=f"{mark}-", lw=1.5, capsize=2, **given)

@@ -142,11 +142,16 @@ class Study(checks.Checked):
     @cached_property
     def trained(self) -> dict[str, Posterior]:
         """The networks of the first run by their names, and the posterior with all its draws."""
-        return self._trained(0)
+        return {name: self._posterior if name == BAYESIAN else self._trained(name, 0) for name in self._trainings()}
 
-    def _trained(self, run: int) -> dict[str, Posterior]:
-        given = (self.network, self.data)
-        return {name: kept(function, *given, **settings) for name, (function, settings) in self._trainings(run).items()}
+    @cached_property
+    def _posterior(self) -> Posterior:
+        """The posterior of the first run, or of all runs, where each of its chains is one."""
+        return self._trained(BAYESIAN, 0)
+
+    def _trained(self, name: str, run: int) -> Posterior:
+        function, settings = self._trainings(run)[name]
+        return kept(function, self.network, self.data, **settings)
 
     @property
     def is_trained(self) -> bool:
@@ -159,19 +164,26 @@ class Study(checks.Checked):
         """All models of the first run under attack: the Bayesian one with several numbers of samples, thinned evenly."""
         return self.of_run(0)
 
-    def of_run(self, run: int) -> dict[str, Posterior]:
-        """Return the :attr:`models` of a run."""
-        found = self.whole(run)
-        draws = found.pop(BAYESIAN)
-        return found | {bayesian(count): draws.thinned(count) for count in self.n_samples}
+    @property
+    def _counts(self) -> dict[str, int | None]:
+        """Names of the :attr:`models`; of the Bayesian ones, with how many samples."""
+        return {name: None for name in self._trainings() if name != BAYESIAN} | {bayesian(n): n for n in self.n_samples}
 
-    def whole(self, run: int) -> dict[str, Posterior]:
-        """Return what was trained in a run, the Bayesian model with all its draws: of one chain, where each chain is a run."""
+    def of_run(self, run: int, names: Sequence[str] | None = None) -> dict[str, Posterior]:
+        """Return the :attr:`models` of a run, or those of some names: no others are trained."""
+        counts, draws = self._counts, self.draws(run)
+        chosen = list(counts) if names is None else [checks.one_of("model", name, counts) for name in names]
+        return {
+            name: self._trained(name, run) if (count := counts[name]) is None else draws.thinned(count)
+            for name in chosen
+        }
+
+    def draws(self, run: int) -> Posterior:
+        """Return all draws of the Bayesian model of a run: those of one chain, where each chain is a run."""
         checks.count("run", run, at_least=0, at_most=self.n_runs - 1)
-        found = dict(self.trained if run == 0 else self._trained(run))
         if self._by_chain:
-            found[BAYESIAN] = chains_of(found[BAYESIAN])[run]
-        return found
+            return chains_of(self._posterior)[run]
+        return self._posterior if run == 0 else self._trained(BAYESIAN, run)
 
     def attack(self, kind: str, objective: str = "cross_entropy") -> Attack:
         """Return an attack of the study's size, with the paper's settings for those on explanations (Sec. VII-C)."""
@@ -212,18 +224,14 @@ class Study(checks.Checked):
         """
         for name in rules:
             checks.one_of("rule", name, RULES)
-        chosen = list(self.models) if models is None else [checks.one_of("model", one, self.models) for one in models]
         images, labels = self.data.balanced_test(n_images or self.n_images, self.seed)
         parts = []
         given: dict[str, Any] = {"rules": {rule: RULES[rule] for rule in rules}, "layers": list(layers or self.layers)}
         for run in range(self.n_runs):
-            posteriors = self.models if run == 0 else self.of_run(run)
-            for name in chosen:
+            for name, posterior in self.of_run(run, models).items():
                 for attack in self.attacks(attacks):
-                    rows = experiment.rows(
-                        posteriors[name], images, labels, attack=attack, **given, top_percent=top_percent
-                    )
-                    parts.append(rows.assign(model=name, n_samples=len(posteriors[name]), run=run))
+                    rows = experiment.rows(posterior, images, labels, attack=attack, **given, top_percent=top_percent)
+                    parts.append(rows.assign(model=name, n_samples=len(posterior), run=run))
         table = pd.concat(parts, ignore_index=True)
         first = ["model", "n_samples", "run"]
         return table[[*first, *table.columns.drop(first)]]

@@ -20,7 +20,9 @@ from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.statistics import crossed_difference, spearman, standing, t_interval
 from relevance.networks.posterior import Posterior
 from relevance.studies.carbone.study import Study
+from relevance.studies.differences import by_run
 from relevance.studies.names import BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE, RULES, bayesian
+from relevance.studies.phrases import difference
 from relevance.studies.store import kept
 from relevance.studies.tables import SCORE
 
@@ -36,7 +38,7 @@ OWN, OTHERS = "own draws", "other draws"
 # Draws of the chain that an attack has not seen.
 N_JUDGES = 100
 RULE, TOP_PERCENT = RULES["epsilon"], 20
-# Step of the ladder -> the two models that it lies between; the first of the Bayesian models has one sample.
+# Step of the ladder -> the two models that it lies between; of the Bayesian ones, that with the most samples.
 STEPS = {
     "prior": (DETERMINISTIC, MAP),
     "averaging": (MAP, MAP_ENSEMBLE),
@@ -74,7 +76,7 @@ def crossing(
         tells_apart = {DETERMINISTIC: 1, MAP: 2, MAP_ENSEMBLE: 2} | {bayesian(count): 3 for count in one.n_samples}
         models = [name for name, n_known in tells_apart.items() if (name, case[:n_known]) not in seen]
         seen |= {(name, case[:n_known]) for name, n_known in tells_apart.items()}
-        worth = [effective_draws(one.whole(run)[BAYESIAN], one.data.test_images[:100]) for run in range(one.n_runs)]
+        worth = [effective_draws(one.draws(run), one.data.test_images[:100]) for run in range(one.n_runs)]
         rows = one.table(attacks, layers=one.layers[-1:], models=models).assign(**dict(zip(CASE, case, strict=True)))
         chains = rows["model"].str.startswith(BAYESIAN)
         at_most = rows["run"].map(dict(enumerate(worth)))
@@ -102,15 +104,16 @@ def ladder(table: pd.DataFrame) -> pd.DataFrame:
         table: from :func:`crossing`; trajectories of a quarter turn are looked at, and the most samples.
 
     Returns:
-        A row for each training size, prior, attack and step of :data:`STEPS`: ``step``, the fields of
-        :class:`relevance.metrics.statistics.CrossedDifference`, and ``standing``.
+        A row for each training size, prior, attack and ``step`` of :data:`STEPS`: ``mean``, ``low`` and ``high`` of
+        :func:`relevance.metrics.crossed_difference`, and ``standing``.
     """
     most = bayesian(int(table.loc[table["model"].str.startswith(BAYESIAN), "n_samples"].max()))
     rows = []
     for (n_train, scale, attack), part in table[table["trajectory"] == 1].groupby(["n_train", "prior scale", "attack"]):
         # A network without a prior is there once for all priors.
-        plain = table[(table["model"] == DETERMINISTIC) & (table["n_train"] == n_train) & (table["attack"] == attack)]
-        scores = {name: _by_run(group) for name, group in pd.concat([part, plain]).groupby("model")}
+        plain = (table["model"] == DETERMINISTIC) & (table["n_train"] == n_train) & (table["attack"] == attack)
+        alike = pd.concat([part[part["model"] != DETERMINISTIC], table[plain]])
+        scores = {name: by_run(group) for name, group in alike.groupby("model")}
         for step, pair in STEPS.items():
             names = [most if name == BAYESIAN else name for name in pair]
             if all(name in scores for name in names):
@@ -124,17 +127,9 @@ def ladder(table: pd.DataFrame) -> pd.DataFrame:
 
 def steps(rungs: pd.DataFrame) -> pd.DataFrame:
     """Return :func:`ladder` as a page shows it: a row for each training size, prior and attack, a column for each step."""
-    told = rungs.assign(told=[
-        f"{row['mean']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}] {row['standing']}".replace("-", "\N{MINUS SIGN}")
-        for row in rungs.to_dict("records")
-    ])  # fmt: skip
+    told = rungs.assign(told=[f"{difference(row)} {row['standing']}" for _, row in rungs.iterrows()])
     names = ["n_train", "prior scale", "attack"]
     return told.pivot(index=names, columns="step", values="told").reindex(columns=list(STEPS)).rename_axis(columns=None)
-
-
-def _by_run(rows: pd.DataFrame) -> np.ndarray:
-    """Return scores [R, N] of one model."""
-    return rows.drop_duplicates(["run", "image"]).pivot(index="run", columns="image", values=SCORE).to_numpy()
 
 
 def averages(table: pd.DataFrame) -> pd.DataFrame:
@@ -150,9 +145,8 @@ def averages(table: pd.DataFrame) -> pd.DataFrame:
     )
     measured = ["effective draws", SCORE, "accuracy", "accuracy under attack"]
     names = [*CASE, "model", "n_samples", "attack"]
-    by_run = known.groupby([*names, "run"], sort=False)[measured].mean()
-    means = by_run.groupby(names, sort=False).mean()
-    intervals = {case: t_interval(part) for case, part in by_run.groupby(names, sort=False)[SCORE]}
+    of_runs = known.groupby([*names, "run"], sort=False)[measured].mean().groupby(names, sort=False)
+    means, intervals = of_runs.mean(), {case: t_interval(part) for case, part in of_runs[SCORE]}
     ends = pd.DataFrame(intervals.values(), index=means.index, columns=["mean", "low", "high"])
     return means.drop(columns=SCORE).join(ends).reset_index()
 
@@ -171,7 +165,7 @@ def transfer(study: Study, attack: str, counts: Sequence[int]) -> pd.DataFrame:
     """
     (chosen,) = study.attacks([attack])
     images, labels = study.data.balanced_test(study.n_images, study.seed)
-    chains = [study.whole(run)[BAYESIAN] for run in range(study.n_runs)]
+    chains = [study.draws(run) for run in range(study.n_runs)]
     rows = []
     for run, judges in enumerate(chains):
         # In turn, so that single draws, which are the last, are of another chain in each run.
@@ -219,16 +213,17 @@ def shortfall(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-# Which images a correlation is looked at on -> what to keep of the rows.
-PARTS = {
-    "all images": lambda rows: rows["label"] == rows["label"],
-    "class stays": lambda rows: rows["clean_class"] == rows["attacked_class"],
-    "class flips": lambda rows: rows["clean_class"] != rows["attacked_class"],
-    "gradient not zero": lambda rows: ~rows["gradient_is_zero"].astype(bool),
-    "class stays, gradient not zero": lambda rows: (
-        (rows["clean_class"] == rows["attacked_class"]) & ~rows["gradient_is_zero"].astype(bool)
-    ),
-}
+def _parts(rows: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return on which rows a correlation is looked at: name -> whether a row is among them."""
+    stays = rows["clean_class"] == rows["attacked_class"]
+    moves = ~rows["gradient_is_zero"].astype(bool)
+    return {
+        "all images": stays | ~stays,
+        "class stays": stays,
+        "class flips": ~stays,
+        "gradient not zero": moves,
+        "class stays, gradient not zero": stays & moves,
+    }
 
 
 def rho_parts(table: pd.DataFrame) -> pd.DataFrame:
@@ -241,21 +236,21 @@ def rho_parts(table: pd.DataFrame) -> pd.DataFrame:
         table: of :meth:`relevance.studies.carbone.study.Study.table`; one layer and rule.
 
     Returns:
-        A row for each model, attack and part of :data:`PARTS`: ``rho``, ``low``, ``high``: the mean over runs with its t interval
+        A row for each model, attack and ``part`` of the images: ``rho``, ``low``, ``high``, the mean of runs with its t interval
         (of one run, that of :func:`relevance.metrics.spearman`); ``images``, fewest of a run; ``spread``, the standard
         deviation of softmax robustness: a small one holds a correlation down.
     """
     rows = []
     for (model, attack), group in table.groupby(["model", "attack"], sort=False):
-        for part, chosen in PARTS.items():
-            some = group[chosen(group)]
-            by_run = [one for _, one in some.groupby("run") if len(one) >= 4]
-            found = [spearman(one["softmax_robustness"].to_numpy(), one[SCORE].to_numpy()) for one in by_run]
+        for part, chosen in _parts(group).items():
+            some = group[chosen]
+            runs = [one for _, one in some.groupby("run") if len(one) >= 4]
+            found = [spearman(one["softmax_robustness"].to_numpy(), one[SCORE].to_numpy()) for one in runs]
             known = [one for one in found if not math.isnan(one.rho)]
             interval = t_interval([one.rho for one in known]) if len(known) > 1 else known[0] if known else None
             mean, low, high = interval[:3] if interval is not None else (math.nan,) * 3
             rows.append({
                 "model": model, "attack": attack, "part": part, "rho": mean, "low": low, "high": high,
-                "images": min(map(len, by_run), default=0), "spread": some["softmax_robustness"].std(),
+                "images": min(map(len, runs), default=0), "spread": some["softmax_robustness"].std(),
             })  # fmt: skip
     return pd.DataFrame(rows)

@@ -21,7 +21,7 @@ from relevance.studies.carbone.geometry import ALONG, CURVED, NOTHING, OUTSIDE
 from relevance.studies.carbone.when import shortfall
 from relevance.studies.experiment import Outcome
 from relevance.studies.names import BAYESIAN
-from relevance.studies.phrases import certificate, interval, join, samples, sentence, signed
+from relevance.studies.phrases import certificate, difference, interval, join, samples, sentence, signed
 
 FEW_IMAGES = 10
 PREMISE = "premise not met"
@@ -244,11 +244,8 @@ def transfer(rows: pd.DataFrame) -> str:
     found = shortfall(rows).set_index("n_samples")
     told = []
     for count in (found.index.min(), found.index.max()):
-        row = found.loc[count]
-        told.append(
-            f"through {samples(int(count))} by {signed(row['accuracy'])} [{signed(row['accuracy, low'])}, "
-            f"{signed(row['accuracy, high'])}]"
-        )
+        change = Interval(*found.loc[count, ["accuracy", "accuracy, low", "accuracy, high"]])
+        told.append(f"through {samples(int(count))} by {difference(change)}")
     return f"Other draws keep more accuracy than those that the attack went through: {join(told)} (95 % intervals over runs)."
 
 

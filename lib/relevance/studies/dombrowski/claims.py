@@ -8,7 +8,7 @@ import pandas as pd
 from scipy import stats
 
 from relevance.metrics.statistics import paired_difference
-from relevance.studies import records
+from relevance.studies import verdicts
 from relevance.studies.dombrowski import smoothing, tables
 from relevance.studies.gates import FEW, FEWEST
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
@@ -110,14 +110,5 @@ CLAIMS = (
 
 
 def claimed() -> pd.DataFrame:
-    """Return a row for each claim and recorded run that has its table: ``source``, ``run``, ``says``, ``verdict``, ..."""
-    rows = []
-    for claim in CLAIMS:
-        for run in RUNS:
-            if run not in records.runs(claim.experiment):
-                continue
-            found = claim.judge(records.read_run(run, claim.experiment))
-            row = {"item": claim.text, "source": claim.where, "run": run, "says": claim.says}
-            rows.append({**row, "verdict": found.verdict, "evidence": found.evidence, "chapter": claim.chapter})
-    columns = ["item", "source", "run", "says", "verdict", "evidence", "chapter"]
-    return pd.DataFrame(rows, columns=columns).set_index("item")
+    """Return the verdicts on all claims by recorded runs, as :func:`relevance.studies.verdicts.claimed`."""
+    return verdicts.claimed((claim, run) for claim in CLAIMS for run in RUNS)

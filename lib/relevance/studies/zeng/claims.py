@@ -13,7 +13,7 @@ from scipy import stats
 
 from relevance.metrics.deletion import deletion_area
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, LEVEL, LOWER, paired_difference, t_interval
-from relevance.studies import records
+from relevance.studies import verdicts
 from relevance.studies.gates import FEW, FEWEST
 from relevance.studies.phrases import difference
 from relevance.studies.verdicts import Claim, Verdict, standings, untold, verdict
@@ -200,13 +200,5 @@ CLAIMS = (
 
 
 def claimed() -> pd.DataFrame:
-    """Return a row for each claim whose table is recorded: ``source``, ``run``, ``says``, ``verdict``, ``evidence``, ..."""
-    rows = []
-    for claim in CLAIMS:
-        run = RUNS[claim.experiment]
-        if run in records.runs(claim.experiment):
-            found = claim.judge(records.read_run(run, claim.experiment))
-            row = {"item": claim.text, "source": claim.where, "run": run, "says": claim.says}
-            rows.append({**row, "verdict": found.verdict, "evidence": found.evidence, "chapter": claim.chapter})
-    columns = ["item", "source", "run", "says", "verdict", "evidence", "chapter"]
-    return pd.DataFrame(rows, columns=columns).set_index("item")
+    """Return the verdicts on all claims by recorded runs, as :func:`relevance.studies.verdicts.claimed`."""
+    return verdicts.claimed((claim, RUNS[claim.experiment]) for claim in CLAIMS)
