@@ -176,13 +176,17 @@ def main() -> None:
             run = ours if name in VARIANTS else theirs
             rows.append(run(case, name, network, data, settings | VARIANTS.get(name, {})))
             print(rows[-1], flush=True)
-    table = pd.DataFrame(rows)
-    print(table.to_string(index=False, float_format="{:.4g}".format))
-    if given.record:
-        table.rename(columns=COLUMNS).assign(
-            date=datetime.now(UTC).date().isoformat(), hardware=device_name(default_device()), torch=torch.__version__,
-            pyro=pyro.__version__,
-        ).to_csv(RECORD, index=False, float_format="%.4g")  # fmt: skip
+            if given.record:  # after each: the next may take an hour
+                recorded(rows).to_csv(RECORD, index=False, float_format="%.4g")
+    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.4g}".format))
+
+
+def recorded(rows: list[Row]) -> pd.DataFrame:
+    """Return rows as data/recorded has them."""
+    return pd.DataFrame(rows).rename(columns=COLUMNS).assign(
+        date=datetime.now(UTC).date().isoformat(), hardware=device_name(default_device()), torch=torch.__version__,
+        pyro=pyro.__version__,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ def run(level: Level, threads: int) -> tuple[bool, str]:
         "ATEN_CPU_CAPABILITY": level.torch, "ONEDNN_MAX_CPU_ISA": level.onednn, "MKL_ENABLE_INSTRUCTIONS": level.mkl,
         "OMP_NUM_THREADS": str(threads), "MKL_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE",
     }  # fmt: skip
-    spread = ["-n", "2", "--dist", "loadfile"]
+    # Processes and their threads on as many cores as there are: with more, OpenMP's threads wait for each other.
+    spread = ["-n", str(max(1, (os.cpu_count() or 2) // threads)), "--dist", "loadfile"]
     command = [sys.executable, "-m", "pytest", "-m", "stochastic and not slow", *spread]
     done = subprocess.run(command, env={**os.environ, **settings}, capture_output=True, text=True, check=False)
     return done.returncode == 0, done.stdout + done.stderr

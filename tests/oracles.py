@@ -124,7 +124,8 @@ def made_up_answers(bayesian, adversarial):
                 "attack": attack,
                 "first": first,
                 "second": second,
-                "scaled_direction": way,
+                "standing": {1: "higher", 0: "undecided", -1: "lower"}.get(way, "not judged"),
+                "reason": "" if way in (1, 0, -1) else way,
                 **numbers,
             }
             for attack in ("FGSM", "PGD")
@@ -136,8 +137,23 @@ def made_up_answers(bayesian, adversarial):
 N_PLANTED = 900
 
 
-def planted_scores(shifts, *, unrelated=None, attacks=("FGSM", "PGD"), layers=("1", "5"), seed=0):
-    """Rows with a score of 0.5 and noise, plus a shift by model, attack and layer; no model differs from itself."""
+def planted_scores(
+    shifts, *, unrelated=None, attacks=("FGSM", "PGD"), layers=("1", "5"), seed=0, runs=None, spread=0.0
+):
+    """Rows with a score of 0.5 and noise, plus a shift by model, attack and layer; no model differs from itself.
+
+    Of several runs, each is off by an amount of its own, whose standard deviation is ``spread``.
+    """
+    if runs is not None:
+        off = np.random.default_rng(seed).normal(0, spread, (runs, len(shifts)))
+        parts = []
+        for run in range(runs):
+            own = {name: (lambda attack, layer, up=up, by=off[run, at]: (up(attack, layer) if callable(up) else up) + by)
+                   for at, (name, up) in enumerate(shifts.items())}  # fmt: skip
+            parts.append(
+                planted_scores(own, unrelated=unrelated, attacks=attacks, layers=layers, seed=seed + 1).assign(run=run)
+            )
+        return pd.concat(parts, ignore_index=True)
     generator = np.random.default_rng(seed)
     rows = []
     base = {(attack, layer): 0.5 + 0.1 * generator.standard_normal(N_PLANTED) for attack in attacks for layer in layers}

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 from torch import nn
 
+from oracles import ROOT
 from relevance import attacks
 from relevance.attacks import objectives
 from relevance.networks.posterior import Posterior
@@ -26,6 +29,18 @@ def test_objectives_are_what_they_say(twenty, some_images, some_labels):
     one = objectives.margin(logits[:1], some_labels)
     wrong_logits = logits[0].scatter(1, some_labels[:, None], -torch.inf).amax(1)
     assert torch.allclose(one, wrong_logits - logits[0][at])
+
+
+def test_the_book_s_margin_is_that_of_the_true_class():
+    """Three pages say what a margin is; an attack on it raises its negative."""
+    for page in ("appendix/glossary", "background/adversarial-attacks", "background/certificates"):
+        text = " ".join((ROOT / f"book/{page}.md").read_text().split())
+        told = re.findall(
+            r"of the (?:true class|label) less (?:the largest other one|that of the strongest wrong one)", text
+        )
+        assert len(told) == 1, page
+    sure = torch.tensor([[[3.0, 1.0, 0.0]]])
+    assert objectives.margin(sure, torch.tensor([0])).item() == pytest.approx(-2)
 
 
 def test_the_mean_loss_is_followed_along_the_mean_of_the_samples_gradients(twenty, some_images, some_labels):

@@ -362,3 +362,14 @@ def test_what_is_no_shape_of_an_image_gets_a_sentence(value):
     with pytest.raises(ValueError) as caught:
         checks.image_shape("image_shape", value)
     assert str(caught.value) == f"image_shape is {value!r}; it must be (C, H, W), whole numbers of at least 1."
+
+
+def test_long_lists_are_cut_to_what_is_most_like_the_given():
+    assert checks.among("x", ["a", "b"]) == "a, b"
+    many = [f"chapter-number-{number}" for number in range(30)]
+    assert checks.among("chapter-number-17", many).startswith("chapter-number-17, ")
+    assert checks.among("x", many).endswith(", or another of the 30 that there are")
+    with pytest.raises(
+        ValueError, match="one is 'chapter-number-17x'; it may be one of: chapter-number-17, .* of the 30 that"
+    ):
+        checks.one_of("one", "chapter-number-17x", many)

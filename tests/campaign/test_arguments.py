@@ -153,6 +153,11 @@ ROOMS: dict[str, Any] = {
     "nothing": None, "a number": 1, "two parts": [VALUES] * 2, "a text": "abc", "NaN": [but(VALUES, NAN)] * 3,
     "too few": [VALUES[:1]] * 3, "nothings": [None] * 3,
 }  # fmt: skip
+OF_RUNS = torch.rand((3, 5), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+RUNS: dict[str, Any] = {
+    "nothing": None, "a text": "a", "a number": 1, "texts": np.array([["a"], ["b"]]), "of one run": OF_RUNS[:1],
+    "of no runs": VALUES, "of one image": OF_RUNS[:, :1], "ragged": [[1.0], [1.0, 2.0]], **finite(OF_RUNS),
+}  # fmt: skip
 BIAS = POSTERIOR.samples["5.bias"]
 BIASES = {**tensors(BIAS), **finite(BIAS), "too many": BIAS[[0, 1, 1]], "of another size": BIAS[:, 1:]}
 CHANNELS: dict[str, Any] = {"a number": 0.5, "too many": [0.5, 0.5], "texts": ["a"], "a text": "a", "NaN": [NAN]}
@@ -451,6 +456,22 @@ CALLS = {
         {"first": ROOMS, "second": ROOMS},
         first=[VALUES, 0 * VALUES, 1 + VALUES], second=[VALUES, 0 * VALUES, 1 + VALUES], seed=0,
     ),
+    **{
+        f"metrics.{function.__name__}": call(function, {"first": RUNS, "second": RUNS}, first=OF_RUNS, second=-OF_RUNS, **more)
+        for function, more in ((metrics.crossed_difference, {}), (metrics.crossed_bootstrap, {"seed": 0, "n_resamples": 10}))
+    },
+    "metrics.crossed_mean": call(metrics.crossed_mean, {"scores": RUNS}, scores=OF_RUNS),
+    "metrics.standing": call(
+        metrics.standing,
+        {"low": less(NUMBERS, "NaN", "infinite"), "high": less(NUMBERS, "NaN", "infinite"), "margin": POSITIVE},
+        low=-0.1, high=0.1, margin=0.02,
+    ),
+    "metrics.holm": call(
+        metrics.holm,
+        {"p_values": {"nothing": None, "a text": "a", "a number": 0.5, "above 1": [0.5, 1.5], "negative": [-0.1], "NaN": [NAN],
+                      "a table": [[0.5]], "texts": ["a"]}},
+        p_values=[0.5, 0.01],
+    ),
     "metrics.asterisks": call(metrics.asterisks, {"p_value": {**FROM_ZERO, "above 1": 1.5}}, p_value=0.5),
     **{
         f"metrics.alignment.{function.__name__}": call(function, {"of": CHOICES}, **MODEL, of="margin")
@@ -616,7 +637,7 @@ def test_a_bad_argument_is_named(name, argument):
 EXCUSED = {
     "what others give, or a constant": (
         "explanations.RootPoints", "metrics.SHARES", "metrics.Correlation", "metrics.Interval", "metrics.MannWhitney",
-        "metrics.PairedDifference",
+        "metrics.PairedDifference", "metrics.CrossedDifference",
     ),
     "of no arguments": ("explanations.ZPlus", "explanations.WSquare", "explanations.Flat"),
     "what others are to be like": ("explanations.Rule",),

@@ -129,7 +129,7 @@ CHANGES = {
     "column more": (lambda rows: rows.assign(x=1), "'x'"),
     "no rows": (lambda rows: rows.head(0), "has 0 rows"),
     "a tenth of the rows": (lambda rows: rows.head(360), "has 360 rows"),
-    "a row more": (lambda rows: pd.concat([rows, rows.head(1)]), "has 3601 rows"),
+    "a row more": (lambda rows: pd.concat([rows, rows.head(1)]), "has 5041 rows"),
     "score above 1": (lambda rows: rows.assign(lrp_robustness=1.001), "numbers at least 0 and at most 1"),
     "score below 0": (lambda rows: rows.assign(softmax_robustness=-0.001), "'softmax_robustness'"),
     "score infinite": (lambda rows: rows.assign(lrp_robustness=float("inf")), "'inf'"),

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
+from oracles import ROOT
 from relevance import inference
-from relevance.inference.jacobian import penalty
+from relevance.inference.jacobian import _terms, penalty
 from relevance.networks import architectures
 
 pytestmark = pytest.mark.stochastic
@@ -29,6 +30,20 @@ def test_the_penalty_of_multinomial_regression_has_a_closed_form(linear):
     network, images, labels = linear
     off = network(images).softmax(-1) - nn.functional.one_hot(labels, 3)
     torch.testing.assert_close(penalty(network, images, labels), (off @ network[1].weight).square().sum(1))
+
+
+def test_what_is_minimised_is_the_mean_of_loss_and_penalty_image_by_image(linear):
+    """As the chapter prints it: each image's loss and, in the same brackets, the penalty at that image."""
+    network, images, labels = linear
+    _, loss, squares = _terms(network, images, labels)
+    each = [
+        nn.functional.cross_entropy(network(image[None]), label[None])
+        + 0.5 * penalty(network, image[None], label[None])
+        for image, label in zip(images, labels, strict=True)
+    ]
+    torch.testing.assert_close(loss + 0.5 * squares, torch.cat(each).mean())
+    text = (ROOT / "book/robust-training/training.md").read_text()
+    assert r"\sum_{i=1}^{n} \Big( L(x_i, y_i) + \lambda\, \|\nabla_{x_i} L(x_i, y_i)\|_2^2 \Big)" in text
 
 
 def test_the_penalty_is_differentiated_with_respect_to_the_parameters(linear):

@@ -26,15 +26,21 @@ def test_the_rows_are_those_of_every_recorded_run():
 
 
 def test_the_sentences_follow_the_rows():
-    assert (
-        "steadier than the deterministic one in 2 of 2 settings of 1 recorded runs, less steady in 0"
-        in (answer.sentences(made_up_answers(1, 0))[0])
+    assert answer.sentences(made_up_answers(1, 0))[0] == (
+        "Under attacks on the prediction, in 1 recorded runs, the robustness of the Bayesian explanation, beside the "
+        "deterministic one's, is higher in all 2."
     )
     first, second, third = answer.sentences(made_up_answers(-1, 1))
-    assert "in 0 of 2 settings of 1 recorded runs, less steady in 2, and not distinguishable in 0" in first
-    assert "makes it steadier in 2 of 2" in second
-    assert re.search(r"posterior \d\.\d\d", third)
+    assert "is lower in all 2." in first
+    assert (
+        "After training under attack it is higher in all 2; and the Bayesian one beside that is undecided in all 2."
+        in second
+    )
+    assert re.search(r"chosen on half of the images and reported on the other half .*posterior \d\.\d\d", third)
     assert answer.in_short(made_up_answers(0, 1)) == (
-        "Averaging over a posterior makes explanations steadier in 0 of 2 recorded settings; "
+        "Averaging over a posterior makes explanations steadier in 0 of 2 settings that recorded runs can judge; "
         "training under attack does in 2 of 2."
     )
+    refused = made_up_answers("at chance", 1)
+    assert "is not judged: at chance." in answer.sentences(refused)[0]
+    assert "steadier in 0 of 0 settings" in answer.in_short(refused)

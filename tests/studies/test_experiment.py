@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from oracles import OUTCOME_SETTINGS, TWO_RULES, FakeOutcome
 from relevance import attacks, explanations, metrics
@@ -13,6 +14,7 @@ from relevance.attacks.named import Attack
 from relevance.explanations.rules import Epsilon
 from relevance.networks.posterior import Posterior
 from relevance.studies import experiment
+from relevance.studies.background.words import averaged
 from relevance.studies.carbone import words
 from relevance.studies.experiment import Settings
 
@@ -36,6 +38,20 @@ def test_an_attack_has_failed_if_the_class_was_right_and_stayed(outcomes):
         clean = outcome.before_probabilities[index].argmax()
         attacked = outcome.after_probabilities[index].argmax()
         assert outcome.failed[index] == (clean == attacked == outcome.labels[index])
+
+
+def test_averaged_attacks_change_less_than_one_where_samples_disagree():
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=False))
+    up = torch.tensor([[1.0, 1.0, 1.0, 1.0], [-1.0, -1.0, -1.0, -1.0]])
+    mixed = torch.tensor([[1.0, 1.0, -1.0, -1.0], [-1.0, -1.0, 1.0, 1.0]])
+    images, labels = torch.full((2, 1, 2, 2), 0.5), torch.tensor([0, 1])
+    alike = Posterior(network, {"1.weight": torch.stack([up, up])})
+    assert experiment.averaged_change(alike, images, labels, 0.2).tolist() == pytest.approx([1, 1])
+    # Two of four pixels move together, and the others apart.
+    half = Posterior(network, {"1.weight": torch.stack([up, mixed])})
+    assert experiment.averaged_change(half, images, labels, 0.2).tolist() == pytest.approx([0.5, 0.5])
+    assert "on each of 2 draws alone" in averaged(experiment.averaged_change(half, images, labels, 0.2), 2)
+    assert "changes a pixel by 50% of what" in averaged(experiment.averaged_change(half, images, labels, 0.2), 2)
 
 
 def test_the_representative_image_is_usual_among_failed_attacks():

@@ -32,8 +32,8 @@ def test_what_chains_differ_by_is_no_difference(rows):
     [
         (lambda rows: rows.drop(columns="label"), "Only one of the two has the columns label."),
         (lambda rows: rows.assign(more=1), "Only one of the two has the columns more."),
-        (lambda rows: rows.head(360), "It has 360 rows, and 3600 were recorded."),
-        (lambda rows: rows.assign(label=rows["label"].replace(0, 1)), r"Its label is another in \d+ of 3600 rows."),
+        (lambda rows: rows.head(360), "It has 360 rows, and 5040 were recorded."),
+        (lambda rows: rows.assign(label=rows["label"].replace(0, 1)), r"Its label is another in \d+ of 5040 rows."),
         (lambda rows: rows.assign(model=rows["model"].replace("Bayesian, 5", "Bayesian, 6")), r"Its model is another in 720 "),
         (lambda rows: rows.assign(lrp_robustness=rows["lrp_robustness"] + 0.05),
          r"The median lrp_robustness of Bayesian, 10 under noise, epsilon, layer 1 is 0\.\d+; recorded is 0\.\d+, and 0\.039 is"),

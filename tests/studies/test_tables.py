@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from oracles import made_up_scores
+from oracles import made_up_scores, planted_scores
 from relevance.studies import tables
 
 
@@ -17,6 +17,25 @@ def test_the_table_has_a_row_for_each_model_and_image(outcome_rows, outcomes):
     assert first["attack_linf"] == pytest.approx(0.05)
     assert first["label"] == 2
     assert not outcome_rows["gradient_is_zero"].any()
+
+
+def test_images_whose_prediction_stayed_are_those_of_each_setting():
+    planted = planted_scores({"deterministic": 0.0, "Bayesian, 10": 0.0}, runs=2)
+    planted = planted[planted["image"] < 6]
+    for attack, model, run, image in (
+        ("FGSM", "deterministic", 0, 1),
+        ("FGSM", "Bayesian, 10", 1, 2),
+        ("PGD", "Bayesian, 10", 1, 3),
+    ):
+        fooled = (planted["attack"] == attack) & (planted["model"] == model) & (planted["run"] == run)
+        planted.loc[fooled & (planted["image"] == image), "attacked_class"] = 7
+    kept = tables.stayed(planted)
+    assert kept.groupby("attack")["image"].unique().map(sorted).to_dict() == {
+        "FGSM": [0, 3, 4, 5],
+        "PGD": [0, 1, 2, 4, 5],
+    }
+    # Whether they were right does not count, and no image is kept in part.
+    assert len(tables.stayed(planted.assign(label=9))) == len(kept) == (4 + 5) * 2 * 2 * 2
 
 
 def test_the_summary_has_means_and_accuracies():

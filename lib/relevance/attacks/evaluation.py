@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from relevance.attacks.objectives import LOSSES, Loss, checked_loss, loss_named
+from relevance.attacks.objectives import Loss, checked_loss, loss_named
 from relevance.attacks.prediction import fgsm, pgd, zero_gradients
 from relevance.attacks.square import square
 from relevance.base import balls, checks, chunks
@@ -102,7 +102,7 @@ def evaluate(
             clean[title], seconds[title] = _right(half, images, labels), time.perf_counter() - started
 
     stood = torch.stack([right[title] for title in ways])
-    zeros = {TITLES[objective]: zero_gradients(posterior, images, labels, objective) for objective in LOSSES}
+    zeros = {TITLES[objective]: zero_gradients(posterior, images, labels, objective) for objective in TITLES}
     zeros["FGSM"] = zeros[TITLES["cross_entropy"]]
     rows = {}
     for title, attacked in attempts.items():

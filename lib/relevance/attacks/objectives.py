@@ -24,7 +24,7 @@ def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 
 def margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return max_k log p_k - log p_y, over the wrong classes k, for the posterior predictive p.
+    """Return minus the margin: max_k log p_k - log p_y, over the wrong classes k, for the posterior predictive p.
 
     It is above 0 exactly where the prediction is wrong, and does not saturate: for one sample it is a difference of
     logits. The idea is that of the difference of logits ratio (Croce and Hein 2020, arXiv:2003.01690, Eq. 6), whose

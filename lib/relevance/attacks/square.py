@@ -28,7 +28,7 @@ def square(
     """Attack the posterior predictive by random squares, in the maximum norm (Andriushchenko et al. 2020).
 
     From vertical stripes of +-epsilon on, a square at a random place is set to +epsilon or -epsilon, and stays so where
-    that raises the margin; an image that is misclassified is left alone. (arXiv:1912.00049, Algorithms 1 and 2.)
+    that lowers the margin; an image that is misclassified is left alone. (arXiv:1912.00049, Algorithms 1 and 2.)
 
     Args:
         posterior, images, labels, epsilon, progress: as for :func:`relevance.attacks.pgd`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -80,8 +81,17 @@ def one_of(name: str, value: Any, known: Iterable[str]) -> str:
     """Return ``value`` if it is among ``known``, or say what is known."""
     names = sorted(known)
     if not isinstance(value, str) or value not in names:
-        raise ValueError(f"{name} is {shown(value)}; it may be one of: {', '.join(names)}.")
+        raise ValueError(f"{name} is {shown(value)}; it may be one of: {among(str(value), names, most=200)}.")
     return value
+
+
+def among(given: str, names: Iterable[str], *, most: int = 150) -> str:
+    """Return ``names`` for the end of a sentence; of more than ``most`` letters of them, those most like what was ``given``."""
+    every = list(names)
+    if sum(map(len, every)) <= most:
+        return ", ".join(every)
+    likest = difflib.get_close_matches(given, every, n=3, cutoff=0)
+    return f"{', '.join(likest)}, or another of the {len(every)} that there are"
 
 
 def number(

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
+from relevance.attacks.named import NOISE
 from relevance.pages import show
 from relevance.pages.figures.scores import difference_grid, lrp_against_softmax
 from relevance.studies import names, records, tables
@@ -19,6 +20,7 @@ from relevance.studies.dombrowski import tables as dombrowski_tables
 from relevance.studies.names import ADVERSARIAL, DETERMINISTIC
 from relevance.studies.phrases import Sentence, made
 from relevance.studies.tables import only
+from relevance.studies.verdicts import standings
 
 
 def fresh(study: Study, **also: Any) -> Sentence:
@@ -109,11 +111,14 @@ def verdicts(table: pd.DataFrame, *names: str) -> Styler:
 
 
 def differences(table: pd.DataFrame) -> Styler:
-    """Return, for each setting, by how much the Bayesian explanation is more robust, with the share of zero gradients."""
+    """Return, for each setting, by how much the Bayesian explanation is more robust, and its standing, or why it has none."""
     rows = comparisons(table, DETERMINISTIC, names.most_samples(table))
+    found = standings(rows[rows["attack"] != NOISE])
+    told = found["standing"].mask(found["reason"] != "", found["standing"] + ": " + found["reason"])
     shown = rows[[*tables.SETTING, "mean", "low", "high", "effect", "p_value"]].copy()
     shown[["scaled", "scaled low", "scaled high"]] = rows[["scaled", "scaled_low", "scaled_high"]]
-    shown["zero gradients"] = rows["zero_gradients"]
+    shown["zero gradients"], shown["as noise"] = rows["zero_gradients"], rows["as_noise"]
+    shown["standing"] = told.reindex(rows.index, fill_value="")
     return show.table(shown.set_index(tables.SETTING))
 
 
@@ -129,7 +134,8 @@ def manipulated(table: pd.DataFrame) -> Styler:
 def linked(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with links to their chapters, for a page in the folder ``appendix``."""
     folder = {"lrp-robustness": "../method", "geometry": "../method", "architectures": ".", "manipulation": "../manipulation",
-              "smoothing": "../manipulation"}  # fmt: skip
+              "smoothing": "../manipulation", "table-1": "../robust-training", "joint": "../robust-training",
+              "generator": "../robust-training"}  # fmt: skip
     links = [
         f'<a href="{folder.get(chapter, "../experiments")}/{chapter}.html">{chapter}</a>' for chapter in rows["chapter"]
     ]

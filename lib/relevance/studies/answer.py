@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 
 import pandas as pd
 
 from relevance.attacks import named
+from relevance.metrics.statistics import HIGHER
 from relevance.studies import phrases, records
 from relevance.studies.carbone.reproduction import RUNS
-from relevance.studies.differences import comparisons
 from relevance.studies.dombrowski import claims, smoothing, tables
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, most_samples
 from relevance.studies.tables import last_layer
+from relevance.studies.verdicts import NOT_JUDGED, counted, judged
 
 CALLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "fully_connected": "dense",
           "convolutional": "convolutional", "resnet20": "ResNet-20", "hmc": "HMC", "variational": "VI"}  # fmt: skip
@@ -21,7 +21,8 @@ RULE = "epsilon"
 CAPTION = (
     "How much steadier than the deterministic network's are the explanations of Bayesian and of adversarially trained networks? "
     "Difference of LRP robustness, with 95 % intervals over images, in every recorded run, under attacks on the prediction; to "
-    "the right of the dashed line, the explanation is steadier."
+    "the right of the dashed line, the explanation is steadier. Faint: not judged, for too few images, an accuracy of chance, "
+    "too little room for the score, or no gradient to follow."
 )
 EXPERIMENTS = ("layers", "rules")  # the first of them that a run has
 PAIRS = ((DETERMINISTIC, BAYESIAN), (DETERMINISTIC, ADVERSARIAL), (ADVERSARIAL, BAYESIAN))
@@ -33,8 +34,8 @@ def rows() -> pd.DataFrame:
 
     Returns:
         A row for each run, pair of models and attack: ``run``, ``called``, ``first``, ``second``, ``attack``, and the columns of
-        :func:`differences.comparisons`, for the explanation of the class by the epsilon rule. The
-        Bayesian model is the one with the most samples.
+        :func:`differences.comparisons`, for the explanation of the class by the epsilon rule, with ``standing``. The Bayesian
+        model is the one with the most samples.
     """
     parts = []
     for (dataset, architecture), run in RUNS.items():
@@ -42,11 +43,11 @@ def rows() -> pd.DataFrame:
         if experiment is None:
             continue
         table = records.read_run(run, experiment)
-        table = last_layer(table[(table["rule"] == RULE) & ~table["attack"].isin((named.NOISE, *named.EXPLANATION))])
+        table = last_layer(table[(table["rule"] == RULE) & ~table["attack"].isin(named.EXPLANATION)])
         method = records.provenance(run, experiment)["settings"]["method"]
         names = {BAYESIAN: most_samples(table)}
         for first, second in PAIRS:
-            found = comparisons(table, names.get(first, first), names.get(second, second))
+            found = judged(table, names.get(first, first), names.get(second, second))
             called = f"{CALLED[dataset]}, {CALLED[architecture]}, {CALLED[method]}"
             parts.append(found.assign(run=run, called=called, first=first, second=second))
     return pd.concat(parts, ignore_index=True)
@@ -55,15 +56,11 @@ def rows() -> pd.DataFrame:
 def sentences(found: pd.DataFrame | None = None) -> list[str]:
     """Say in three sentences what the recorded runs say: the posterior, training under attack, and manipulation."""
     found = rows() if found is None else found
-    runs = found["run"].nunique()
-    bayesian = _counted(found, DETERMINISTIC, BAYESIAN)
-    hardened, beaten = _counted(found, DETERMINISTIC, ADVERSARIAL), _counted(found, ADVERSARIAL, BAYESIAN)
     return [
-        f"Under attacks on the prediction, the Bayesian explanation is steadier than the deterministic one in {bayesian[1]} of "
-        f"{sum(bayesian.values())} settings of {runs} recorded runs, less steady in {bayesian[-1]}, and not distinguishable in "
-        f"{bayesian[0]}, in the score scaled by the room above unrelated maps.",
-        f"Training under attack makes it steadier in {hardened[1]} of {sum(hardened.values())}, and the Bayesian one is steadier "
-        f"than that in {beaten[1]}, less steady in {beaten[-1]}.",
+        f"Under attacks on the prediction, in {found['run'].nunique()} recorded runs, the robustness of the Bayesian "
+        f"explanation, beside the deterministic one's, is {_counted(found, DETERMINISTIC, BAYESIAN)}.",
+        f"After training under attack it is {_counted(found, DETERMINISTIC, ADVERSARIAL)}; and the Bayesian one beside that is "
+        f"{_counted(found, ADVERSARIAL, BAYESIAN)}.",
         _manipulated(),
     ]
 
@@ -71,16 +68,20 @@ def sentences(found: pd.DataFrame | None = None) -> list[str]:
 def in_short(found: pd.DataFrame | None = None) -> str:
     """Say in one sentence what :func:`sentences` say in three."""
     found = rows() if found is None else found
-    bayesian, hardened = (_counted(found, DETERMINISTIC, model) for model in (BAYESIAN, ADVERSARIAL))
+    decidable = found[found["standing"] != NOT_JUDGED]
+    bayesian, hardened = (_pair(decidable, DETERMINISTIC, model)["standing"] for model in (BAYESIAN, ADVERSARIAL))
     return (
-        f"Averaging over a posterior makes explanations steadier in {bayesian[1]} of {sum(bayesian.values())} recorded settings; "
-        f"training under attack does in {hardened[1]} of {sum(hardened.values())}."
+        f"Averaging over a posterior makes explanations steadier in {(bayesian == HIGHER).sum()} of {len(bayesian)} settings "
+        f"that recorded runs can judge; training under attack does in {(hardened == HIGHER).sum()} of {len(hardened)}."
     )
 
 
-def _counted(found: pd.DataFrame, first: str, second: str) -> dict[int, int]:
-    pair = found[(found["first"] == first) & (found["second"] == second)]
-    return {way: int((pair["scaled_direction"] == way).sum()) for way in (1, -1, 0)}
+def _pair(found: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
+    return found[(found["first"] == first) & (found["second"] == second)]
+
+
+def _counted(found: pd.DataFrame, first: str, second: str) -> str:
+    return counted(_pair(found, first, second))
 
 
 def _manipulated() -> str:
@@ -88,15 +89,11 @@ def _manipulated() -> str:
     run = claims.RUNS[0]
     if run not in records.runs("smoothing"):
         return "Manipulations of the explanation itself are not recorded."
-    table = tables.smoothed(records.read_run(run, "smoothing"))
-    best = (
-        table[table["manipulation"] == smoothing.AWARE].groupby("defence")["median"].max().sort_values(ascending=False)
-    )
+    table = records.read_run(run, "smoothing")
+    best = tables.chosen(table[table["manipulation"] == smoothing.AWARE])["median"].sort_values(ascending=False)
+    told = [f"{'no defence' if name == smoothing.NONE else name} {value:.2f}" for name, value in best.items()]
     return (
         "Where the attack goes for the explanation itself, and knows of the defence, the correlation of a map with what it was "
-        f"is, in the median and at each defence's best setting (run {run}): {phrases.join(_named(best))}."
+        "is, in the median, with each defence's setting chosen on half of the images and reported on the other half (run "
+        f"{run}): {phrases.join(told)}."
     )
-
-
-def _named(best: pd.Series) -> Sequence[str]:
-    return [f"{'no defence' if name == smoothing.NONE else name} {value:.2f}" for name, value in best.items()]

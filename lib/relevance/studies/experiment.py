@@ -203,6 +203,18 @@ def outcome(posterior: Posterior, images: Tensor, labels: Tensor, settings: Sett
     )
 
 
+def averaged_change(posterior: Posterior, images: Tensor, labels: Tensor, epsilon: float) -> Tensor:
+    """Attack every sample by itself by FGSM, average the attacked images, and compare with one attack on one sample.
+
+    Returns:
+        [N]: the mean absolute change of the average, as a share of the samples' own mean absolute change; 1 where all have
+        moved alike, and NaN where none has moved.
+    """
+    attacked = torch.stack([fgsm(sample, images, labels, epsilon) for sample in posterior])
+    moved = (attacked - images).flatten(2)
+    return moved.mean(0).abs().mean(1) / moved.abs().mean((0, 2))
+
+
 def representative(outcomes: Mapping[str, Outcome]) -> int:
     """Return the index of an image that speaks for the others, on which the attack failed for every model.
 

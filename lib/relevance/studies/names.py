@@ -11,6 +11,8 @@ from relevance.explanations.rules import AlphaBeta, Epsilon, Gamma, Rule
 RULES: dict[str, Rule] = {"epsilon": Epsilon(0.1), "gamma": Gamma(0.1), "alpha-beta": AlphaBeta(1, 0)}
 
 DETERMINISTIC, ADVERSARIAL, BAYESIAN = "deterministic", "adversarially trained", "Bayesian"
+# The posterior's own prior on one network, and on several: they tell the prior from averaging.
+MAP, MAP_ENSEMBLE = "MAP", "ensemble of MAP"
 
 
 def bayesian(n_samples: int) -> str:

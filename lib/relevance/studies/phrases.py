@@ -9,7 +9,7 @@ from typing import Any, ParamSpec
 import pandas as pd
 
 from relevance.inference.certificate import NOT_CONVERGED
-from relevance.metrics.statistics import Interval, PairedDifference
+from relevance.metrics.statistics import CrossedDifference, Interval, PairedDifference
 
 Arguments = ParamSpec("Arguments")
 
@@ -33,7 +33,7 @@ def sentence(say: Callable[Arguments, str]) -> Callable[Arguments, Sentence]:
     return said
 
 
-def difference(row: pd.Series | PairedDifference | Interval) -> str:
+def difference(row: pd.Series | CrossedDifference | PairedDifference | Interval) -> str:
     """Return a mean difference with its interval, signed, with three decimals."""
     mean, low, high = (
         row[name] if isinstance(row, pd.Series) else getattr(row, name) for name in ("mean", "low", "high")
@@ -102,7 +102,7 @@ def signed(value: float) -> str:
     return "0.000" if text in {"+0.000", "-0.000"} else text.replace("-", "\N{MINUS SIGN}")
 
 
-def interval(found: PairedDifference | Interval) -> str:
+def interval(found: CrossedDifference | PairedDifference | Interval) -> str:
     """Return a difference with its interval."""
     return f"{signed(found.mean)} (95 % interval {signed(found.low)} to {signed(found.high)})"
 

@@ -50,13 +50,13 @@ KINDS = {
     **dict.fromkeys(
         ["l2", "relative", "error_target", "error_origin", "logit_change", "parameter", "time", "seconds", "total seconds",
          "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
-         "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients",
+         "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients", "trajectory",
          "tangent", "normal, inside the span", "mean_change", "mean change", "distance", "gradient"], SIZE),
     **dict.fromkeys(["alignment", "normal, outside the span", "number", "effect", "loss", "margin"], NUMBER),
 }  # fmt: skip
 TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
          "map", "judge", "classifier", "posterior", "concerns", "converged", "versions", "date", "hardware", "what", "other",
-         "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler",
+         "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler", "draws",
          "recipe", "cell", "size", "column", "rows", "switch", "figures", "explains", "if", "group")  # fmt: skip
 # Columns of one table that are named after numbers and attacks, and the ends of intervals, which may leave a range.
 NAMED = {
@@ -149,6 +149,14 @@ FORMS = {
         ("group", "distance", "images", "loss", "margin", "gradient", "no gradient", "wrong"), ("carbone.masking",),
         _WHY_SETTINGS,
     ),
+    "when": Form(
+        ("n_train", "prior scale", "trajectory", "model", "n_samples", "effective draws", "run", "attack", "image",
+         "lrp_robustness", "unrelated_lrp_robustness", "ceiling_lrp_robustness", "label", "clean_class", "attacked_class",
+         "gradient_is_zero"), ("carbone.when",), STUDY,
+    ),
+    "transfer": Form(
+        ("run", "n_samples", "draws", "accuracy", "accuracy under attack", "lrp_robustness"), ("carbone.when",), STUDY,
+    ),
     "roar": Form(("attribution", "share", "seed", "accuracy"), ("zeng.roar", "zeng.trainings")),
     "joint": Form(
         ("model", "accuracy", "accuracy under attack", "nothing to follow", "alignment", "ROAR", "ROAR minus standard"),
@@ -170,7 +178,7 @@ BENCHMARKS = {
     "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
     "sampler-cost": Form(
         ("case", "sampler", "gradients", "warm-up gradients", "effective draws", "per 1,000 gradients", "R-hat", "seconds",
-         "date", "hardware", "torch", "pyro"), rows=10,
+         "date", "hardware", "torch", "pyro"), rows=5,
     ),
     "mnist-posteriors": Form(
         ("posterior", "samples", "accuracy", "NLL", "ECE", "saturated", "seconds", "n_train", "date", "hardware"),

@@ -10,6 +10,9 @@ from relevance.attacks.named import NOISE
 from relevance.base import checks
 from relevance.studies.experiment import Outcome
 
+SETTING = ["attack", "rule", "layer"]
+SCORE = "lrp_robustness"
+
 
 def robustness_table(outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
     """Return the tables of several models under attack as one, with the column ``model`` in front."""
@@ -43,13 +46,19 @@ def surviving(table: pd.DataFrame) -> pd.DataFrame:
     return table[right.groupby(table["image"]).transform("all")]
 
 
+def stayed(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the images whose prediction the attack did not change, in any model and run of the table.
+
+    An explanation that changes where the prediction does not is the paper's own headline. The images are those of each setting:
+    another attack changes other predictions.
+    """
+    kept = table["clean_class"] == table["attacked_class"]
+    return table[kept.groupby([*(table[name] for name in SETTING), table["image"]]).transform("all")]
+
+
 def right_throughout(table: pd.DataFrame) -> pd.Series:
     """Return for each row whether the image was classified rightly before the attack and after it."""
     return (table["clean_class"] == table["label"]) & (table["attacked_class"] == table["label"])
-
-
-SETTING = ["attack", "rule", "layer"]
-SCORE = "lrp_robustness"
 
 
 def last_layer(table: pd.DataFrame) -> pd.DataFrame:

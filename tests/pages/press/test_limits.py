@@ -56,13 +56,6 @@ def test_every_limit_is_of_a_parameter():
     assert names >= {*limits.NUMBERS, *limits.WITHIN, *limits.WITHIN.values()}
 
 
-def test_long_lists_are_cut_to_what_is_most_like_the_given():
-    assert limits.among("x", ["a", "b"]) == "a, b"
-    many = [f"chapter-number-{number}" for number in range(30)]
-    assert limits.among("chapter-number-17", many).startswith("chapter-number-17, ")
-    assert limits.among("x", many).endswith(", or another of the 30 that there are")
-
-
 def test_the_profiles_and_the_recorded_runs_are_within_the_limits():
     for profile in ("quick", "paper"):
         assert resolve(ROOT, list(chapters().values()), profile, {}).keys() == chapters().keys()

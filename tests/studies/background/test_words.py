@@ -63,6 +63,18 @@ def test_the_sampler_s_cost_is_said_as_ratios_of_each_case():
     assert "a: 20.0, 5.0 times that of Pyro's NUTS; b: 6.0, 0.5 times that of Pyro's HMC." in said
 
 
+def test_starts_are_told_apart():
+    rows = pd.DataFrame({
+        "start": ["sgd", "prior", "sgd"], "k-LRP, shared": [0.5, 0.7, 0.6], "accuracy, FGSM": [0.1, 0.4, 0.3],
+    })  # fmt: skip
+    said = words.starts(rows)
+    assert (
+        "2 that began at a solution of SGD have k-LRP between 0.500 and 0.600, and FGSM leaves 20% of the images right"
+        in said
+    )
+    assert "1 that began at a draw of the prior have k-LRP between 0.700 and 0.700, and FGSM leaves 40%" in said
+
+
 def test_saturation_is_said_of_the_record_as_it_is():
     rows = pd.DataFrame(
         {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pandas as pd
 import pytest
 import yaml
@@ -37,6 +39,20 @@ def test_panels_are_explained_by_what_recorded_runs_say(monkeypatch):
     monkeypatch.setattr(reproduction.records, "read_run", lambda run, experiment: said)
     found = [reproduction.explained_by(panels[name]) for name in ("4b", "9a", "4a", "14a", "6")]
     assert found == ["start", "start", "KL", "nothing found", ""]
+
+
+def test_the_settings_of_all_claims_are_counted():
+    found = reproduction.claimed_settings()
+    rows = reproduction.claimed()
+    judged = rows[rows["verdict"] != reproduction.NOT_RECORDED]
+    assert set(found["item"]) <= set(judged.index)
+    assert ((found["standing"] == "not judged") == (found["reason"] != "")).all()
+    told = reproduction.in_short()
+    assert f"in {len(found)} settings: " in told
+    counts = re.findall(r"(?:higher|equivalent|lower|undecided) in (\d+)", told)
+    assert sum(map(int, counts)) == (found["reason"] == "").sum()
+    allowed = found[found["reason"] == ""]
+    assert f"{(allowed['standing'] == allowed['says']).mean():.0%} as the claim says" in told
 
 
 def test_every_run_of_the_book_is_one_that_can_be_recorded():

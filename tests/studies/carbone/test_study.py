@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
+import torch
 
 from relevance.datasets import reading
 from relevance.studies import experiment
@@ -34,6 +37,28 @@ def test_a_study_has_all_models_on_the_same_images(study):
     assert list(table["layer"].unique()) == ["1", "3", "5"]
 
 
+@pytest.mark.stochastic
+def test_runs_are_trainings_of_their_own_and_chains(tmp_path, monkeypatch):
+    monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "store"))
+    study = Study("digits", **(SMALL | {"n_draws": 8, "n_samples": (2,), "n_runs": 2, "n_members": 2}))
+    table = study.table(["noise"])
+    names = ["deterministic", "adversarially trained", "MAP", "ensemble of MAP", "Bayesian, 2"]
+    assert table.columns[:3].tolist() == ["model", "n_samples", "run"]
+    assert (table.groupby(["model", "run", "layer"]).size() == 12).all()
+    assert list(table.loc[table["run"] == 1, "model"].unique()) == names
+    runs = [study.of_run(run) for run in (0, 1)]
+    whole = study.trained["Bayesian"]
+    assert len(whole) == 8
+    weights = [[one[name].samples["5.weight"] for one in runs] for name in names]
+    assert not any(torch.equal(first, second) for first, second in weights)
+    # The first and the last of four draws of each chain.
+    assert torch.equal(torch.cat(weights[-1]), whole.samples["5.weight"][[0, 3, 4, 7]])
+    members = [one for part in weights[3] for one in part]
+    assert not any(torch.equal(first, second) for first, second in itertools.combinations(members, 2))
+    with pytest.raises(ValueError, match="run is 2; it must be a whole number of at least 0 and at most 1"):
+        study.of_run(2)
+
+
 def test_a_study_finds_its_results_again_and_shares_attacks_between_rules(study, tmp_path, monkeypatch):
     first = study.table(["FGSM"])
     monkeypatch.setattr(experiment, "predicted", experiment.predicted)  # not kept: cheap
@@ -65,6 +90,11 @@ def test_attacks_have_the_paper_s_settings_by_their_names(study):
     [
         ({"architecture": "vgg"}, "architecture is 'vgg'; it may be one of: convolutional, fully_connected, resnet20"),
         ({"method": "sgld"}, "method is 'sgld'; it may be one of: hmc, variational"),
+        ({"n_samples": (3,), "n_runs": 2}, "n_samples is 3; it must be a whole number of at least 1 and at most 2"),
+        (
+            {"n_samples": (2,), "n_runs": 2, "inference": {"n_chains": 4}},
+            "n_runs is 2, and the chains are 4",
+        ),
         ({"n_samples": (5,)}, "n_samples is 5; it must be a whole number of at least 1 and at most 4"),
     ],
 )

@@ -8,7 +8,7 @@ import pandas as pd
 from relevance.studies.dombrowski import claims
 from relevance.studies.dombrowski.smoothing import AWARE, UNAWARE
 
-N = 40
+N = 120
 
 
 def manipulations(successes, model="deterministic"):
@@ -24,22 +24,28 @@ def manipulations(successes, model="deterministic"):
 
 
 def test_all_methods_some_or_none():
-    assert claims.all_methods(manipulations({"gradient": 1.0, "LRP": 0.9})).verdict == "holds"
-    assert claims.all_methods(manipulations({"gradient": 0.0, "LRP": 0.1})).verdict == "does not hold"
+    assert claims.all_methods(manipulations({"gradient": 1.0, "LRP": 0.9})).verdict == "higher in all 2 (one run)"
+    assert claims.all_methods(manipulations({"gradient": 0.0, "LRP": 0.1})).verdict == "lower in all 2 (one run)"
     found = claims.all_methods(manipulations({"gradient": 1.0, "LRP": 0.1}))
-    assert found.verdict == "depends on the method: holds for gradient"
-    assert found.evidence == "Images manipulated, of 40: gradient 100%, LRP 10%."
-    assert claims.all_methods(manipulations({"gradient": 0.5})).verdict == "undecided"
+    assert found.verdict == "higher in 1 of 2, lower in 1 (one run)"
+    assert found.cells["standing"].to_dict() == {"gradient": "higher", "LRP": "lower"}
+    assert found.evidence == "Images manipulated, of 120, beside a half: gradient 100%, LRP 10%."
+    assert claims.all_methods(manipulations({"gradient": 0.5})).verdict == "undecided (one run)"
+    few = manipulations({"gradient": 1.0})
+    assert claims.all_methods(few[few["image"] < 99]).verdict == "not judged: too few images"
 
 
 def test_the_posterior_is_compared_method_by_method():
     single = manipulations({"gradient": 1.0, "LRP": 1.0})
     bayes = manipulations({"gradient": 0.0, "LRP": 0.0}, "Bayesian, 10")
-    up = bayes.assign(correlation_origin=0.5 + np.where(bayes["method"] == "LRP", 0.2, 0.0) + 1e-3 * bayes["image"] % 7)
-    noisy = pd.concat([single, up], ignore_index=True)
-    assert claims.posterior_resists(noisy).verdict in {"holds", "depends on the method: holds for LRP"}
+    up = bayes.assign(
+        correlation_origin=0.5 + np.where(bayes["method"] == "LRP", 0.2, 0.0) + 1e-3 * (bayes["image"] % 7)
+    )
+    better = pd.concat([single, up], ignore_index=True)
+    assert claims.posterior_resists(better).verdict == "higher in 1 of 2, equivalent in 1 (one run)"
     worse = pd.concat([single, bayes.assign(correlation_origin=0.3)], ignore_index=True)
-    assert claims.posterior_resists(worse).verdict == "does not hold"
+    assert claims.posterior_resists(worse).verdict == "lower in all 2 (one run)"
+    assert claims.posterior_resists(single)[:2] == ("not judged: no such setting", "This run has no Bayesian network.")
 
 
 def smoothed(values):
@@ -55,12 +61,28 @@ def test_smoothing_is_judged_for_each_attacker():
     plain = {("none", 0.0, how): 0.5 for how in (UNAWARE, AWARE)}
     found = {**plain, ("softplus", 1.0, UNAWARE): 0.8, ("softplus", 1.0, AWARE): 0.3,
              ("softplus", 9.0, UNAWARE): 0.6, ("softplus", 9.0, AWARE): 0.7}  # fmt: skip
-    assert claims.smoothing_helps(UNAWARE)(smoothed(found)).verdict == "holds"
-    assert claims.smoothing_helps(AWARE)(smoothed(found)).verdict == "depends on the beta: holds for 9"
-    best = {**found, ("SmoothGrad", 0.1, AWARE): 0.5, ("NoiseGrad", 0.1, AWARE): 0.5, ("posterior", 50.0, AWARE): 0.9}
-    assert claims.posterior_beats_smoothing(smoothed(best)).verdict == "holds"
-    best["posterior", 50.0, AWARE] = 0.6
-    assert claims.posterior_beats_smoothing(smoothed(best)).verdict == "does not hold"
+    assert claims.smoothing_helps(UNAWARE)(smoothed(found)).verdict == "higher in all 2 (one run)"
+    judged = claims.smoothing_helps(AWARE)(smoothed(found))
+    assert judged.verdict == "higher in 1 of 2, lower in 1 (one run)"
+    assert judged.cells["standing"].to_dict() == {"1": "lower", "9": "higher"}
+
+
+def test_each_defence_has_the_setting_that_half_of_the_images_choose():
+    plain = {("none", 0.0, AWARE): 0.5, ("softplus", 1.0, AWARE): 0.6, ("softplus", 9.0, AWARE): 0.7,
+             ("SmoothGrad", 0.1, AWARE): 0.5, ("NoiseGrad", 0.1, AWARE): 0.5, ("posterior", 50.0, AWARE): 0.9}  # fmt: skip
+    rows = smoothed(plain)
+    more = pd.concat([rows, rows.assign(image=rows["image"] + N)], ignore_index=True)
+    assert claims.posterior_beats_smoothing(more).verdict == "higher in all 3 (one run)"
+    # On the images that do not choose, softplus is better yet.
+    judging = (more["image"] % 2 == 1) & (more["defence"] == "softplus")
+    better = more.assign(similarity=more["similarity"].where(~judging, 0.95))
+    found = claims.posterior_beats_smoothing(better)
+    assert found.cells["standing"].to_dict() == {
+        "softplus": "lower", "SmoothGrad": "higher", "NoiseGrad": "higher",
+    }  # fmt: skip
+    assert "softplus 0.95 [0.95, 0.95]" in found.evidence
+    # Half of these images would be too few.
+    assert claims.posterior_beats_smoothing(rows).verdict == "not judged: too few images"
 
 
 def test_every_claim_on_the_second_source_has_a_verdict():

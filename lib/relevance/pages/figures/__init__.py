@@ -23,6 +23,7 @@ from relevance.pages.figures.scores import (
     robustness_distributions,
 )
 from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
+from relevance.pages.figures.when import rho_parts, transfer, when
 from relevance.pages.figures.why import masked_gradient, three_columns
 
 __all__ = [
@@ -50,6 +51,7 @@ __all__ = [
     "removal_curves",
     "removals",
     "resistance",
+    "rho_parts",
     "robustness_distributions",
     "saliency_by_training",
     "side_by_side",
@@ -60,4 +62,6 @@ __all__ = [
     "three_columns",
     "top_pixels",
     "tradeoff",
+    "transfer",
+    "when",
 ]

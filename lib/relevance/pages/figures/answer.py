@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from relevance.pages.figures.style import BLUE, ORANGE, new_figure
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
+from relevance.studies.verdicts import NOT_JUDGED
 
 COMPARED = {BAYESIAN: (BLUE, "o"), ADVERSARIAL: (ORANGE, "s")}
 SCORES = {"score as it is": ("mean", "low", "high"), "scaled": ("scaled", "scaled_low", "scaled_high")}
@@ -29,9 +30,12 @@ def answer(rows: pd.DataFrame) -> Figure:
                 one = shown[shown["second"] == model]
                 where = np.array([places[key] for key in zip(one["called"], one["attack"], strict=True)]) + shift
                 ends = np.stack([one[mean] - one[low], one[high] - one[mean]]).clip(0)
-                axis.errorbar(
-                    one[mean], where, xerr=ends, fmt=marker, color=colour, markersize=4.5, lw=1.3, label=model
-                )
+                for faint in (False, True):
+                    drawn = ((one["standing"] == NOT_JUDGED) == faint).to_numpy()
+                    axis.errorbar(
+                        one[mean][drawn], where[drawn], xerr=ends[:, drawn], fmt=marker, color=colour, markersize=4.5, lw=1.3,
+                        alpha=0.3 if faint else 1, label=None if faint else model,
+                    )  # fmt: skip
             axis.axvline(0, color="0.4", lw=0.8, ls="--")
             axis.set_title(f"difference of LRP robustness, {title}")
             axis.set_yticks(range(len(labels)), labels if axis is axes[0, 0] else [""] * len(labels), fontsize=8)

@@ -76,7 +76,7 @@ def attack_curves(by_epsilon: Mapping[str, pd.DataFrame], by_steps: Mapping[str,
         axes[0, 0].set(
             xlabel=r"size of the ball, $\delta$", ylabel="accuracy under PGD on the margin", ylim=(-0.03, 1.03)
         )
-        axes[0, 1].set(xlabel="step of PGD", ylabel="share of the gain in margin", ylim=(-0.03, 1.03))
+        axes[0, 1].set(xlabel="step of PGD", ylabel="share of the loss of margin", ylim=(-0.03, 1.03))
         figure.legend(loc="outside lower center", ncols=len(by_epsilon))
     return figure
 

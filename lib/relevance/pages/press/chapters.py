@@ -29,6 +29,7 @@ from nbformat import NotebookNode
 from papermill.exceptions import PapermillExecutionError
 from traitlets import default
 
+from relevance.base import checks
 from relevance.base.digests import digest
 from relevance.pages.press import limits
 from relevance.pages.press.kernels import ForkedKernelManager, Notes
@@ -131,7 +132,7 @@ class Chapter:
             for name, value in given.items():
                 if name not in known:
                     raise ValueError(
-                        f"chapter {self.name} has no parameter {name!r}; it may be one of: {limits.among(name, known)}."
+                        f"chapter {self.name} has no parameter {name!r}; it may be one of: {checks.among(name, known)}."
                     )
                 limits.check(self.name, name, value, known[name])
             limits.check_together(self.name, {**known, **given})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -88,15 +87,6 @@ def check_together(chapter: str, parameters: Mapping[str, Any]) -> None:
                         f"parameter {name} of chapter {chapter} is {checks.shown(parameters[name])}; it may be at most "
                         f"{bound}, which is {most}."
                     )
-
-
-def among(given: str, names: Iterable[str]) -> str:
-    """Return ``names`` for the end of a sentence; of more than can be read, those most like what was ``given``."""
-    every = list(names)
-    if sum(map(len, every)) <= 150:
-        return ", ".join(every)
-    likest = difflib.get_close_matches(given, every, n=3, cutoff=0)
-    return f"{', '.join(likest)}, or another of the {len(every)} that there are"
 
 
 def _is_of_kind(value: Any, default: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from relevance.pages.press import limits
+from relevance.base import checks
 from relevance.pages.press.chapters import BookError, Chapter
 
 
@@ -42,7 +42,7 @@ def profile_parameters(root: Path, profile: str, chapters: Sequence[Chapter]) ->
     for name, parameters in single.items():
         if name not in chosen:
             raise BookError(
-                f"profile {profile} names the chapter {name!r}; it may be one of: {limits.among(name, chosen)}."
+                f"profile {profile} names the chapter {name!r}; it may be one of: {checks.among(name, chosen)}."
             )
         _check_mapping(parameters or {}, f"chapter {name} of profile {profile}")
         chosen[name].update(parameters or {})
@@ -66,7 +66,7 @@ def give_common(
     for name, value in common.items():
         if name not in known:
             raise BookError(
-                f"{who} sets the parameter {name!r}, which no chapter has; it may be one of: {limits.among(name, known)}."
+                f"{who} sets the parameter {name!r}, which no chapter has; it may be one of: {checks.among(name, known)}."
             )
         for chapter in chapters:
             if name in chapter.parameters:

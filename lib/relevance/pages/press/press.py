@@ -28,11 +28,12 @@ from typing import Any, NamedTuple
 import nbformat
 from tqdm import tqdm
 
+from relevance.base import checks
 from relevance.base.digests import digest, of_files, of_installed, of_parameters
 from relevance.base.environment import data_root, pages_printed, store_root
 from relevance.base.sources import Library
 from relevance.datasets import reading
-from relevance.pages.press import audit, limits, notebooks, parts, status
+from relevance.pages.press import audit, notebooks, parts, status
 from relevance.pages.press.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.pages.press.parameters import resolve
 from relevance.pages.press.reads import Reads
@@ -438,7 +439,7 @@ def print_book(
         common, parameters = {**(common or {}), **(parameters or {})}, None
     known = {one.name: one for one in chapters}
     if chapter is not None and chapter not in known:
-        raise BookError(f"chapter is {chapter!r}; it may be one of: {limits.among(chapter, known)}.")
+        raise BookError(f"chapter is {chapter!r}; it may be one of: {checks.among(chapter, known)}.")
     chosen = resolve(root, chapters, profile, common or {} if chapter is None else {})
     if chapter is not None:
         chapters = [known[chapter]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import pandas as pd
+from torch import Tensor
 
 from relevance.attacks.evaluation import HALF, OTHERS, TITLES
 from relevance.explanations.deep_taylor import RootPoints
@@ -50,6 +51,15 @@ def conservation(rows: pd.DataFrame) -> str:
     return (
         f"Nearest to conserving is {nearest}, with {arrives[nearest]:.1%} of the relevance at the pixels; farthest from it "
         f"is {farthest}, with {arrives[farthest]:.1%}."
+    )
+
+
+@sentence
+def averaged(shares: Tensor, n_samples: int) -> str:
+    """Say how much is left when every draw is attacked alone, from :func:`relevance.studies.experiment.averaged_change`."""
+    return (
+        f"Here, FGSM on each of {n_samples} draws alone, and then the average of the attacked images, changes a pixel by "
+        f"{shares.nanmean().item():.0%} of what one such attack changes it by, in the mean over images and pixels."
     )
 
 
@@ -264,6 +274,19 @@ def beside(rows: pd.DataFrame, reference: str) -> str:
         f"those of {nearest.index[-1]} farthest ({nearest.iloc[-1]:.2f}). Under FGSM, k-LRP robustness is lower than under "
         f"noise of the same size by {beyond.min():.3f} ({beyond.idxmin()}) to {beyond.max():.3f} ({beyond.idxmax()})."
     )
+
+
+@sentence
+def starts(rows: pd.DataFrame) -> str:
+    """Say what chains from each kind of start are like under FGSM: of rows of :func:`chains.of_chains`."""
+    parts = []
+    for start, part in rows.groupby("start", sort=False):
+        scores = part["k-LRP, shared"]
+        parts.append(
+            f"{len(part)} that began at {'a solution of SGD' if start == 'sgd' else 'a draw of the prior'} have k-LRP between "
+            f"{scores.min():.3f} and {scores.max():.3f}, and FGSM leaves {part['accuracy, FGSM'].mean():.0%} of the images right"
+        )
+    return f"Of these chains, {'; '.join(parts)}."
 
 
 @sentence

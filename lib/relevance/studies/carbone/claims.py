@@ -1,25 +1,27 @@
-"""What the paper claims, and what a table says about it: a verdict, with effect size and interval, and on what it depends."""
+"""What the paper claims, and what a table says about it: in how many settings, with effect sizes and intervals."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from relevance.attacks.named import NOISE
 from relevance.base import checks
-from relevance.metrics.statistics import spearman
+from relevance.metrics.statistics import EQUIVALENT, HIGHER, spearman
 from relevance.studies import tables
-from relevance.studies.differences import comparisons
+from relevance.studies.differences import above_zero, beyond_noise, by_run
+from relevance.studies.gates import NO_ROOM, why_not
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, most_samples
-from relevance.studies.tables import SCORE, attacks_only, last_layer
-from relevance.studies.verdicts import FAILS, HOLDS, MIXED, OPEN, Claim, Verdict, is_more_robust
+from relevance.studies.tables import attacks_only, last_layer
+from relevance.studies.verdicts import Claim, Verdict, is_more_robust, standings, untold, verdict
 
-# A softmax robustness from here on is "close to 1"; an explanation is weak if it lost this share of what it could keep.
-STEADY = 0.9
-STRONG, WEAK = 0.5, 0.1
-# Fewer images are not judged; a smaller rho is as good as none; an improvement of up to a tenth of the score's range is modest.
-ENOUGH, NEGLIGIBLE, MODEST = 20, 0.2, 0.1
+# A softmax robustness from here on is "close to 1"; an explanation is weak if it lost more than this share of the top pixels.
+STEADY, WEAK = 0.9, 0.1
+# A rho within this of zero is as good as none, and from here on strong; an improvement of a tenth of the score's range is modest.
+NEGLIGIBLE, STRONG, MODEST = 0.2, 0.5, 0.1
 
 
 def bayesian_is_more_robust(table: pd.DataFrame) -> Verdict:
@@ -32,25 +34,24 @@ def bayesian_beats_adversarial(table: pd.DataFrame) -> Verdict:
     return is_more_robust(table, ADVERSARIAL, most_samples(table))
 
 
+def bayesian_loses_less_than_to_noise(table: pd.DataFrame) -> Verdict:
+    """Of what an attack takes from a map beyond what noise of its size takes, the Bayesian one loses less."""
+    rows = beyond_noise(table)
+    if rows.empty:
+        return untold("Noise of the same size is not in this table.")
+    return is_more_robust(rows, DETERMINISTIC, most_samples(rows))
+
+
 def improvement_is_modest(table: pd.DataFrame) -> Verdict:
     """The Bayesian explanation is more robust than the deterministic one, but only modestly (Sec. V-A, on CIFAR-10).
 
-    In a setting it is so if the whole interval of the difference lies above zero and not above a tenth of the score's range.
+    It is modestly so in a setting if the score is higher, and the whole interval not above a tenth of the score's range.
     """
-    rows = comparisons(attacks_only(table), DETERMINISTIC, most_samples(table))
-    none, more = rows["high"] < 0, rows["low"] > MODEST
-    modest = (rows["low"] > 0) & (rows["high"] <= MODEST)
-    counts = {"modest": modest, "none (the Bayesian one is less robust)": none, "more than modest": more}
-    counts["not decided by these images"] = ~(modest | none | more)
-    told = ", ".join(f"{found.sum()} {word}" for word, found in counts.items() if found.any())
-    verdict = HOLDS if modest.all() else FAILS if (none | more).all() else OPEN if not modest.any() else MIXED
-    low, high = rows["mean"].min(), rows["mean"].max()
-    return Verdict(
-        f"{MIXED} on the setting" if verdict == MIXED else verdict,
-        f"Improvement in {len(rows)} settings: {told}; means from {low:+.3f} to {high:+.3f}.".replace(
-            "-", "\N{MINUS SIGN}"
-        ),
-    )
+    found = bayesian_is_more_robust(table)
+    higher = found.cells[found.cells["standing"] == HIGHER]
+    modest, more = (higher["high"] <= MODEST).sum(), (higher["low"] > MODEST).sum()
+    told = f"Of {len(higher)} where it is higher, it is modestly so in {modest}, and more than modestly in {more}."
+    return found._replace(evidence=f"{told} {found.evidence}")
 
 
 def more_samples_help(table: pd.DataFrame) -> Verdict:
@@ -58,77 +59,77 @@ def more_samples_help(table: pd.DataFrame) -> Verdict:
     bayes = table[table["model"].str.startswith(BAYESIAN)]
     fewest, most = str(bayes["model"].iloc[int(bayes["n_samples"].argmin())]), most_samples(table)
     if fewest == most:
-        return Verdict(OPEN, f"Not testable: {most} is the only Bayesian model here.")
+        return untold(f"Not testable: {most} is the only Bayesian model here.")
     return is_more_robust(table, fewest, most)
+
+
+def _cell(attack: object, scores: np.ndarray, reason: str) -> dict[str, Any]:
+    """Return how far the mean of scores [R, N] lies above zero."""
+    found = above_zero(scores) if scores.shape[1] > 1 else None
+    names = ("mean", "low", "high", "p_value")
+    numbers = {name: np.nan if found is None else getattr(found, name) for name in names}
+    return {"attack": attack, **numbers, "n_runs": len(scores), "n_images": scores.shape[1], "reason": reason}
 
 
 def steady_but_weak(table: pd.DataFrame) -> Verdict:
     """Deterministic explanations change even where the prediction hardly does (Sec. V-B).
 
-    Looked at are images that are classified rightly before and after the attack: one that was wrong at the start stays as it
-    is for another reason.
+    Looked at are images that are classified rightly before and after the attack, in every run: one that was wrong at the start
+    stays as it is for another reason. *Higher* is: they lose more than a tenth of their top pixels.
     """
-    rows = last_layer(attacks_only(table))
-    rows = rows[
-        tables.right_throughout(rows) & (rows["model"] == DETERMINISTIC) & (rows["softmax_robustness"] >= STEADY)
-    ]
-    told, holds = [], []
-    for attack, part in rows.groupby("attack", sort=False):
-        lost = part["ceiling_lrp_robustness"] - part[SCORE]
-        told.append(f"{attack}: on {len(part)} such images {lost.mean():.2f} of the top pixels lost")
-        if len(part) >= ENOUGH:
-            holds.append(lost.mean() > WEAK)
-    about = f"Images classified rightly with a softmax robustness of at least {STEADY:g}. "
-    if not holds:
-        return Verdict(OPEN, f"{about}Too few: {'; '.join(told) or 'none'}.")
-    return Verdict(_by_attack(holds), f"{about}{'; '.join(told)}.")
-
-
-def _by_attack(holds: Iterable[bool]) -> str:
-    """Return the verdict on a claim that is judged once for each attack."""
-    found = list(holds)
-    return HOLDS if all(found) else FAILS if not any(found) else f"{MIXED} on the attack"
+    rows = last_layer(attacks_only(table[table["model"] == DETERMINISTIC]))
+    steady = tables.right_throughout(rows) & (rows["softmax_robustness"] >= STEADY)
+    cells, told = [], []
+    for attack, whole in rows.groupby("attack", sort=False):
+        part = whole[steady[whole.index].groupby(whole["image"]).transform("all")]
+        count = part["image"].nunique()
+        lost = by_run(part, "ceiling_lrp_robustness") - by_run(part)
+        cells.append(_cell(attack, lost - WEAK, why_not(whole, count)))
+        told.append(
+            f"{attack}: on {count} such images" + (f" {lost.mean():.2f} of the top pixels lost" if count else "")
+        )
+    about = (
+        f"Images classified rightly with a softmax robustness of at least {STEADY:g}; higher than {WEAK:g} is weak. "
+    )
+    return verdict(standings(pd.DataFrame(cells)), f"{about}{'; '.join(told)}.")
 
 
 def correlations(table: pd.DataFrame) -> pd.DataFrame:
     """Return Spearman's rho of LRP and softmax robustness for each model, attack, rule and layer, with its interval.
 
-    ``tied`` is the share of images whose softmax robustness is also that of another image.
+    Of several runs it is their mean (:func:`relevance.metrics.spearman`). ``tied`` is the share of images whose softmax
+    robustness is also that of another image; ``reason`` says why the setting is not judged, or nothing.
     """
     rows = []
-    names = ["model", "attack", "rule", "layer"]
+    names = ["model", *tables.SETTING]
     for setting, part in table.groupby(names, sort=False):
-        found = spearman(part["softmax_robustness"].to_numpy(), part[SCORE].to_numpy())
-        tied = part["softmax_robustness"].duplicated(keep=False).mean()
-        rows.append({**dict(zip(names, setting, strict=True)), **found._asdict(), "tied": tied})
+        pair = by_run(part, "softmax_robustness"), by_run(part)
+        found = spearman(*pair) if len(pair[0]) > 1 else spearman(pair[0][0], pair[1][0])
+        same = [name for name in ("run", "softmax_robustness") if name in part]
+        row = {"mean": found.rho, "n_runs": len(pair[0]), "tied": part.duplicated(same, keep=False).mean()}
+        reason = "no rank" if found.reason else why_not(part)
+        rows.append({**dict(zip(names, setting, strict=True)), **found._asdict(), **row, "reason": reason})
     return pd.DataFrame(rows)
 
 
 def deterministic_is_uncorrelated(table: pd.DataFrame) -> Verdict:
     """Deterministic explanations are no weaker on images whose prediction is vulnerable (Sec. V-B).
 
-    It holds if the interval of rho lies within 0.2 of zero, does not if it lies beyond, and is undecided between.
+    It is so where rho is equivalent to zero: its whole interval lies within 0.2 of it.
     """
     rows = correlations(last_layer(attacks_only(table[table["model"] == DETERMINISTIC])))
-    none = (rows["low"] > -NEGLIGIBLE) & (rows["high"] < NEGLIGIBLE)
-    some = (rows["low"] > NEGLIGIBLE) | (rows["high"] < -NEGLIGIBLE)
-    if none.all():
-        return Verdict(HOLDS, _rhos(rows))
-    if some.all():
-        return Verdict(FAILS, _rhos(rows))
-    return Verdict(f"{MIXED} on the attack" if none.any() and some.any() else OPEN, _rhos(rows))
+    return verdict(standings(rows, NEGLIGIBLE), _rhos(rows))
 
 
 def bayesian_is_correlated(table: pd.DataFrame) -> Verdict:
-    """Bayesian LRP robustness rises strongly with softmax robustness, and the more so with more samples (Sec. V-B)."""
+    """Bayesian LRP robustness rises strongly with softmax robustness, and the more so with more samples (Sec. V-B).
+
+    It rises where rho is higher than zero, and by more than 0.2; strongly, where it is at least 0.5.
+    """
     rows = correlations(last_layer(attacks_only(table[table["model"].str.startswith(BAYESIAN)])))
-    most = rows[rows["model"] == most_samples(table)]
-    strong = most["low"] > 0
-    strong &= most["rho"] >= STRONG
-    if most["rho"].isna().any():
-        return Verdict(OPEN, _rhos(rows))
-    weak = "" if strong.any() else f" (no rho reaches {STRONG:g})"
-    return Verdict(_by_attack(strong) + weak, _rhos(rows))
+    cells = standings(rows[rows["model"] == most_samples(table)], NEGLIGIBLE)
+    strong = int(((cells["standing"] == HIGHER) & (cells["rho"] >= STRONG)).sum())
+    return verdict(cells, f"Rho is at least {STRONG:g} in {strong} of {len(cells)}. {_rhos(rows)}")
 
 
 def _rhos(rows: pd.DataFrame) -> str:
@@ -140,12 +141,18 @@ def _rhos(rows: pd.DataFrame) -> str:
 
 
 def bayesian_predictions_survive(table: pd.DataFrame) -> Verdict:
-    """Most images have a softmax robustness above one half for Bayesian networks (Sec. V-B)."""
+    """Most images have a softmax robustness above one half for Bayesian networks (Sec. V-B).
+
+    *Higher* is: the share of such images is above one half.
+    """
     rows = last_layer(attacks_only(table[table["model"] == most_samples(table)]))
-    shares = rows.assign(above=rows["softmax_robustness"] > 0.5).groupby("attack", sort=False)["above"].mean()
-    told = "; ".join(f"{attack}: {share:.0%} above 0.5" for attack, share in shares.items())
-    most = shares > 0.5
-    return Verdict(_by_attack(most), told + ".")
+    cells, told = [], []
+    for attack, part in rows.groupby("attack", sort=False):
+        above = by_run(part, "softmax_robustness") > 0.5
+        reason = why_not(part)
+        cells.append(_cell(attack, above - 0.5, "" if reason == NO_ROOM else reason))
+        told.append(f"{attack}: {above.mean():.0%} above 0.5")
+    return verdict(standings(pd.DataFrame(cells)), "; ".join(told) + ".")
 
 
 CLAIMS = {
@@ -158,6 +165,9 @@ CLAIMS = {
     "adversarial": Claim(
         "adversarially trained networks have less robust explanations than Bayesian ones",
         "Sec. V-A, Figs. 2, 7, 8, 9", "layers", "layers", bayesian_beats_adversarial),
+    "direction": Claim(
+        "of what an attack takes beyond noise of its size, Bayesian explanations lose less",
+        "this book's question", "layers", "layers", bayesian_loses_less_than_to_noise, ("FGSM", "PGD", "PGD on the margin")),
     "rules": Claim(
         "Bayesian explanations are more robust under all three rules",
         "Figs. 3, 10 to 13", "rules", "rules", bayesian_is_more_robust),
@@ -176,7 +186,7 @@ CLAIMS = {
         "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", steady_but_weak),
     "uncorrelated": Claim(
         "deterministic LRP robustness does not depend on softmax robustness",
-        "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", deterministic_is_uncorrelated),
+        "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", deterministic_is_uncorrelated, says=EQUIVALENT),
     "correlated": Claim(
         "Bayesian LRP robustness rises strongly with softmax robustness",
         "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", bayesian_is_correlated),
@@ -190,7 +200,8 @@ def judge(claim: Claim, table: pd.DataFrame) -> Verdict:
     """Judge one claim by the rows of the attacks that it is about."""
     part = table[table["attack"].isin([*claim.attacks, NOISE])]
     if attacks_only(part).empty:
-        return Verdict(OPEN, f"none of the attacks it is about is here: {', '.join(claim.attacks)}.")
+        told = f"None of the attacks it is about is here: {', '.join(claim.attacks)}."
+        return untold(told)
     return claim.judge(part)
 
 
@@ -202,11 +213,12 @@ def judged(table: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
         names: of :data:`CLAIMS`.
 
     Returns:
-        A row for each claim: ``claim``, ``paper`` (where), ``verdict``, ``evidence``.
+        A row for each claim: ``claim``, ``paper`` (where), ``says`` (the standing that it claims), ``verdict``, ``evidence``.
     """
     rows = []
     for name in names:
         claim = CLAIMS[checks.one_of("claim", name, CLAIMS)]
         found = judge(claim, table)
-        rows.append({"claim": claim.text, "paper": claim.where, "verdict": found.verdict, "evidence": found.evidence})
+        row = {"claim": claim.text, "paper": claim.where, "says": claim.says}
+        rows.append({**row, "verdict": found.verdict, "evidence": found.evidence})
     return pd.DataFrame(rows).set_index("claim")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from relevance.attacks import named
+from relevance.metrics.statistics import HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
 from relevance.studies.carbone import claims, criteria, geometry, source, words
 from relevance.studies.carbone.source import Panel
@@ -30,6 +31,7 @@ ILLUSTRATION = "illustration"
 NOT_RECORDED = "not recorded"
 # What of a figure has a verdict.
 JUDGED = ("robustness by layer", "LRP against softmax robustness", "robustness by rule")
+CELLS = "cells"
 
 
 class Shown(NamedTuple):
@@ -72,7 +74,7 @@ def rows_of(panel: Panel, table: pd.DataFrame) -> pd.DataFrame:
     ]
 
 
-def _panel(panel: Panel) -> dict[str, str]:
+def _panel(panel: Panel) -> dict[str, Any]:
     row = {"item": f"Figure {panel.figure}", "paper": f"{panel.shows}, {panel.attack}"}
     shown, run = shown_by(panel), RUNS[panel.dataset, panel.architecture]
     if shown is None:
@@ -92,7 +94,12 @@ def _panel(panel: Panel) -> dict[str, str]:
         else ""
     )
     told = f"{shown.question}: {found.evidence}{other}{_caution(run, shown.experiment)}"
-    return row | {"run": run, "verdict": found.verdict, "evidence": told, "chapter": shown.chapter}
+    return row | {"run": run, **_said(found), "evidence": told, "chapter": shown.chapter}
+
+
+def _said(found: Verdict) -> dict[str, Any]:
+    """Return the parts of a verdict that rows have; its cells are for :func:`claimed_settings`, and are not shown."""
+    return {"verdict": found.verdict, "evidence": found.evidence, CELLS: found.cells}
 
 
 def _caution(run: str, experiment: str) -> str:
@@ -101,7 +108,7 @@ def _caution(run: str, experiment: str) -> str:
     return f" {phrases.certificate(about)}." if about else ""
 
 
-def _picture(panel: Panel, run: str) -> dict[str, str]:
+def _picture(panel: Panel, run: str) -> dict[str, Any]:
     """Return what is said of a figure that is an example: Figure 6 alone has numbers."""
     chapter = "lrp-robustness"
     if panel.figure != "6" or run not in records.runs("layers"):
@@ -115,25 +122,32 @@ def _picture(panel: Panel, run: str) -> dict[str, str]:
     failed = rows[right.groupby(rows["image"]).transform("all")]
     medians = failed.groupby("model")["lrp_robustness"].median()
     count = failed["image"].nunique()
-    if count < 2:
-        told = "the attack fails for both networks on fewer than two images, so there is nothing to compare"
-        return {"run": run, "verdict": "undecided", "evidence": told, "chapter": chapter}
+    if not count:
+        told = "the attack fails for both networks on no image, so there is nothing to compare"
+        return {"run": run, **_said(verdicts.untold(told)), "chapter": chapter}
     found = verdicts.is_more_robust(failed, DETERMINISTIC, most)
     told = (
         f"paper: 0.46 deterministic, 0.68 Bayesian, one image, top 30 %; here, top 20 %, medians over the {count} images on "
         f"which the attack fails for both: {medians[DETERMINISTIC]:.2f} and {medians[most]:.2f}. {found.evidence}"
     )
-    return {"run": run, "verdict": found.verdict, "evidence": told, "chapter": chapter}
+    return {"run": run, **_said(found), "evidence": told, "chapter": chapter}
 
 
-@cache
 def figures() -> pd.DataFrame:
     """Return a row for each panel of all figures: ``paper``, ``run``, ``verdict``, ``explained by``, ``evidence``, ``chapter``.
 
     *Explained by* are the switches that do so in a recorded run, by :mod:`relevance.studies.carbone.criteria`.
     """
-    rows = pd.DataFrame([{**_panel(panel), "explained by": explained_by(panel)} for panel in source.FIGURES])
-    return rows[["item", "paper", "run", "verdict", "explained by", "evidence", "chapter"]].set_index("item")
+    columns = ["item", "paper", "run", "verdict", "explained by", "evidence", "chapter"]
+    return pd.DataFrame(_panels())[columns].set_index("item")
+
+
+
+
+@cache
+def _panels() -> list[dict[str, Any]]:
+    """Return what :func:`figures` has, with the settings that each verdict counts."""
+    return [{**_panel(panel), "explained by": explained_by(panel)} for panel in source.FIGURES]
 
 
 def explained_by(panel: Panel) -> str:
@@ -145,23 +159,28 @@ def explained_by(panel: Panel) -> str:
     return "; ".join(found) or ("nothing found" if tables else NOT_RECORDED)
 
 
-@cache
 def claimed() -> pd.DataFrame:
-    """Return a row for each claim and recorded run: ``paper``, ``run``, ``verdict``, ``evidence``, ``chapter``."""
+    """Return a row for each claim and recorded run: ``paper``, ``run``, ``says``, ``verdict``, ``evidence``, ``chapter``."""
+    columns = ["item", "paper", "run", "says", "verdict", "evidence", "chapter"]
+    return pd.DataFrame(_claims())[columns].set_index("item")
+
+
+@cache
+def _claims() -> list[dict[str, Any]]:
+    """Return what :func:`claimed` has, with the settings that each verdict counts."""
     rows = []
     for claim in claims.CLAIMS.values():
         for (dataset, _), run in RUNS.items():
             if claim.datasets and dataset not in claim.datasets:
                 continue
-            row = {"item": claim.text, "paper": claim.where, "run": run, "chapter": claim.chapter}
+            row = {"item": claim.text, "paper": claim.where, "run": run, "says": claim.says, "chapter": claim.chapter}
             if run not in records.runs(claim.experiment):
                 rows.append(row | {"verdict": NOT_RECORDED, "evidence": f"no table {claim.experiment}"})
                 continue
             table = records.read_run(run, claim.experiment)
             found = claims.judge(claim, table)
-            evidence = found.evidence + _caution(run, claim.experiment)
-            rows.append(row | {"verdict": found.verdict, "evidence": evidence})
-    return pd.DataFrame(rows)[["item", "paper", "run", "verdict", "evidence", "chapter"]].set_index("item")
+            rows.append(row | _said(found) | {"evidence": found.evidence + _caution(run, claim.experiment)})
+    return rows
 
 
 def theory(run: str = "geometry") -> pd.DataFrame:
@@ -204,20 +223,31 @@ def tables() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["item", "paper", "verdict", "evidence", "chapter"]).set_index("item")
 
 
-def counts(rows: pd.DataFrame) -> str:
-    """Say how many rows have which verdict."""
-    short = rows["verdict"].str.replace(r" \(.*| on the .*", "", regex=True)
-    short = short.mask(rows["verdict"].str.contains("; "), "differs between the score and its scaled form")
-    return "; ".join(f"{verdict}: {count}" for verdict, count in short.value_counts().items()) + "."
+def _settings(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return the settings of all verdicts together, with ``item``, ``run`` and ``says``."""
+    kept = ("item", "run", "says")
+    parts = [row[CELLS].assign(**{name: row.get(name, HIGHER) for name in kept}) for row in rows if CELLS in row]
+    return pd.concat([part for part in parts if len(part)], ignore_index=True)
+
+
+def claimed_settings() -> pd.DataFrame:
+    """Return a row for each setting that a verdict on a claim counts: ``item``, ``run``, ``says``, ``standing``, numbers."""
+    return _settings(_claims())
+
+
+def of_figures() -> str:
+    """Say how many settings of all figures have which standing."""
+    return f"{verdicts.counted(_settings(_panels()))}."
 
 
 def in_short() -> str:
     """Say what became of all claims in the recorded runs."""
-    rows = claimed()
-    judged = rows[rows["verdict"] != NOT_RECORDED]
+    found = claimed_settings()
+    allowed = found[found["standing"] != verdicts.NOT_JUDGED]
+    decided, agreed = (allowed["standing"] != UNDECIDED).mean(), (allowed["standing"] == allowed["says"]).mean()
     return (
-        f"{judged.index.nunique()} claims of the paper, judged by {judged['run'].nunique()} recorded runs, {len(judged)} "
-        f"verdicts: {counts(judged)}"
+        f"{found['item'].nunique()} claims, judged by {found['run'].nunique()} recorded runs in {len(found)} settings: "
+        f"{verdicts.counted(found)}. Of those judged, {decided:.0%} are decided, {agreed:.0%} as the claim says."
     )
 
 

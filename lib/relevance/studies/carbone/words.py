@@ -13,16 +13,18 @@ import relevance
 from relevance.attacks.named import NOISE
 from relevance.datasets.dataset import Dataset
 from relevance.inference.certificate import NOT_CONVERGED
-from relevance.metrics.statistics import PairedDifference
+from relevance.metrics.statistics import EQUIVALENT, HIGHER, LOWER, MARGIN, UNDECIDED, Interval, standing
 from relevance.networks.posterior import Posterior
 from relevance.studies import differences, experiment, names, tables
 from relevance.studies.carbone import source
 from relevance.studies.carbone.geometry import ALONG, CURVED, NOTHING, OUTSIDE
+from relevance.studies.carbone.when import shortfall
 from relevance.studies.experiment import Outcome
 from relevance.studies.names import BAYESIAN
-from relevance.studies.phrases import certificate, interval, join, sentence
+from relevance.studies.phrases import certificate, difference, interval, join, samples, sentence, signed
 
 FEW_IMAGES = 10
+PREMISE = "premise not met"
 
 
 @sentence
@@ -83,13 +85,12 @@ def common_settings() -> str:
 def comparison(differences: pd.DataFrame, baseline: str, score: str) -> str:
     """Say, for every row of :func:`relevance.studies.differences.paired_differences`, which model has the higher score.
 
-    A difference counts as one only if its 95 % interval leaves out zero.
+    By the 95 % interval of each difference (:func:`relevance.metrics.standing`).
     """
-    verbs = {1: "higher", -1: "lower", 0: "not distinguishable"}
     parts = []
     for name, row in differences.iterrows():
-        found = PairedDifference(*(row[part] for part in PairedDifference._fields))
-        parts.append(f"{verbs[found.direction]} with {name}, by {interval(found)}")
+        found = Interval(row["mean"], row["low"], row["high"])
+        parts.append(f"{standing(found.low, found.high)} with {name}, by {interval(found)}")
     n_images = int(differences["n_images"].iloc[0])
     return f"Compared with {baseline} over the same {n_images} images, the mean {score} is {join(parts)}."
 
@@ -98,30 +99,25 @@ def comparison(differences: pd.DataFrame, baseline: str, score: str) -> str:
 def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: experiment.Settings) -> str:
     """Answer the book's question from one experiment: only what its table says, with its limits.
 
-    The verdict is that of the model with the most samples against the first model, and it stands only if the score and
-    its scaled form (:func:`relevance.metrics.scaled_difference`) agree.
+    The verdict is that of the model with the most samples against the first model, by the score; the scaled form
+    (:func:`relevance.metrics.scaled_difference`) stands beside it.
     """
     by_size = scores.groupby("model", sort=False)["n_samples"].first()
     baseline, fewest, most = map(str, (by_size.index[0], by_size.iloc[1:].idxmin(), by_size.iloc[1:].idxmax()))
     means = scores.groupby("model")["lrp_robustness"].mean()
     raw = differences.paired_difference(scores, baseline, most)
     scaled = differences.scaled_difference(scores, baseline, most)
-    verdicts = {
-        1: f"is **more robust** than that of the {baseline} network",
-        -1: f"is **less robust** than that of the {baseline} network",
-        0: f"**cannot be told apart** in robustness from that of the {baseline} network",
+    words = {
+        HIGHER: f"is **more robust** than that of the {baseline} network",
+        EQUIVALENT: f"is **as robust** as that of the {baseline} network, within {MARGIN:g},",
+        LOWER: f"is **less robust** than that of the {baseline} network",
+        UNDECIDED: f"**cannot be told apart** in robustness from that of the {baseline} network",
     }
-    verdict = verdicts[raw.direction]
-    if raw.direction != scaled.direction:
-        how = (
-            "in opposite directions by two scores" if raw.direction * scaled.direction else "by only one of two scores"
-        )
-        verdict = f"differs in robustness from that of the {baseline} network **{how}**"
     text = [
         f"On {data.name}, under a one-step attack of size {settings.epsilon:g} on the prediction, the explanation averaged "
-        f"over {most} of the posterior {verdict}: the mean LRP robustness is {means[most]:.3f} against "
-        f"{means[baseline]:.3f}, a difference of {interval(raw)} over {raw.n_images} images; as a share of "
-        f"the room above unrelated maps, it is {interval(scaled)}."
+        f"over {most} of the posterior {words[standing(raw.low, raw.high)]}: the mean LRP robustness is {means[most]:.3f} "
+        f"against {means[baseline]:.3f}, a difference of {interval(raw)} over {raw.n_images} images; as a share of "
+        f"the room above unrelated maps, it is {standing(scaled.low, scaled.high)}, {interval(scaled)}."
     ]
     survivors = tables.surviving(scores[scores["model"].isin([baseline, most])])
     n_survivors = survivors["image"].nunique()
@@ -134,9 +130,10 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
         )
     if by_size[fewest] == 1 and fewest != most:
         single = differences.paired_difference(scores, fewest, most)
-        own = {1: "more", -1: "less", 0: "not distinguishably more or less"}[
-            differences.paired_difference(scores, baseline, fewest).direction
-        ]
+        alone = differences.paired_difference(scores, baseline, fewest)
+        own = {HIGHER: "more", EQUIVALENT: "neither more nor less", LOWER: "less"}.get(
+            standing(alone.low, alone.high), "not distinguishably more or less"
+        )
         text.append(
             f"A single draw of the posterior is {own} robust than the {baseline} network; from it to {most} the "
             f"difference is {interval(single)}, which is what averaging does to attack, prediction and explanation "
@@ -149,28 +146,34 @@ def answer(scores: pd.DataFrame, data: Dataset, posterior: Posterior, settings: 
 
 @sentence
 def against_noise(table: pd.DataFrame) -> str:
-    """Say which attacks changed maps no more than random corners of the ball did, for each model, at the last layer."""
+    """Say which attacks left maps as random corners of the ball did, or better, for each model, at the last layer."""
     if NOISE not in table["attack"].unique():
         return "Noise of the same size is not among these attacks, so how much they do is not known."
-    found = differences.no_more_than_noise(tables.last_layer(table))
+    found = differences.beside_noise(tables.last_layer(table))
+    found = found[found["standing"].isin([EQUIVALENT, HIGHER])]
     if found.empty:
-        return "Every attack changed the explanations more than random corners of the same ball did."
+        return (
+            f"No attack is known to leave explanations within {MARGIN:g} of what random corners of the same ball leave."
+        )
     weak = [
         f"{model}, {rule}: {join(list(part['attack']))}"
         for (model, rule), part in found.groupby(["model", "rule"], sort=False)
     ]
     return (
-        f"No more than random corners of the same ball changed the explanations: {'; '.join(weak)}. Such a score says nothing "
-        "about the attack's direction: it is what the model does to noise."
+        f"*As noise*, within {MARGIN:g} of the score that random corners of the same ball leave, or above it: {'; '.join(weak)}. "
+        "Such a score says nothing about the attack's direction: it is what the model does to noise."
     )
 
 
 def theorem(rows: pd.DataFrame) -> dict[str, str]:
     """Judge Theorem IV.1 by the largest HMC case of a :func:`geometry.sweep` on each manifold: does what is across it vanish?
 
+    What is left contradicts no theorem: its proof takes every sample to equal the true function on the manifold (Sec. VII-A),
+    and the true log-odds of classes that never overlap are infinite, so that no sample does.
+
     Returns:
-        Part across the manifold -> what is found, with the verdict first: ``"vanishes"`` and ``"does not vanish"`` if
-        the whole interval lies below or above :data:`NOTHING`, ``"cannot be told from zero"`` between.
+        Part across the manifold -> what is found, with the verdict first: ``"vanishes"`` if the whole interval lies below
+        :data:`NOTHING`, ``"premise not met"`` if it lies above, ``"cannot be told from zero"`` between.
     """
     found = {}
     for part in (OUTSIDE, CURVED):
@@ -184,7 +187,7 @@ def theorem(rows: pd.DataFrame) -> dict[str, str]:
             small.append(
                 "left" if row[f"{part}, low"] > NOTHING else "sure" if row[f"{part}, high"] < NOTHING else "open"
             )
-        words = {"left": "does not vanish", "sure": "vanishes", "open": "cannot be told from zero"}
+        words = {"left": PREMISE, "sure": "vanishes", "open": "cannot be told from zero"}
         if len(set(small)) == 1:
             verdict = words[small[0]]
         else:
@@ -208,6 +211,42 @@ def averaging(rows: pd.DataFrame, parts: Mapping[str, Tensor]) -> str:
         f"would keep {most['independent'].iloc[0]:.0%}. Across the (estimated) manifold lie {share:.0%} of the "
         f"averaged gradient's squared length, and {alone:.0%} of a single sample's."
     )
+
+
+# Step of a ladder -> what it is called in a sentence.
+STEP_NAMES = {
+    "prior": "the prior (MAP against SGD)",
+    "averaging": "averaging (an ensemble of MAP networks against one)",
+    "posterior beyond it": "the posterior beyond that (HMC against the ensemble)",
+    "all together": "all together (HMC against SGD)",
+}
+
+
+@sentence
+def when(ladder: pd.DataFrame, attack: str) -> str:
+    """Say of rows of :func:`relevance.studies.carbone.when.ladder` what each step does to k-LRP, and under which priors."""
+    shown = ladder[(ladder["attack"] == attack) & (ladder["n_train"] == ladder["n_train"].mode().iloc[0])]
+    parts = []
+    for step, rows in shown.groupby("step", sort=False):
+        standings = [
+            f"{word} at {join([f'{scale:g}' for scale in some['prior scale']])}"
+            for word, some in rows.groupby("standing", sort=False)
+        ]
+        lowest, highest = signed(rows["mean"].min()), signed(rows["mean"].max())
+        spread = lowest if len(rows) == 1 else f"from {lowest} to {highest}"
+        parts.append(f"\n- **{STEP_NAMES[str(step)]}**: {spread}; {'; '.join(standings)}.")
+    return f"k-LRP robustness under {attack}, by the scale of the prior:\n{''.join(parts)}"
+
+
+@sentence
+def transfer(rows: pd.DataFrame) -> str:
+    """Say of rows of :func:`relevance.studies.carbone.when.transfer` how far draws that an attack has not seen are better off."""
+    found = shortfall(rows).set_index("n_samples")
+    told = []
+    for count in (found.index.min(), found.index.max()):
+        change = Interval(*found.loc[count, ["accuracy", "accuracy, low", "accuracy, high"]])
+        told.append(f"through {samples(int(count))} by {difference(change)}")
+    return f"Other draws keep more accuracy than those that the attack went through: {join(told)} (95 % intervals over runs)."
 
 
 NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}

@@ -5,72 +5,94 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pandas as pd
+from scipy import stats
 
 from relevance.metrics.statistics import paired_difference
-from relevance.studies import records
+from relevance.studies import verdicts
 from relevance.studies.dombrowski import smoothing, tables
+from relevance.studies.gates import FEW, FEWEST
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
 from relevance.studies.phrases import signed
-from relevance.studies.verdicts import FAILS, HOLDS, MIXED, OPEN, Claim, Verdict, judged_by
+from relevance.studies.verdicts import Claim, Verdict, standings, untold, verdict
 
 RUNS = ("mnist-manipulation-dense", "mnist-manipulation-residual")
 
 
+def _judged(rows: pd.DataFrame, n_images: int, evidence: str) -> Verdict:
+    """Judge rows with ``mean``, ``low``, ``high`` and ``p_value``, unless they are of too few images."""
+    return verdict(standings(rows.assign(reason="" if n_images >= FEWEST else FEW, n_images=n_images)), evidence)
+
+
 def all_methods(table: pd.DataFrame) -> Verdict:
-    """Explanations of all six methods can be manipulated while the outputs are held."""
+    """Explanations of all six methods can be manipulated while the outputs are held: *higher* is more than half of the images."""
     rows = tables.summary(table[table["model"] == DETERMINISTIC]).set_index("method")
-    most, few = rows["manipulated, low"] > 0.5, rows["manipulated, high"] < 0.5
-    told = ", ".join(f"{name} {share:.0%}" for name, share in rows["manipulated"].items())
-    verdict = HOLDS if most.all() else FAILS if few.all() else f"{MIXED} on the method"
-    if verdict.startswith(MIXED) and most.any():
-        verdict += f": holds for {', '.join(rows.index[most])}"
-    return Verdict(
-        verdict if most.any() or few.any() else OPEN, f"Images manipulated, of {rows['images'].iloc[0]}: {told}."
+    n_images, shares = int(rows["images"].iloc[0]), rows["manipulated"]
+    cells = pd.DataFrame(
+        {
+            "mean": shares - 0.5,
+            "low": rows["manipulated, low"] - 0.5,
+            "high": rows["manipulated, high"] - 0.5,
+            "p_value": [stats.binomtest(round(share * n_images), n_images).pvalue for share in shares],
+        }
     )
+    told = ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    return _judged(cells, n_images, f"Images manipulated, of {n_images}, beside a half: {told}.")
 
 
 def posterior_resists(table: pd.DataFrame) -> Verdict:
     """A posterior's expected map is harder to manipulate than a single network's."""
     names = [str(name) for name in table["model"].unique() if str(name).startswith(BAYESIAN)]
     if not names:
-        return Verdict("not recorded", "This run has no Bayesian network.")
+        return untold("This run has no Bayesian network.")
     largest = max(names, key=lambda name: int(name.rsplit(", ", 1)[1]))
     rows = tables.differences(table, DETERMINISTIC, largest)
     told = ", ".join(f"{name} {signed(row['mean'])}" for name, row in rows.iterrows())
-    verdict = judged_by(rows.reset_index(names="method"), "direction", ["method"])
-    return Verdict(verdict, f"Difference in correlation with the original map: {told}.")
+    return _judged(rows, int(rows["n_images"].min()), f"Difference in correlation with the original map: {told}.")
 
 
 def smoothing_helps(manipulation: str) -> Callable[[pd.DataFrame], Verdict]:
     """Return the judge of: softplus makes maps steadier, under manipulations of the plain or of the smoothed map."""
 
     def judge(table: pd.DataFrame) -> Verdict:
-        rows = tables.defended(table).xs(smoothing.BETA).rename_axis("beta").reset_index()
-        told = ", ".join(f"beta {row['beta']} {signed(row[manipulation])}" for row in rows.to_dict("records"))
-        return Verdict(
-            judged_by(rows, f"{manipulation}, direction", ["beta"]),
-            f"Difference in correlation, manipulations {manipulation}: {told}.",
+        rows = pd.DataFrame(tables.defended(table).xs(smoothing.BETA)).rename_axis("beta")
+        names = {manipulation: "mean", **{f"{manipulation}, {name}": name for name in ("low", "high", "p_value")}}
+        cells = rows.rename(columns=names)[[*names.values()]]
+        told = ", ".join(f"beta {beta} {signed(mean)}" for beta, mean in cells["mean"].items())
+        return _judged(
+            cells, table["image"].nunique(), f"Difference in correlation, manipulations {manipulation}: {told}."
         )
 
     return judge
 
 
 def posterior_beats_smoothing(table: pd.DataFrame) -> Verdict:
-    """The posterior's map resists better than that of any smoothing, against who knows of the defence."""
-    rows = tables.smoothed(table[table["manipulation"] == smoothing.AWARE]).set_index("defence")
-    best = {name: rows.loc[[name]].sort_values("median").iloc[-1] for name in smoothing.NAMES}
-    told = ", ".join(f"{name} {row['median']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for name, row in best.items())
-    # Image by image: the images are the same for all defences.
-    settings = table[table["manipulation"] == smoothing.AWARE].pivot(
-        index="image", columns=["defence", "parameter"], values="similarity"
+    """The posterior's map resists better than that of any smoothing, against who knows of the defence.
+
+    Each with its best setting, which half of the images choose, and the other half judges.
+    """
+    aware = table[table["manipulation"] == smoothing.AWARE]
+    best = tables.chosen(aware)
+    told = ", ".join(
+        f"{name} {row['median']:.2f} [{row['low']:.2f}, {row['high']:.2f}]" for name, row in best.iterrows()
     )
-    similar = {name: settings[name, row["parameter"]] for name, row in best.items()}
-    mine, directions = similar.pop(smoothing.POSTERIOR), []
-    for other in similar.values():
-        both = pd.concat([other, mine], axis=1).dropna().to_numpy()
-        directions.append(paired_difference(both[:, 0], both[:, 1]).direction)
-    verdict = HOLDS if all(way == 1 for way in directions) else FAILS if -1 in directions else OPEN
-    return Verdict(verdict, f"Correlation with the original map, at the best setting: {told}.")
+    # Image by image: the images are the same for all defences.
+    judging = aware[aware["image"] % 2 == 1]
+    similar = {
+        name: judging[(judging["defence"] == name) & (judging["parameter"] == row["parameter"])]
+        .set_index("image")["similarity"]
+        for name, row in best.iterrows()
+    }  # fmt: skip
+    mine, rows = similar[smoothing.POSTERIOR], {}
+    for name in smoothing.NAMES:
+        if name != smoothing.POSTERIOR:
+            both = pd.concat([similar[name], mine], axis=1).dropna().to_numpy()
+            rows[name] = paired_difference(both[:, 0], both[:, 1])._asdict()
+    cells = pd.DataFrame.from_dict(rows, orient="index").rename_axis("defence")
+    return _judged(
+        cells,
+        int(cells["n_images"].min()),
+        f"Correlation with the original map, at the best setting of the other half of the images: {told}.",
+    )
 
 
 CLAIMS = (
@@ -88,15 +110,5 @@ CLAIMS = (
 
 
 def claimed() -> pd.DataFrame:
-    """Return a row for each claim and recorded run that has its table: ``source``, ``run``, ``verdict``, ``evidence``, ..."""
-    rows = []
-    for claim in CLAIMS:
-        for run in RUNS:
-            if run not in records.runs(claim.experiment):
-                continue
-            found = claim.judge(records.read_run(run, claim.experiment))
-            rows.append(
-                {"item": claim.text, "source": claim.where, "run": run, **found._asdict(), "chapter": claim.chapter}
-            )
-    columns = ["item", "source", "run", "verdict", "evidence", "chapter"]
-    return pd.DataFrame(rows, columns=columns).set_index("item")
+    """Return the verdicts on all claims by recorded runs, as :func:`relevance.studies.verdicts.claimed`."""
+    return verdicts.claimed((claim, run) for claim in CLAIMS for run in RUNS)

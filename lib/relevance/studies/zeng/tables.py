@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -62,6 +63,33 @@ def areas(table: pd.DataFrame) -> pd.DataFrame:
     values = wide.to_numpy(float)
     flat = values[:, 0] if len(shares) == 1 else np.trapezoid(values, shares, axis=1) / (shares[-1] - shares[0])
     return pd.Series(flat, wide.index).unstack("seed").loc[table["attribution"].unique()]
+
+
+def rises(table: pd.DataFrame) -> pd.DataFrame:
+    """Return where accuracy rises as more pixels are removed, by more than its seeds explain.
+
+    More holes leave less of the image. What a network then finds *more* of is in the shape of the holes, unless it overfits
+    less to what is left.
+
+    Returns:
+        A row for each rise from a share to the next: ``first``, ``second``, ``attribution``, ``gain``. It counts where the whole
+        :func:`t_interval` of the paired differences over seeds lies above zero.
+    """
+    wide = table.pivot(index=["attribution", "seed"], columns="share", values="accuracy")
+    found = []
+    for first, second in pairwise(wide.columns):
+        steps = (wide[second] - wide[first]).unstack("seed").loc[table["attribution"].unique()]
+        for name, own in steps.iterrows():
+            gain = t_interval(own)
+            if gain.direction > 0:
+                found.append({"first": first, "second": second, "attribution": str(name), "gain": gain.mean})
+    return pd.DataFrame(found, columns=["first", "second", "attribution", "gain"])
+
+
+def falling(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the shares up to which no curve rises: from there on areas are no measure of what maps had found."""
+    found = rises(table)
+    return table if found.empty else table[table["share"] <= found["first"].min()]
 
 
 def differences(table: pd.DataFrame, baselines: Sequence[str] = (RANDOM, SOBEL)) -> pd.DataFrame:

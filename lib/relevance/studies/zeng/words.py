@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 import pandas as pd
@@ -15,7 +14,7 @@ from relevance.metrics.deletion import deletion_area
 from relevance.metrics.statistics import Interval, paired_difference, spearman, t_interval
 from relevance.studies import phrases
 from relevance.studies.phrases import interval, join, sentence, signed
-from relevance.studies.zeng import source
+from relevance.studies.zeng import source, tables
 from relevance.studies.zeng.effects import CLEAN, L2, LINF, MARGIN_L2, MARGIN_LINF, MEDIAN, NORM, QUANTITIES, ZERO
 from relevance.studies.zeng.generator.setting import GENERATED, MEAN, OF_CLASS, OTHER
 from relevance.studies.zeng.generator.setting import STANDARD as STANDARD_MAPS
@@ -286,23 +285,17 @@ def _listed(entries: Sequence[str]) -> str:
 
 @sentence
 def rises(table: pd.DataFrame) -> str:
-    """Say for which attributions the accuracy rises as more pixels are removed.
-
-    More holes leave less of the image. What a network then finds *more* of is in the shape of the holes, unless it overfits
-    less to what is left.
-    A rise counts where the whole :func:`t_interval` of the paired differences over seeds lies above zero.
-    """
-    wide = table.pivot(index=["attribution", "seed"], columns="share", values="accuracy")
-    rises = []
-    for first, second in pairwise(wide.columns):
-        steps = (wide[second] - wide[first]).unstack("seed").loc[table["attribution"].unique()]
-        gains = {str(name): t_interval(own) for name, own in steps.iterrows()}
-        names = [f"{name} ({signed(gain.mean)})" for name, gain in gains.items() if gain.direction > 0]
-        rises += [f"from {first:.0%} to {second:.0%} for {_listed(names)}"] if names else []
-    if not rises:
+    """Say for which attributions the accuracy rises as more pixels are removed (:func:`tables.rises`)."""
+    found = tables.rises(table)
+    if found.empty:
         return "No curve rises as more is removed by more than its seeds explain."
+    told = [
+        f"from {first:.0%} to {second:.0%} for "
+        + _listed([f"{row['attribution']} ({signed(row['gain'])})" for row in part.to_dict("records")])
+        for (first, second), part in found.groupby(["first", "second"], sort=False)
+    ]
     return (
-        f"Accuracy **rises** as more is removed, {', and '.join(rises)}. Less of the image is left, so it is most likely the "
+        f"Accuracy **rises** as more is removed, {', and '.join(told)}. Less of the image is left, so it is most likely the "
         "shape of the holes that tells the class there, and the areas of these curves are no measure of what the maps had found."
     )
 
