@@ -96,7 +96,7 @@ def test_every_method_takes_convolutions_and_batch_norm(tiny_data, method):
         ("adversarial", {"n_steps": 0}, "n_steps is 0"),
         ("adversarial", {"random_start": 1}, "random_start is 1; it must be True or False"),
         ("variational", {"prior_scale": 0}, "prior_scale is 0; it must be a finite number above 0"),
-        ("variational", {"start": "zero"}, "start is 'zero'; it may be one of: prior, sgd"),
+        ("variational", {"start": "zero"}, "start is 'zero'; it may be one of: normal, prior, sgd"),
         ("variational", {"epochs": 2, "kl_epochs": 3}, "kl_epochs is 3; .* at most 2"),
         ("deep_ensemble", {"n_samples": 0}, "n_samples is 0"),
         ("mc_dropout", {"rate": 1}, "rate is 1; it must be a finite number above 0 and at most 0.95"),
