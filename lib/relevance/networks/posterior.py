@@ -127,7 +127,24 @@ class Posterior:
         """Return a posterior of some samples, sharing the network."""
         part = copy.copy(self)
         object.__setattr__(part, "samples", {name: value[chosen] for name, value in self.samples.items()})
+        object.__setattr__(part, "_known", self.known)
         return part
+
+    def of_network(self, network: nn.Module) -> Posterior:
+        """Return a posterior of the same samples of another network, in evaluation mode, which is not copied."""
+        other = copy.copy(self)
+        object.__setattr__(other, "network", network.eval())
+        object.__setattr__(other, "_known", {})
+        return other
+
+    @property
+    def known(self) -> dict[Any, Any]:
+        """What was worked out of the network before, such as its graph; posteriors of the same network share it."""
+        known: dict[Any, Any] = self.__dict__.setdefault("_known", {})
+        return known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_known"}
 
     @classmethod
     def of(cls, network: nn.Module, record: Mapping[str, Any] | None = None) -> Posterior:
