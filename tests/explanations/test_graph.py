@@ -162,22 +162,21 @@ EXACT = {
     "hook of the whole": lambda: whole(changed(1, lambda layer: None), hooked("relu")),
     "patched": lambda: changed(1, patch),
     "tied": tied,
-    **{how: lambda how=how: Own(how) for how in ("parameter", "buffer", "constant", "shared", "optional")},
+    "scaled": lambda: changed(1, lambda layer: Doubled(32, 4)),
+    "padded": lambda: around(Reflected(2, 3, 3), nn.ReLU()),
+    "reordered": lambda: nn.Sequential(Backwards(), nn.Linear(32, 3)),
+    "batch norm without a shift": lambda: around(nn.Conv2d(2, 3, 3), Unshifted(3)),
+    "scaling hook": lambda: changed(1, hooked("three")),
+    "hook before": lambda: changed(1, hooked("before")),
+    "scaling hook of the whole": lambda: whole(changed(1, lambda layer: None), hooked("three")),
+    "scaling hook of a layer": lambda: whole(nn.Sequential(nn.Flatten(), nn.Linear(32, 3)), hooked("three")),
+    **{how: lambda how=how: Own(how) for how in ("parameter", "buffer", "constant", "shared", "optional", "scalar")},
 }
 REFUSED = {
-    "scaled": (lambda: changed(1, lambda layer: Doubled(32, 4)), "calls mul"),
-    "padded": (lambda: around(Reflected(2, 3, 3), nn.ReLU()), "calls .*pad"),
-    "reordered": (lambda: nn.Sequential(Backwards(), nn.Linear(32, 3)), "calls flip"),
-    "batch norm": (lambda: around(nn.Conv2d(2, 3, 3), Unshifted(3)), "calls mul"),
-    "hook": (lambda: changed(1, hooked("three")), "calls mul"),
-    "hook before": (lambda: changed(1, hooked("before")), "calls neg"),
-    "hook of the whole": (lambda: whole(changed(1, lambda layer: None), hooked("three")), "calls mul"),
-    "hook of a layer": (lambda: whole(nn.Sequential(nn.Flatten(), nn.Linear(32, 3)), hooked("three")), "calls mul"),
-    "scalar": (lambda: Own("scalar"), "calls mul with values of its own"),
     "batch": (lambda: Own("batch"), "act on each image by itself"),
     "random": (lambda: Own("random"), "must be the same each time"),
     "tuple": (lambda: Own("tuple"), "logits"),
-    "image": (lambda: Own("image"), "calls mul with values of its own"),
+    "image": (lambda: Own("image"), "calls linear with weights that depend on the image"),
 }
 
 

@@ -21,7 +21,7 @@ from relevance.explanations.affine import Scaling
 from relevance.explanations.folding import folded
 from relevance.explanations.rules import Choices
 from relevance.explanations.steps import Step, Values, step_of
-from relevance.explanations.tracing import changes_in_place, traced
+from relevance.explanations.tracing import changes_in_place, taken, traced
 from relevance.explanations.ways import affine, table
 from relevance.explanations.ways.way import Affine, Call, Facts, Refused, Shares, Visit, Way, no_rule_for
 from relevance.networks.posterior import Posterior
@@ -229,10 +229,7 @@ class RelevanceGraph:
     def _step(self, node: fx.Node) -> Step:
         if changes_in_place(node):
             raise ValueError(no_rule_for(node.target, "on a part of a value"))
-        # Not all_input_nodes, which gives a node that is taken twice once.
-        taken: list[fx.Node] = []
-        fx.node.map_arg((node.args, node.kwargs), taken.append)
-        sources = tuple(one for one in taken if one in self.moving)
+        sources = tuple(one for one in taken(node) if one in self.moving)
         facts = tuple(IMAGE if one.name == self.image else self.steps[one.name].facts for one in sources)
         name = str(node.target) if node.op == "call_module" else ""
         target = self.modules[name] if node.op == "call_module" else node.target

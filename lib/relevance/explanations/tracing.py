@@ -20,8 +20,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from relevance.base.chunks import left_behind
-from relevance.explanations.ways import table
-from relevance.explanations.ways.attention import WRITTEN_OUT, multihead
+from relevance.explanations.ways import attention, table
 from relevance.explanations.ways.indices import SEVERAL, picked
 from relevance.explanations.ways.table import is_changed, is_known
 
@@ -59,6 +58,8 @@ SIZES: set[Any] = {
     "new_ones", "new_full", "new_empty", "new_tensor", torch.zeros_like, torch.ones_like, torch.full_like, torch.empty_like,
     torch.numel, torch.is_floating_point, len,
 }  # fmt: skip
+# Methods that ask nothing of their argument but how it is.
+LIKE = {"expand_as", "view_as", "reshape_as", "type_as", "to"}
 # Of a batch that is looked at for its sizes alone: no other size is likely to be this.
 EXAMPLES = 2
 
@@ -145,7 +146,7 @@ class _Tracer(fx.Tracer):
         if self.looking:
             return forward(*args, **kwargs)
         if type(m).forward is nn.MultiheadAttention.forward and not is_changed(m):
-            forward = partial(multihead, m)  # type: ignore[arg-type]
+            forward = partial(attention.multihead, m)  # type: ignore[arg-type]
         return super().call_module(m, forward, args, kwargs)
 
     def getattr(self, attr: str, attr_val: Any, parameter_proxy_cache: dict[str, fx.Proxy]) -> Any:
@@ -164,6 +165,10 @@ class _Tracer(fx.Tracer):
             self.inside.append(target)
             try:
                 return written(*args, **kwargs)
+            except Exception:
+                if target in attention.WRITTEN_OUT:
+                    raise
+                # What cannot be looked into is a call, which the refusal then names.
             finally:
                 self.inside.pop()
         return super().create_proxy(kind, target, args, kwargs, *others, **more)
@@ -243,7 +248,7 @@ def _written_out(target: Any) -> Callable[..., Any] | None:
     if target in table.FUNCTIONS:
         return None
     hidden = inspect.isfunction(target) and target.__module__.partition(".")[0] != "torch"
-    return WRITTEN_OUT.get(target, target if hidden else None)
+    return attention.WRITTEN_OUT.get(target, target if hidden else None)
 
 
 def sharing(network: nn.Module) -> nn.Module:
@@ -309,9 +314,17 @@ def _moving(graph: fx.Graph) -> set[fx.Node]:
     """Return the nodes whose values depend on the image, and not on its size alone."""
     found: set[fx.Node] = set()
     for node in graph.nodes:
-        asks = node.target in SIZES or (node.target is getattr and node.args[1] in ASKED)
-        if node.op == "placeholder" or (not asks and not found.isdisjoint(node.all_input_nodes)):
+        if node.op == "placeholder" or not found.isdisjoint(taken(node)):
             found.add(node)
+    return found
+
+
+def taken(node: fx.Node) -> list[fx.Node]:
+    """Return the nodes whose values a call computes with, in order; one may be among them more than once."""
+    if node.target in SIZES or (node.target is getattr and node.args[1] in ASKED):
+        return []
+    found: list[fx.Node] = []
+    fx.node.map_arg(node.args[:1] if node.target in LIKE else (node.args, node.kwargs), found.append)
     return found
 
 
