@@ -112,9 +112,9 @@ def kept_by_layer(
         def back(step: Step, visit: Visit, arrived: Tensor) -> Shares:
             shares = _by(rules)(step, visit, arrived)
             if step.keeps:
-                own = arrived.reshape(len(some_images), -1).sum(1)
+                own = _by_image(arrived, len(some_images))
                 for share in shares:
-                    own = own if share is None else own - share.reshape(len(some_images), -1).sum(1)
+                    own = own if share is None else own - _by_image(share, len(some_images))
                 kept[step.layer] = kept.get(step.layer, 0) + own  # a layer may be used more than once
             return shares
 
@@ -132,6 +132,11 @@ def kept_by_layer(
     by_rows = graph.in_rows or not len(images)
     kept = over_all(posterior, all_kept if by_rows else one_by_one, images, target, dim=1)
     return dict(zip(names, kept, strict=True))
+
+
+def _by_image(values: Tensor, n_images: int) -> Tensor:
+    """Return sums over what belongs to each image: its row, or of one image all there is."""
+    return (values[None] if n_images == 1 else values).flatten(1).sum(1)
 
 
 def _prepared(

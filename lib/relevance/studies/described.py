@@ -218,10 +218,15 @@ class _Description:
 
     def _way(self, module: nn.Module) -> str:
         """Describe how LRP was told to go back through a module; the library's own functions count where they are used."""
-        backward = table.REGISTERED.get(type(module))
-        if backward is None or backward.__module__ == way.__name__:
-            return str(backward and backward.__name__)
-        return self.of(backward)
+        # A network may call any of the functions; what it calls is not looked up here.
+        told = {
+            kind: one for kind, one in table.REGISTERED.items() if not isinstance(kind, type) or kind is type(module)
+        }
+        return ", ".join(
+            f"{'' if isinstance(kind, type) else self.of(kind)} "
+            f"{one.__name__ if one.__module__ == way.__name__ else self.of(one)}"
+            for kind, one in told.items()
+        )
 
     def _graph(self, value: fx.Graph) -> str:
         return self._all([(node.name, node.op, node.target, node.args, node.kwargs) for node in value.nodes])

@@ -91,7 +91,7 @@ def functions():
     transposed = {n: nn.Parameter(torch.randn(4, 3, *[2] * n)) for n in (1, 2, 3)}
     bias, few = nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(3))
     return {
-        "linear": (lambda x, w, b: functional.linear(x, w, b), (3, 5), (nn.Parameter(torch.randn(4, 5)), bias), 4),
+        "linear": (functional.linear, (3, 5), (nn.Parameter(torch.randn(4, 5)), bias), 4),
         "conv1d": (lambda x, w, b: functional.conv1d(x, w, b, stride=2, groups=2), (4, 6), (weight[1], bias), 4),
         "conv2d": (lambda x, w, b: functional.conv2d(x, w, b, padding=1, groups=2), (4, 2, 3), (weight[2], bias), 4),
         "conv3d": (lambda x, w, b: functional.conv3d(x, w, b, groups=2), (4, 2, 2, 3), (weight[3], bias), 4),

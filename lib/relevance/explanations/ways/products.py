@@ -145,6 +145,7 @@ FUNCTIONS: dict[Any, Any] = {
     **dict.fromkeys((torch.where, "where", torch.masked_fill, "masked_fill"), _chosen),
     **dict.fromkeys((operator.gt, operator.lt, operator.ge, operator.le, operator.eq, operator.ne, torch.gt, torch.lt, torch.ge,
                      torch.le, torch.eq, torch.ne, "gt", "lt", "ge", "le", "eq", "ne", torch.isinf, torch.isnan,
-                     operator.invert, operator.and_, operator.or_, torch.argmax, "argmax", torch.argsort, "argsort"), COMPARISONS),
+                     operator.invert, operator.and_, operator.or_, torch.argmax, "argmax", torch.argsort,
+                     "argsort"), COMPARISONS),
     functional.threshold: lambda call: Way(unchanged, nonnegative=False, activation=True, passes_on=True),
 }  # fmt: skip
