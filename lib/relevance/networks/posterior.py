@@ -66,6 +66,30 @@ def _copied(network: nn.Module) -> nn.Module:
     return copied
 
 
+@torch.no_grad()
+def fill(network: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Copy ``values`` into the parameters and buffers of a network that have their names.
+
+    Not by ``load_state_dict``, which some classes write anew, and MNASNet wants to know the version of.
+    """
+    for name, value in (*network.named_parameters(), *network.named_buffers()):
+        if name in values:
+            value.copy_(values[name])
+
+
+def assign(network: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Make parameters of a network be the ``values`` of their names, which are not copied; whatever is tied stays so."""
+    fresh = {
+        id(parameter): nn.Parameter(values[name], requires_grad=False)
+        for name, parameter in network.named_parameters()
+        if name in values
+    }
+    for module in network.modules():
+        for part, parameter in module._parameters.items():
+            if id(parameter) in fresh:
+                module._parameters[part] = fresh[id(parameter)]
+
+
 def _compare(path: Path, settings: Mapping[str, Any], samples: Mapping[str, Tensor]) -> None:
     """Refuse a file whose settings are of another network than its samples, before the network takes any memory."""
     try:
@@ -318,5 +342,5 @@ class Posterior:
         for name, value in buffers.items():
             if value.isnan().any():
                 raise ValueError(f"{name} of {path} has values that are NaN; they must be numbers.")
-        posterior.network.load_state_dict(buffers, strict=False)
+        fill(posterior.network, buffers)
         return posterior
