@@ -8,6 +8,7 @@ from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
 from oracles import FOUR_TARGETS, random_posterior, residual
 from relevance import explanations
+from relevance.explanations.graph import RelevanceGraph, graph_of
 from relevance.explanations.rules import Composite, Epsilon, ZPlus
 from relevance.networks.posterior import Posterior
 
@@ -248,3 +249,28 @@ def test_layers_of_branches_have_both_readings(images):
         explanations.lrp(posterior, images, FOUR_TARGETS, layer=1)
     with pytest.raises(ValueError, match="reading is 'both'; it may be one of: activation, class"):
         explanations.lrp(posterior, images, FOUR_TARGETS, layer=0, reading="both")
+
+
+class Chaotic(nn.Module):
+    """A network that makes much of the last bits: the logistic map, from a batch norm that is merged into its layer."""
+
+    def __init__(self, n=22):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.norm, self.head, self.n = nn.Linear(32, 8), nn.BatchNorm1d(8), nn.Linear(8, 3), n
+        nn.init.normal_(self.norm.weight)
+
+    def forward(self, x):
+        x = self.norm(self.layer(x.flatten(1))).sigmoid()
+        for _ in range(self.n):
+            x = 4 * x * (1 - x)
+        return self.head(x)
+
+
+def test_a_network_that_makes_much_of_roundings_is_compared_in_double_precision(images):
+    posterior = Posterior.of(Chaotic())
+    graph = RelevanceGraph(posterior.network, images.shape[1:])
+    sample = {name: value[0] for name, value in posterior.samples.items()}
+    assert not graph._same(images[:1].float(), sample)
+    graph.compare(posterior, images[:1].float())
+    assert graph_of(posterior, images.float()).affine_layers == ["layer", "head"]

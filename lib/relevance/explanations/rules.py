@@ -271,7 +271,7 @@ NORMS = ("before", "neighbour")
 class Choices(checks.Checked):
     """What the literature does in more than one way; the arguments of :class:`Composite` of these names say what each means."""
 
-    products: str = checks.choice("half", PRODUCTS)
+    products: str = checks.choice("signal", PRODUCTS)
     attention: str = checks.choice("shared", ATTENTIONS)
     norms: str = checks.choice("before", NORMS)
 
@@ -286,9 +286,11 @@ class Composite:
         layers: layer name, such as ``"3"`` or ``"layer1.0.conv1"``, -> rule.
         types: class of layers, such as ``torch.nn.Conv2d``, -> rule, also of its subclasses; the first that fits. Calls of
             functions count as the layers that do the same.
-        products: of two values that depend on the image: ``"half"`` of the relevance to each (Achtibat et al. 2024,
-            arXiv:2402.05602, Prop. 3.2), or all to the ``"signal"`` and nothing to its gate, what a sigmoid, hard sigmoid or
-            softmax gave, as in squeeze and excitation (Pahde et al. 2023, arXiv:2211.17174). Without a gate it is half each.
+        products: of two values that depend on the image: all to the ``"signal"`` and nothing to its gate, what a sigmoid, hard
+            sigmoid or softmax gave, as in squeeze and excitation (Pahde et al. 2023, arXiv:2211.17174), and half each without a
+            gate; or ``"half"`` of the relevance to each, always (Achtibat et al. 2024, arXiv:2402.05602, Prop. 3.2). What a gate
+            gets is out of proportion to what its sigmoid was given, and grows from layer to layer: to 10^22 times the logit in
+            EfficientNet-B5 with random weights.
         attention: softmax attention ``"shared"`` between values and attention weights, and on to queries and keys (Achtibat et
             al., Prop. 3.1 and 3.3), or with weights that are taken as ``"constant"``, so that values get all (Ali et al. 2022,
             arXiv:2202.07304).
@@ -302,7 +304,7 @@ class Composite:
     last: Rule | None = None
     layers: Mapping[str, Rule] = field(default_factory=dict)
     types: Mapping[type[nn.Module], Rule] = field(default_factory=dict)
-    products: str = "half"
+    products: str = "signal"
     attention: str = "shared"
     norms: str = "before"
 

@@ -117,10 +117,10 @@ def squeezed(x):
 
 
 def test_the_signal_takes_all_where_that_is_chosen():
-    """As in squeeze and excitation; half each if nothing is said, and where neither factor is a gate."""
+    """As in squeeze and excitation; half each where that is chosen, and where neither factor is a gate."""
     images = torch.rand((2, 1, 4, 4), generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     target = torch.tensor([0, 2])
-    signal = Composite(Epsilon(1e-9), products="signal")
+    signal, half = Epsilon(1e-9), Composite(Epsilon(1e-9), products="half")
     torch.manual_seed(0)
     first, head = nn.Linear(16, 12), nn.Linear(6, 3)
     maps = {}
@@ -129,7 +129,7 @@ def test_the_signal_takes_all_where_that_is_chosen():
             nn.Flatten(), first, nn.Unflatten(1, SHAPE), OfTwo(function), nn.Flatten(), head
         ).double()
         posterior = Posterior.of(network)
-        maps[name] = [explanations.lrp(posterior, images, target, rule=rule) for rule in (signal, Epsilon(1e-9))]
+        maps[name] = [explanations.lrp(posterior, images, target, rule=rule) for rule in (signal, half)]
     assert torch.equal(*maps["product"])
     assert not torch.allclose(*maps["gate"])
     # All to the signal: the map through the first half of the dense layer alone.
