@@ -3,8 +3,8 @@
 The wheels of torchvision on the common index are built for CUDA. Beside torch's CPU build their library cannot be loaded, since
 it asks for that of CUDA. torchvision takes this calmly, but for two operators that it registers without having asked whether
 they are there (``nms`` and ``qnms``, in ``torchvision/_meta_registrations.py``), at which the import fails. Here they are
-declared, and the import is done again. Data sets and classifiers use none of torchvision's operators; whoever calls one is told that it is
-missing.
+declared, and the import is done again. Data sets and classifiers use none of torchvision's operators; whoever calls one is told
+that it is missing.
 
 Where ``requirements/install.sh`` installs torch's CPU build, it has every Python of the environment import this module when it
 starts, so that ``import torchvision`` works by itself. It must import nothing that takes time.

@@ -118,12 +118,13 @@ class RelevanceGraph:
         sample = {name: value[0] for name, value in posterior.samples.items()}
         generator = torch.cuda if image.is_cuda else torch
         state = generator.get_rng_state()
-        same = self._same(image, sample)
+        rounding = torch.finfo(image.dtype).eps ** 0.5
+        same = self._same(image, sample, rounding)
         if not same and image.dtype != torch.float64:
             # Very deep networks make much of roundings; those of double precision stay small.
             held = dict(self.network.named_buffers()) | sample
             twice = {name: value.double() if value.is_floating_point() else value for name, value in held.items()}
-            same = self._same(image.double(), twice)
+            same = self._same(image.double(), twice, rounding)
         if not same or not torch.equal(state, generator.get_rng_state()):
             raise ValueError(
                 f"the network {type(self.network).__name__} gives something else than its layers, as torch.fx traces them, for "
@@ -131,14 +132,13 @@ class RelevanceGraph:
             )
 
     @torch.no_grad()
-    def _same(self, image: Tensor, sample: Sample) -> bool:
-        """Return whether the graph gives for an image by itself what the network does for it beside another."""
+    def _same(self, image: Tensor, sample: Sample, rounding: float) -> bool:
+        """Return whether the graph gives for an image by itself what the network does for it beside another, but for rounding."""
         try:
             wanted = chunks.call(self.network, sample, torch.cat([image, 1 - image]))[:1]
             given = self.forward(image, sample)[self.output].value
         except (RuntimeError, IndexError):  # such as a size of the other batch that was taken for a constant
             return False
-        rounding = torch.finfo(wanted.dtype).eps ** 0.5
         return given.shape == wanted.shape and bool((given - wanted).abs().max() <= rounding * wanted.abs().max())
 
     def top_of(self, layer: str) -> str:
