@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from relevance.datasets import reading
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, fill
 
 # zennit and captum import torchvision, which may not know how beside a CPU build of torch.
 reading.import_torchvision()
@@ -21,7 +21,7 @@ Rules = dict[str, Callable[[], Any]]
 def network_of(one: Posterior) -> nn.Module:
     """Return a posterior of one sample as an ordinary network, which the libraries of hooks take."""
     network = copy.deepcopy(one.network)
-    network.load_state_dict({name: value[0] for name, value in one.samples.items()}, strict=False)
+    fill(network, {name: value[0] for name, value in one.samples.items()})
     return network
 
 

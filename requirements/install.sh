@@ -49,12 +49,22 @@ locked() { install --require-hashes -r "$here/base.txt" "$@"; }
 has_gpu() { [ -e /dev/nvidia0 ] || [ -e /proc/driver/nvidia/version ] || nvidia-smi -L >/dev/null 2>&1; }
 log=$venv/torch-cpu.log
 if ! has_gpu && locked -r "$here/torch-cpu.txt" 2>"$log"; then
+    torch=cpu
     say "installed, with torch's CPU build"
 else
     has_gpu || say "torch's CPU build could not be installed ($log says why); the CUDA build is: several GB, works without a GPU"
+    torch=cuda
     locked -r "$here/torch.txt"
 fi
 install --quiet --no-build-isolation --editable .
+
+# torchvision's wheel is built for CUDA, and beside the CPU build its import fails unless something is declared before: see
+# lib/relevance/base/operators.py, which every Python of this environment imports when it starts.
+site=$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+if [ "$torch" = cpu ]; then
+    printf '%s\n' 'import contextlib; exec("with contextlib.suppress(ImportError): import relevance.base.operators")' \
+        >"$site/relevance-torchvision.pth"
+fi
 
 # What runs in the pages comes from npm; a machine without it gets it as a wheel. The book can be printed without.
 npm=$(command -v npm || true)

@@ -20,7 +20,7 @@ from torch.func import jacrev
 from notebooks import HEAD
 from relevance import explanations
 from relevance.datasets import dataset
-from relevance.explanations.rules import AlphaBeta, Epsilon, Gamma, WSquare, ZBox, ZPlus
+from relevance.explanations.rules import AlphaBeta, Epsilon, Gamma, GeneralisedGamma, WSquare, ZBox, ZPlus
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 from relevance.pages.press.chapters import read_chapters
@@ -461,6 +461,13 @@ def shared_by_definition(rule, layer, inputs, relevance):
     elif isinstance(rule, Gamma):
         raised = (weight + rule.gamma * weight.clamp(min=0)) * a
         found = ratio(raised, off_zero(raised.sum(1) + bias + rule.gamma * bias.clamp(min=0)))
+    elif isinstance(rule, GeneralisedGamma):
+        z = contributions.sum(1) + bias
+        up = (z >= 0)[:, None]
+        emphasised = torch.where(up, contributions.clamp(min=0), contributions.clamp(max=0))
+        of_bias = torch.where(z >= 0, bias.clamp(min=0), bias.clamp(max=0))
+        total = off_zero(z + rule.gamma * (emphasised.sum(1) + of_bias))
+        found = ratio(contributions + rule.gamma * emphasised, total)
     elif isinstance(rule, AlphaBeta):
         plus, minus = contributions.clamp(min=0), contributions.clamp(max=0)
         found = rule.alpha * ratio(plus, plus.sum(1) + bias.clamp(min=0) + 1e-14)

@@ -310,6 +310,7 @@ CALLS = {
     ),
     "explanations.Epsilon": call(explanations.Epsilon, epsilon=0.1),
     "explanations.Gamma": call(explanations.Gamma, {"gamma": FROM_ZERO}, gamma=0.1),
+    "explanations.GeneralisedGamma": call(explanations.GeneralisedGamma, {"gamma": FROM_ZERO}, gamma=0.1),
     "explanations.AlphaBeta": call(
         explanations.AlphaBeta,
         {"alpha": {**NUMBERS, "too small": 0.5, "of no sum": 3.0}, "beta": {**FROM_ZERO, "of no sum": 3.0}},
@@ -321,12 +322,16 @@ CALLS = {
     "explanations.Composite": call(
         explanations.Composite,
         {"default": RULES, "first": less(RULES, "nothing"), "last": less(RULES, "nothing"),
-         "layers": {"nothing": None, "a rule": Epsilon(), "of texts": {"1": "epsilon"}, "of nothing": {"1": None}}},
-        default=Epsilon(), first=Epsilon(), last=Epsilon(), layers={"1": Epsilon()},
+         "layers": {"nothing": None, "a rule": Epsilon(), "of texts": {"1": "epsilon"}, "of nothing": {"1": None}},
+         "types": {"nothing": None, "a rule": Epsilon(), "by name": {"Linear": Epsilon()}, "of texts": {nn.Linear: "epsilon"},
+                   "of no layers": {int: Epsilon()}},
+         **dict.fromkeys(("products", "attention", "norms"), CHOICES)},
+        default=Epsilon(), first=Epsilon(), last=Epsilon(), layers={"1": Epsilon()}, types={nn.Linear: Epsilon()},
+        products="signal", attention="constant", norms="neighbour",
     ),
     "explanations.register": call(
         explanations.register,
-        {"kind": {"nothing": None, "a text": "a", "a module": nn.ReLU(), "a function": gradient, "an affine layer": nn.Linear},
+        {"kind": {"nothing": None, "a text": "a", "a module": nn.ReLU(), "another class": int, "an affine layer": nn.Linear},
          "backward": FUNCTIONS},
         kind=type("Own", (nn.ReLU,), {}), backward=explanations.pass_on,
     ),

@@ -7,7 +7,20 @@ import torch
 from torch import nn
 from torch.autograd.functional import jacobian
 
-from relevance.explanations.affine import Convolution, Dense, Layer, Scaling, convolution_of, norm_factors
+from relevance.explanations.affine import (
+    Bilinear,
+    Convolution,
+    Dense,
+    Layer,
+    Padded,
+    Scaling,
+    TransposedConvolution,
+    convolution_of,
+    norm_factors,
+    scaled_inputs,
+    scaled_outputs,
+    transposed_convolution_of,
+)
 
 
 def drawn(*shape, seed=0):
@@ -27,6 +40,24 @@ MAPS = {
     "groups": (Convolution(groups=2), (2, 4, 5, 5), (6, 2, 3, 3), 6),
     "depthwise": (Convolution(groups=4), (2, 4, 5, 5), (4, 1, 3, 3), 4),
     "all of it": (Convolution((3, 2), (1, 2), (2, 1), 2), (2, 4, 11, 8), (6, 2, 3, 4), 6),
+    "line": (Convolution((2,), (1,), (2,), 2), (2, 4, 11), (6, 2, 3), 6),
+    "volume": (Convolution((1, 2, 1), (0, 1, 1), (1, 1, 2), 1), (1, 2, 3, 5, 6), (3, 2, 2, 2, 3), 3),
+    "reflected": (Padded(Convolution(), (1, 2, 0, 1), "reflect"), (2, 3, 4, 5), (4, 3, 2, 3), 4),
+    "one side": (Padded(Convolution((2, 1)), (1, 0, 0, 1), "constant"), (2, 3, 4, 5), (4, 3, 2, 3), 4),
+    "transposed line": (TransposedConvolution((2,), (1,), (1,), (1,), 2), (2, 4, 5), (4, 3, 3), 6),
+    "transposed": (TransposedConvolution((3, 2), (1, 0), (2, 1), (1, 2), 1), (2, 3, 3, 4), (3, 4, 2, 3), 4),
+    "transposed with as much rest": (
+        TransposedConvolution((1, 1), (0, 0), (1, 1), (2, 2), 1),
+        (1, 2, 3, 3),
+        (2, 3, 2, 2),
+        3,
+    ),
+    "transposed volume": (
+        TransposedConvolution((1, 2, 1), (0, 0, 1), (0, 1, 0), (1, 1, 1), 1),
+        (1, 2, 2, 3, 3),
+        (2, 3, 2, 2, 2),
+        3,
+    ),
     "scaled features": (Scaling(), (3, 5), (5,), 5),
     "scaled images": (Scaling(), (2, 3, 4, 5), (3,), 3),
 }
@@ -40,6 +71,8 @@ def test_the_transpose_is_the_adjoint(how, inputs, weight, n_biases):
     back = how.transpose(s, w, a)
     assert back.shape == a.shape
     assert (out * s).sum().item() == pytest.approx((a * back).sum().item(), rel=1e-12, abs=1e-12)
+    if isinstance(how, Dense):
+        assert torch.equal(how.spread(bias, out), bias)
     # The bias is a shift and nothing else, one for each output channel.
     shift = how.forward(a, w, bias) - out
     assert torch.allclose(shift, bias.reshape(-1, *[1] * (out.ndim - 2)).expand_as(out), atol=1e-12)
@@ -105,6 +138,11 @@ CONVOLUTIONS = [
     {"kernel_size": 3, "padding": "same"},
     {"kernel_size": (3, 5), "padding": "same", "dilation": (2, 1)},
     {"kernel_size": (1, 2), "padding": "same", "dilation": (1, 2)},
+    {"kernel_size": 4, "padding": "same"},
+    {"kernel_size": (2, 3), "padding": "same", "dilation": (3, 1)},
+    {"kernel_size": 3, "padding": 1, "padding_mode": "reflect"},
+    {"kernel_size": 3, "padding": (2, 1), "padding_mode": "replicate", "stride": 2},
+    {"kernel_size": (3, 2), "padding": "same", "padding_mode": "circular"},
 ]
 
 
@@ -112,22 +150,44 @@ CONVOLUTIONS = [
 def test_a_convolution_acts_as_its_module(settings):
     torch.manual_seed(0)
     module, inputs = nn.Conv2d(4, 6, **settings).double(), drawn(2, 4, 7, 8)
-    found = convolution_of("0", module).forward(inputs, module.weight, module.bias)
+    found = convolution_of(module).forward(inputs, module.weight, module.bias)
     assert torch.allclose(found, module(inputs), atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("settings", "message"),
+    ("kind", "settings", "n_dims"),
     [
-        # One zero on one side, two on the other.
-        ({"kernel_size": 4, "padding": "same"}, "padding 'same' of mode 'zeros'"),
-        ({"kernel_size": (3, 2), "padding": "same"}, "padding 'same' of mode 'zeros'"),
-        ({"kernel_size": (2, 3), "padding": "same", "dilation": (3, 1)}, "padding 'same' of mode 'zeros'"),
-        ({"kernel_size": 3, "padding": 1, "padding_mode": "reflect"}, r"padding \(1, 1\) of mode 'reflect'"),
-        ({"kernel_size": 3, "padding": "same", "padding_mode": "circular"}, "padding 'same' of mode 'circular'"),
+        (nn.ConvTranspose1d, {"kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1, "groups": 2}, 1),
+        (nn.ConvTranspose2d, {"kernel_size": (2, 3), "stride": (2, 1), "dilation": 2}, 2),
+        (nn.ConvTranspose3d, {"kernel_size": 2, "bias": False}, 3),
     ],
-    ids=str,
 )
-def test_padding_that_is_not_of_zeros_or_not_the_same_on_both_sides_is_refused(settings, message):
-    with pytest.raises(ValueError, match=f"layer stem.0 is a convolution with {message}; lrp takes zeros, the same"):
-        convolution_of("stem.0", nn.Conv2d(2, 3, **settings))
+def test_a_transposed_convolution_acts_as_its_module(kind, settings, n_dims):
+    torch.manual_seed(0)
+    module, inputs = kind(4, 6, **settings).double(), drawn(2, 4, *[4] * n_dims)
+    found = transposed_convolution_of(module, n_dims).forward(inputs, module.weight, module.bias)
+    assert torch.allclose(found, module(inputs), atol=1e-12)
+
+
+def test_a_product_with_a_matrix_is_linear_in_both():
+    how, a, w = Bilinear(lambda inputs, weight: weight @ inputs), drawn(2, 3, 4, seed=1), drawn(5, 3, seed=2)
+    out, s = how.forward(a, w, None), drawn(2, 5, 4, seed=4)
+    assert torch.allclose(how.transpose(s, w, a), w.T @ s)
+    assert torch.allclose(how.forward(a, w, out), 2 * out)
+    assert how.spread(out, out) is out
+
+
+@pytest.mark.parametrize(("how", "inputs", "weight", "n_biases"), MAPS.values(), ids=list(MAPS))
+def test_a_factor_of_the_outputs_or_inputs_may_be_in_the_weights(how, inputs, weight, n_biases):
+    a, w = drawn(*inputs, seed=1), drawn(*weight, seed=2)
+    out = how.forward(a, w, None)
+    if not isinstance(how, Scaling):
+        factor = drawn(n_biases, seed=3)
+        found = how.forward(a, scaled_outputs(how, w, factor), None)
+        assert torch.allclose(found, out * how.spread(factor, out), atol=1e-12)
+    if not isinstance(how, (Scaling, TransposedConvolution)):
+        factor = drawn(inputs[1], seed=3)
+        spread = factor.reshape(-1, *[1] * (len(inputs) - 2))
+        assert torch.allclose(
+            how.forward(a, scaled_inputs(how, w, factor), None), how.forward(a * spread, w, None), atol=1e-12
+        )

@@ -11,7 +11,7 @@ from torch import nn
 
 from relevance import explanations
 from relevance.datasets import reading
-from relevance.explanations.rules import AlphaBeta, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from relevance.explanations.rules import AlphaBeta, Epsilon, Flat, Gamma, GeneralisedGamma, WSquare, ZBox, ZPlus
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 
@@ -83,6 +83,17 @@ def test_gamma_is_the_published_one_and_zennit_s_is_not(images):
         gaps.append((ours - theirs).abs().max().item())
     assert gaps[0] < 1e-6
     assert gaps[1] > 1e-3
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU, nn.LeakyReLU, nn.GELU, nn.Tanh])
+def test_zennit_s_gamma_is_the_generalised_one(images, activation):
+    """On inputs of every sign, with negative sums, and with biases but those that no sign of an input goes with."""
+    network = dense(activation)
+    rule = peers.zennit_rules()["gamma"]()
+    ours = explanations.lrp(Posterior.of(network), images, TARGET, rule=GeneralisedGamma(0.1))
+    theirs = peers.zennit_map(network, rule, images, TARGET)()
+    assert theirs.abs().max() > 1e-3
+    assert (ours - theirs).abs().max() < 1e-6
 
 
 def test_captum_s_gamma_leaves_the_bias_as_it_is_and_the_published_one_does_not(images):

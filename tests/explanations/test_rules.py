@@ -9,12 +9,22 @@ from torch import nn
 from oracles import FOUR_TARGETS, backward, random_posterior, steps
 from relevance import explanations
 from relevance.explanations.affine import Dense, Layer
-from relevance.explanations.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, WSquare, ZBox, ZPlus
+from relevance.explanations.rules import (
+    AlphaBeta,
+    Composite,
+    Epsilon,
+    Flat,
+    Gamma,
+    GeneralisedGamma,
+    WSquare,
+    ZBox,
+    ZPlus,
+)
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 
-RULES = [Epsilon(0.1), Gamma(0.1), Gamma(0.0), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), ZBox(), ZBox(-0.5, 2.0),
-         WSquare(), Flat()]  # fmt: skip
+RULES = [Epsilon(0.1), Gamma(0.1), Gamma(0.0), GeneralisedGamma(0.3), GeneralisedGamma(0), AlphaBeta(1, 0), AlphaBeta(2, 1),
+         ZPlus(), ZBox(), ZBox(-0.5, 2.0), WSquare(), Flat()]  # fmt: skip
 
 
 @torch.no_grad()
@@ -48,7 +58,8 @@ def test_every_map_can_be_differentiated_again(posterior, images, rule):
         assert (found * direction).sum().item() == pytest.approx(wanted.item(), rel=1e-5, abs=1e-6)
 
 
-@pytest.mark.parametrize("rule", [Gamma(0.1), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), WSquare(), Flat(), Epsilon(1e-14)],
+@pytest.mark.parametrize("rule", [Gamma(0.1), GeneralisedGamma(0.3), AlphaBeta(1, 0), AlphaBeta(2, 1), ZPlus(), WSquare(), Flat(),
+                                  Epsilon(1e-14)],
                          ids=repr)  # fmt: skip
 def test_relevance_is_conserved_where_no_bias_keeps_any(images, rule):
     torch.manual_seed(0)
@@ -82,10 +93,89 @@ def test_a_composite_gives_each_layer_its_rule(images):
         explanations.lrp(posterior, images, FOUR_TARGETS, rule=Composite(layers={"2": Gamma()}))
 
 
+class Mixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first, self.second = nn.Conv2d(2, 3, 2), Narrowed(3, 4, 2)
+        self.weight, self.head = nn.Parameter(torch.randn(6, 16)), nn.Linear(6, 3)
+
+    def forward(self, x):
+        x = self.second(self.first(x).relu()).relu().flatten(1)
+        return self.head(nn.functional.linear(x, self.weight).relu())
+
+
+class Narrowed(nn.Conv2d):
+    """A convolution of another class."""
+
+
+def test_a_composite_gives_rules_by_the_type_of_a_layer(images):
+    """The first type that fits counts; a name, and the ends, before it; a call of linear is a Linear."""
+    posterior = Posterior.of(Mixed().double())
+    z, g, e, a = ZPlus(), Gamma(0.3), Epsilon(0.2), AlphaBeta(2, 1)
+    wanted = [
+        (Composite(e, types={nn.Conv2d: z, nn.Linear: g}), {"first": z, "second": z, "linear()": g, "head": g}),
+        (Composite(e, types={Narrowed: a, nn.Conv2d: z}), {"first": z, "second": a, "linear()": e, "head": e}),
+        (Composite(e, types={nn.Conv2d: z, Narrowed: a}), {"first": z, "second": z, "linear()": e, "head": e}),
+        (Composite(e, first=a, last=z, types={nn.Module: g}), {"first": a, "second": g, "linear()": g, "head": z}),
+        (Composite(e, types={nn.Module: g}, layers={"second": a}), {"first": g, "second": a, "linear()": g, "head": g}),
+    ]
+    for given, layers in wanted:
+        found = explanations.lrp(posterior, images, FOUR_TARGETS, rule=given)
+        assert torch.equal(found, explanations.lrp(posterior, images, FOUR_TARGETS, rule=Composite(layers=layers)))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"types": {"Conv2d": ZPlus()}}, "types has the key 'Conv2d'; it must be a class, such as torch.nn.Conv2d"),
+        ({"types": {nn.Conv2d: "gamma"}}, "types.Conv2d. is 'gamma'; it may be a rule"),
+        ({"types": [nn.Conv2d]}, "types is a list; it must be a mapping"),
+        ({"products": "all"}, "products is 'all'; it may be one of: half, signal"),
+        ({"attention": "flow"}, "attention is 'flow'; it may be one of: constant, shared"),
+        ({"norms": None}, "norms is None; it may be one of: before, neighbour"),
+    ],
+    ids=str,
+)
+def test_bad_parts_of_a_composite_get_a_sentence(change, message):
+    with pytest.raises(ValueError, match=message):
+        Composite(**change)
+
+
+def test_shares_of_the_generalised_gamma_are_bounded_and_those_of_the_published_one_are_not():
+    """With inputs of both signs: 1 + 2 / gamma at most, however near to zero a sum is."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn((2000, 64), generator=generator, dtype=torch.float64)
+    weight = torch.randn((1, 64), generator=generator, dtype=torch.float64)
+    layer = Layer(Dense(), inputs, weight, None, inputs @ weight.T)
+    sizes = {
+        rule: rule.share(layer, torch.ones(2000, 1, dtype=torch.float64)).abs().sum(1).max().item()
+        for rule in (GeneralisedGamma(0.25), GeneralisedGamma(1), Gamma(0.25))
+    }
+    assert sizes[GeneralisedGamma(0.25)] <= 9
+    assert sizes[GeneralisedGamma(1)] <= 3
+    assert sizes[Gamma(0.25)] > 100
+
+
+def test_the_generalised_gamma_is_the_published_one_where_inputs_and_sums_are_positive():
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.rand((50, 6), generator=generator, dtype=torch.float64)
+    weight, bias = (
+        torch.randn((4, 6), generator=generator, dtype=torch.float64),
+        torch.full((4,), 6.0, dtype=torch.float64),
+    )
+    layer = Layer(Dense(), inputs, weight, bias, inputs @ weight.T + bias, nonnegative=True)
+    assert (layer.outputs > 0).all()
+    relevance = torch.randn((50, 4), generator=generator, dtype=torch.float64)
+    found = GeneralisedGamma(0.4).share(layer, relevance)
+    assert torch.allclose(found, Gamma(0.4).share(layer, relevance), atol=1e-12)
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Gamma(-1), "gamma is -1"),
+        (lambda: GeneralisedGamma(-1), "gamma is -1"),
         (lambda: AlphaBeta(2, 0), "alpha is 2 and beta is 0; alpha - beta must be 1"),
         (lambda: AlphaBeta(0.5, -0.5), "alpha is 0.5"),
         (lambda: ZBox(1, 0), "low is 1 and high is 0; low must be below high"),

@@ -3,10 +3,12 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 
 from relevance import explanations
 from relevance.explanations.rules import Epsilon
 from relevance.metrics.conservation import agreement, conservation, fidelity
+from relevance.networks.posterior import Posterior
 from relevance.studies.background import words
 
 
@@ -49,3 +51,13 @@ def test_agreement_is_the_overlap_of_top_pixels():
     assert said == "Of the top 20 % of the pixels, the maps share with ours from 0% (half) to 100% (same)."
     with pytest.raises(ValueError, match="reference is 'theirs'; it may be one of"):
         agreement({"ours": reference}, "theirs", 20)
+
+
+def test_where_nothing_is_handed_in_there_are_no_shares():
+    """As a network that ends with a ReLU may give, such as SqueezeNet."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2), nn.ReLU()).double()
+    with torch.no_grad():
+        network[1].bias.fill_(-100)
+    images, target = torch.rand(2, 1, 2, 2, dtype=torch.float64), torch.tensor([0, 1])
+    table = conservation(Posterior.of(network), images, target, {"epsilon": Epsilon(0.1)})
+    assert table.isna().all().all()

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 
 import pytest
 import safetensors.torch
@@ -10,7 +12,7 @@ from torch.func import functional_call
 
 from relevance import attacks
 from relevance.networks import architectures
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, assign, fill
 
 
 def by_hand(posterior, images):
@@ -259,3 +261,52 @@ def test_what_has_no_parameters_is_no_posterior(given):
 def test_what_chooses_no_samples_gets_a_sentence(dense_posterior, index):
     with pytest.raises(ValueError, match="index is .*; it must be a"):
         dense_posterior[index]
+
+
+class Versioned(nn.Module):
+    """A network whose state dicts have a version, without which it reads none, as torchvision's MNASNet."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.layer = nn.BatchNorm2d(1), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.layer(self.norm(x).flatten(1))
+
+    def _load_from_state_dict(self, state, prefix, metadata, *others):
+        if metadata.get("version") is None:
+            raise ValueError("version should be set")
+        super()._load_from_state_dict(state, prefix, metadata, *others)
+
+
+def test_a_network_that_asks_for_versions_is_saved_and_read_again(tmp_path, some_images):
+    network = Versioned().double()
+    network.norm.running_mean += 2
+    posterior = Posterior.of(network)
+    posterior.save(tmp_path / "one")
+    back = Posterior.load(tmp_path / "one", Versioned().double())
+    assert torch.equal(back.logits(some_images), posterior.logits(some_images))
+
+
+def test_values_are_put_into_a_network_by_their_names_and_what_is_tied_stays_so():
+    network = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2))
+    network[2].weight = network[0].weight
+    fill(network, {"0.weight": torch.ones(2, 2), "1.running_mean": torch.full((2,), 3.0), "elsewhere": torch.ones(1)})
+    assert network[2].weight.tolist() == [[1, 1], [1, 1]]
+    assert network[1].running_mean.tolist() == [3, 3]
+    given = {"0.weight": torch.zeros(2, 2), "2.bias": torch.ones(2)}
+    assign(network, given)
+    assert network[0].weight is network[2].weight
+    assert network[0].weight.data_ptr() == given["0.weight"].data_ptr()
+    assert network[2].bias.tolist() == [1, 1]
+    assert not network[2].bias.requires_grad
+
+
+def test_what_is_known_of_a_network_goes_with_its_samples_and_not_into_files(dense_posterior):
+    dense_posterior.known["graph"] = lambda: None  # which cannot be pickled
+    assert dense_posterior[:2].known is dense_posterior.known
+    assert pickle.loads(pickle.dumps(dense_posterior)).known == {}
+    assert copy.deepcopy(dense_posterior).known == {}
+    other = dense_posterior.of_network(dense_posterior.network)
+    assert other.known == {}
+    assert other.samples is dense_posterior.samples

@@ -324,6 +324,71 @@ def test_all_four_are_loaded_at_their_full_size(nothing_here):
         assert posterior.network.get_parameter(first).data_ptr() == posterior.samples[first].data_ptr()
 
 
+# Of each family the smallest, beside the four: with gates, versions, a square of its own, attention and layer norm.
+OTHERS = {"squeezenet1_0": 64, "mnasnet0_5": 32, "mobilenet_v2": 32, "mobilenet_v3_small": 32, "efficientnet_b0": 32,
+          "regnet_y_400mf": 32, "shufflenet_v2_x0_5": 32, "googlenet": 32, "swin_v2_t": 32, "vit_b_32": 32}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("name", OTHERS)
+def test_others_are_loaded_saved_and_read_again(name, nothing_here):
+    """By random weights, by their own file, and by a state dict as torchvision publishes them; each as torchvision has it."""
+    reading.import_torchvision()
+    from torchvision import models
+
+    shape = (3, OTHERS[name], OTHERS[name])
+    posterior = pretrained.load(name, None, image_shape=shape, n_classes=4, device="cpu")
+    images = torch.rand(2, *shape)
+    logits = posterior.logits(images)
+    assert logits.shape == (1, 2, 4)
+    assert logits.isfinite().all()
+    posterior.save(nothing_here / "posterior")
+    back = Posterior.load(nothing_here / "posterior", posterior.network, device="cpu")
+    assert torch.equal(back.logits(images), logits)
+    model = plain(posterior).model
+    torch.save(model.state_dict(), nothing_here / "own.pth")
+    settings = {"image_size": OTHERS[name]} if name.startswith("vit") else {}
+    settings |= {"init_weights": False} if name == "googlenet" else {}
+    torchvision_s = models.get_model(name, weights=None, num_classes=4, **settings).eval()
+    torchvision_s.load_state_dict(torch.load(nothing_here / "own.pth", weights_only=True))
+    mean, std = (torch.tensor(one)[:, None, None] for one in (pretrained.IMAGENET_MEAN, pretrained.IMAGENET_STD))
+    assert torch.allclose(torchvision_s((images - mean) / std), logits[0], rtol=1e-4, atol=1e-5)
+    if not name.startswith(("swin", "vit", "googlenet")):  # which have weights for 224 pixels alone, or of other pixels
+        read = pretrained.load(name, nothing_here / "own.pth", image_shape=shape, device="cpu")
+        assert torch.equal(read.logits(images), logits)
+        safetensors.torch.save_file(model.state_dict(), nothing_here / "own.safetensors")
+        again = pretrained.load(name, nothing_here / "own.safetensors", image_shape=shape, device="cpu")
+        assert torch.equal(again.logits(images), logits)
+
+
+def test_googlenet_s_weights_are_of_other_pixels(nothing_here):
+    """Which the network makes of those that it gets; what torchvision publishes is read so."""
+    state = plain(
+        pretrained.load("googlenet", None, image_shape=(3, 32, 32), n_classes=3, device="cpu")
+    ).model.state_dict()
+    torch.save(state, nothing_here / "own.pth")
+    read = pretrained.load("googlenet", nothing_here / "own.pth", image_shape=(3, 32, 32), device="cpu")
+    assert read.network.model.transform_input
+    assert read.logits(torch.rand(1, 3, 32, 32)).isfinite().all()
+
+
+def test_there_are_eighty_classifiers_and_their_files_are_looked_for(nothing_here):
+    names = pretrained.classifiers()
+    assert len(names) == 80
+    assert set(pretrained.ARCHITECTURES) <= set(names)
+    assert all(pretrained.published_file(name) is None for name in names)
+
+
+def test_random_weights_of_other_layers_are_those_of_their_seed():
+    first, same, other = (
+        pretrained.load("vit_b_32", None, image_shape=(3, 32, 32), n_classes=3, seed=seed, device="cpu")
+        for seed in (0, 0, 1)
+    )
+    assert all(torch.equal(value, same.samples[name]) for name, value in first.samples.items())
+    name = "model.encoder.pos_embedding"
+    assert not torch.equal(first.samples[name], other.samples[name])
+
+
 def test_random_weights_are_those_of_their_seed():
     first, same, other = (
         pretrained.load("resnet18", None, image_shape=(3, 32, 32), n_classes=3, seed=seed, device="cpu")
@@ -348,12 +413,16 @@ class Batchwise(nn.Module):
     ("call", "message"),
     [
         (
-            lambda: pretrained.load("vgg19", None),
-            "name is 'vgg19'; it may be one of: alexnet, densenet121, resnet18, vgg16",
+            lambda: pretrained.load("vgg90", None),
+            "name is 'vgg90'; it may be one of torchvision's classifiers, such as alexnet, densenet121, resnet18, vgg16, which",
         ),
         (
             lambda: pretrained.load("alexnet", None, image_shape=(3, 32, 32)),
             "it must have 3 channels and at least 63x63 pixels, which AlexNet takes",
+        ),
+        (
+            lambda: pretrained.load("vit_b_32", None, image_shape=(3, 64, 32)),
+            "at least 1x1 pixels, as many each way, which vit_b_32 takes",
         ),
         (lambda: pretrained.load("resnet18", None, image_shape=(3, 8)), "it must be .C, H, W."),
         (lambda: pretrained.load("resnet18", None, n_classes=1), "n_classes is 1"),

@@ -21,8 +21,9 @@ from torch.nn import functional
 from torch.nn.utils import parametrizations
 
 from relevance import explanations
-from relevance.explanations import smoothing, steps
+from relevance.explanations import smoothing
 from relevance.explanations.rules import Epsilon, Gamma
+from relevance.explanations.ways import table
 from relevance.networks import architectures
 from relevance.networks.posterior import Posterior
 from relevance.studies.described import describe, describe_untrained
@@ -383,9 +384,15 @@ class Bent(nn.Module):
 
 
 def test_how_lrp_was_told_to_go_through_a_module_counts(monkeypatch):
-    monkeypatch.setattr(steps, "MODULES", dict(steps.MODULES))
-    told = [describe(Bent())]
-    for way in (steps.pass_on, steps.in_proportion, lambda function, inputs, outputs, relevance: relevance * 2):
-        steps.register(Bent, way)
-        told.append(describe(Bent()))
-    assert len(set(told)) == 4
+    for name in ("MODULES", "FUNCTIONS", "REGISTERED"):
+        monkeypatch.setattr(table, name, dict(getattr(table, name)))
+    for kind, module in ((Bent, Bent()), (torch.cumsum, nn.Linear(2, 2))):
+        told = [describe(module)]
+        for way in (
+            explanations.pass_on,
+            explanations.in_proportion,
+            lambda function, inputs, outputs, relevance: relevance * 2,
+        ):
+            table.register(kind, way)
+            told.append(describe(module))
+        assert len(set(told)) == 4

@@ -18,6 +18,9 @@ VALUES_AT_ONCE = {"cpu": 12_000_000, "cuda": 2**28}
 # The same where every number is remembered for a gradient. It is more, since it is the images that are divided then, and
 # few images at once make poor use of weights: 0.8 GB on a CPU.
 REMEMBERED_AT_ONCE = {"cpu": 200_000_000, "cuda": 2**30}
+# What torch cannot map over samples, and what it maps slowly on a CPU.
+UNMAPPED = (nn.RNNBase, nn.RReLU)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def under_every_name(network: nn.Module, sample: Sample) -> dict[str, Tensor]:
@@ -85,7 +88,8 @@ def at_once(network: nn.Module, samples: Sample, images: Tensor) -> tuple[int, i
     rows = max(1, VALUES_AT_ONCE[images.device.type] // values_of_one(network, first, images))
     n_images = _even(len(images), rows)
     # A CPU has no fast convolution of many weights at once.
-    alone = images.device.type == "cpu" and any(isinstance(module, nn.Conv2d) for module in network.modules())
+    one_by_one = UNMAPPED + CONVOLUTIONS if images.device.type == "cpu" else UNMAPPED
+    alone = any(isinstance(module, one_by_one) for module in network.modules())
     return n_images, 1 if alone else max(1, rows // n_images)
 
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from relevance.base import checks
+from relevance.base import checks, operators
 from relevance.base.environment import chosen_device, data_root, project_root
 from relevance.datasets import folders
 from relevance.datasets.dataset import Dataset
@@ -80,21 +80,9 @@ def _mnist_5k(root: Path) -> Dataset:
 
 
 def import_torchvision() -> None:
-    """Import torchvision, also where its compiled operators do not fit the torch that is installed.
-
-    torchvision's wheels from the common index are built for CUDA. Beside a CPU build of torch their operators cannot
-    be loaded, and then the import fails on the two that it registers without asking. Data sets use none of them.
-    """
-    try:
-        import torchvision.datasets
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-        for operator in ("nms", "qnms"):
-            torch.library.define(
-                f"torchvision::{operator}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            )
-        import torchvision.datasets  # noqa: F401
+    """Import torchvision, also where its compiled operators do not fit the torch that is installed."""
+    operators.declare_when_missing()
+    import torchvision.datasets  # noqa: F401
 
 
 def _torchvision(class_name: str, name: str, title: str, files: str) -> Callable[[Path], Dataset]:

@@ -5,10 +5,22 @@ from relevance.explanations.gradient import gradient, gradient_x_input, integrat
 from relevance.explanations.guided import guided_backprop
 from relevance.explanations.lrp import kept_by_layer, lrp
 from relevance.explanations.pattern import fit_patterns, pattern_attribution
-from relevance.explanations.rules import AlphaBeta, Composite, Epsilon, Flat, Gamma, Rule, WSquare, ZBox, ZPlus
+from relevance.explanations.rules import (
+    AlphaBeta,
+    Composite,
+    Epsilon,
+    Flat,
+    Gamma,
+    GeneralisedGamma,
+    Rule,
+    WSquare,
+    ZBox,
+    ZPlus,
+)
 from relevance.explanations.smoothing import noise_grad, smooth_grad, softened, softplus
-from relevance.explanations.steps import in_proportion, pass_on, register, to_the_winner
 from relevance.explanations.top import top_share
+from relevance.explanations.ways.table import register
+from relevance.explanations.ways.way import in_proportion, pass_on, to_the_winner
 
 __all__ = [
     "AlphaBeta",
@@ -16,6 +28,7 @@ __all__ = [
     "Epsilon",
     "Flat",
     "Gamma",
+    "GeneralisedGamma",
     "RootPoints",
     "Rule",
     "WSquare",

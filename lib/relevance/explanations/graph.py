@@ -1,12 +1,13 @@
 """A network as a graph of steps, each of which can be gone forwards and, for relevance, backwards.
 
-The graph is traced with torch.fx, so that branches and their sums are seen. Batch norm in evaluation mode is folded
-into the affine layer before it, without touching the module.
+The graph is traced with torch.fx, so that branches and their sums are seen. What each step does on the way back is looked up in
+the tables of :mod:`relevance.explanations.ways`, once for each node; the graph knows no operation by itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
@@ -16,62 +17,97 @@ from torch.func import functional_call
 
 from relevance.base import chunks
 from relevance.base.chunks import Sample
-from relevance.explanations.affine import Convolution, Dense, Scaling
-from relevance.explanations.steps import (
-    AFFINE_CALLS,
-    Step,
-    Visit,
-    affine_step,
-    call_of,
-    function_step,
-    module_step,
-    no_rule_for,
-)
-from relevance.explanations.tracing import traced
+from relevance.explanations.affine import Scaling
+from relevance.explanations.folding import folded
+from relevance.explanations.rules import Choices
+from relevance.explanations.steps import Step, Values, step_of
+from relevance.explanations.tracing import changes_in_place, taken, traced
+from relevance.explanations.ways import affine, table
+from relevance.explanations.ways.way import Affine, Call, Facts, Refused, Shares, Visit, Way, no_rule_for
 from relevance.networks.posterior import Posterior
 
 # A step, its visit, the relevance of its value -> the relevance of each source.
-Back = Callable[[Step, Visit, Tensor], list[Tensor]]
+Back = Callable[[Step, Visit, Tensor], Shares]
+DEFAULT = Choices()
+# Pixels lie in [0, 1].
+IMAGE = Facts(nonnegative=True, pixelwise=True)
 
 
-def graph_of(posterior: Posterior, images: Tensor) -> RelevanceGraph:
+def graph_of(posterior: Posterior, images: Tensor, choices: Choices = DEFAULT) -> RelevanceGraph:
     """Return the graph of a posterior's network, which gives for the first image what the network gives.
+
+    It is traced and compared once for a network and the size of its images, and kept with the posterior.
 
     Raises:
         ValueError: there is no such graph, or what it gives differs.
     """
-    graph = RelevanceGraph(posterior.network)
-    if len(images):
-        graph.compare(posterior, images[:1].detach())
+    shape = tuple(images.shape[1:])
+    key = (shape, choices, _state(posterior.network), tuple(table.REGISTERED.items()))
+    graph: RelevanceGraph | None = posterior.known.get(key)
+    if graph is None:
+        graph = RelevanceGraph(posterior.network, shape, choices)
+        if len(images):
+            graph.fold(posterior, images[:1].detach())
+            graph.compare(posterior, images[:1].detach())
+            posterior.known[key] = graph
     return graph
+
+
+def _state(network: nn.Module) -> tuple[Any, ...]:
+    """Return what tells a network from what it is after its modules or hooks were changed."""
+    return tuple(
+        (id(one), len(one._forward_hooks), len(one._forward_pre_hooks), len(vars(one))) for one in network.modules()
+    )
 
 
 class RelevanceGraph:
     """The steps of one network, and the two passes over them.
 
     What depends on no image, such as weights that are computed from parameters, is no step: it is computed from the
-    sample where a step needs it.
+    sample, in its place.
+
+    Args:
+        network: whose graph it is.
+        shape: (C, H, W) of its images; None if it is not known.
+        choices: what the literature does in more than one way.
 
     Raises:
         ValueError: the network cannot be traced, or a module or function in it has no rule.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        self.network = network
+    def __init__(self, network: nn.Module, shape: Sequence[int] | None = None, choices: Choices = DEFAULT) -> None:
+        self.network, self.choices = network, choices
         self.modules = dict(network.named_modules())
         self.steps: dict[str, Step] = {}
-        graph, self.traced, _ = traced(network)
-        moving: set[fx.Node] = set()  # what depends on the image
+        self.order: list[str] = []
+        self.constants: dict[str, Callable[[Values, Sample], Any]] = {}
+        self.names: Counter[str] = Counter()
+        graph, self.traced, _, self.moving = traced(network, shape)
+        self.users = {node.name: len(node.users) for node in graph.nodes}
+        changed = _changed(graph, self.moving)
         for node in graph.nodes:
             if node.op == "placeholder":
                 self.image = node.name
-                moving.add(node)
             elif node.op == "output":
                 self.output = self._end(node)
-            elif not moving.isdisjoint(node.all_input_nodes):
-                moving.add(node)
-                self.steps[node.name] = self._step(node, moving)
-        self._fold_norms({node.name: node for node in graph.nodes})
+            elif node in self.moving:
+                self.order.append(node.name)
+                self.steps[node.name] = self._step(node)
+            else:
+                self.order.append(node.name)
+                self.constants[node.name] = self._constant(node, copied=node in changed)
+        self._refuse()
+        self.unfolded = self.steps
+        self.steps = folded(self.unfolded, self.users, {}, choices.norms)
+
+    def fold(self, posterior: Posterior, image: Tensor) -> None:
+        """Merge batch norms where an image [1, C, H, W] shows that they fit, as they need not after dense layers."""
+        if any(isinstance(step.affine, Scaling) for step in self.unfolded.values()):
+            self.steps = self.unfolded
+            with torch.no_grad():
+                visits = self.forward(image, {name: value[0] for name, value in posterior.samples.items()})
+            n_dims = {name: visit.value.ndim for name, visit in visits.items()}
+            self.steps = folded(self.unfolded, self.users, n_dims, self.choices.norms)
 
     def compare(self, posterior: Posterior, image: Tensor) -> None:
         """Refuse a graph that gives something else for an image [1, C, H, W] than the network, which sees another beside it.
@@ -82,17 +118,28 @@ class RelevanceGraph:
         sample = {name: value[0] for name, value in posterior.samples.items()}
         generator = torch.cuda if image.is_cuda else torch
         state = generator.get_rng_state()
-        with torch.no_grad():
-            both = torch.cat([image, 1 - image])
-            wanted = chunks.call(self.network, sample, both)[:1]
-            given = self.forward(image, sample)[self.output].value
-        rounding = torch.finfo(wanted.dtype).eps ** 0.5
-        same = given.shape == wanted.shape and (given - wanted).abs().max() <= rounding * wanted.abs().max()
+        rounding = torch.finfo(image.dtype).eps ** 0.5
+        same = self._same(image, sample, rounding)
+        if not same and image.dtype != torch.float64:
+            # Very deep networks make much of roundings; those of double precision stay small.
+            held = dict(self.network.named_buffers()) | sample
+            twice = {name: value.double() if value.is_floating_point() else value for name, value in held.items()}
+            same = self._same(image.double(), twice, rounding)
         if not same or not torch.equal(state, generator.get_rng_state()):
             raise ValueError(
                 f"the network {type(self.network).__name__} gives something else than its layers, as torch.fx traces them, for "
                 "an image by itself; its forward pass must be the same each time, and act on each image by itself."
             )
+
+    @torch.no_grad()
+    def _same(self, image: Tensor, sample: Sample, rounding: float) -> bool:
+        """Return whether the graph gives for an image by itself what the network does for it beside another, but for rounding."""
+        try:
+            wanted = chunks.call(self.network, sample, torch.cat([image, 1 - image]))[:1]
+            given = self.forward(image, sample)[self.output].value
+        except (RuntimeError, IndexError):  # such as a size of the other batch that was taken for a constant
+            return False
+        return given.shape == wanted.shape and bool((given - wanted).abs().max() <= rounding * wanted.abs().max())
 
     def top_of(self, layer: str) -> str:
         """Return the node with the activations of an affine layer: its own, or the activation's that alone follows it.
@@ -125,12 +172,27 @@ class RelevanceGraph:
         """Names of the affine layers that take a rule, in the order of the forward pass; one used twice is there twice."""
         return [step.layer for step in self.steps.values() if step.affine is not None]
 
+    @property
+    def affine_kinds(self) -> list[tuple[str, type[nn.Module]]]:
+        """The same with the class of each."""
+        return [(step.layer, step.kind) for step in self.steps.values() if step.affine is not None]
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether every step certainly leaves what belongs to an image in its row, the first dimension."""
+        return not any(isinstance(step.way, Way) and step.way.moves for step in self.steps.values())
+
     def forward(self, images: Tensor, sample: Sample) -> dict[str, Visit]:
-        """Return what every node did, with the value that it gave."""
+        """Return what every step did, with the value that it gave."""
         sample = chunks.under_every_name(self.network, sample)
+        values: dict[str, Any] = {self.image: images}
         visits = {self.image: Visit(images, lambda gradient: [])}
-        for step in self.steps.values():
-            visits[step.name] = step.visit([visits[source].value for source in step.sources], sample)
+        for name in self.order:
+            if (step := self.steps.get(name)) is None:
+                values[name] = self.constants[name](values, sample)
+            else:
+                visits[name] = step.visit(values, sample)
+                values[name] = visits[name].value
         return visits
 
     def backward(self, visits: Mapping[str, Visit], start: str, relevance: Tensor, back: Back) -> dict[str, Tensor]:
@@ -148,109 +210,97 @@ class RelevanceGraph:
                 continue
             shares = back(step, visits[step.name], arrived[step.name])
             for source, share in zip(step.sources, shares, strict=True):
-                arrived[source] = arrived[source] + share if source in arrived else share
+                if share is not None:
+                    arrived[source] = arrived[source] + share if source in arrived else share
+        if self.image not in arrived:
+            arrived[self.image] = torch.zeros_like(visits[self.image].value)
         return arrived
-
-    def _nonnegative(self, sources: tuple[str, ...]) -> bool:
-        return all(source == self.image or self.steps[source].nonnegative for source in sources)
 
     def _end(self, node: fx.Node) -> str:
         """Return the node that gives the logits, from that of the output."""
         (given,) = node.args
         if not isinstance(given, fx.Node):
             raise ValueError(f"the network gives a {type(given).__name__}; it must give logits [N, K] alone.")
+        if given not in self.moving:
+            raise ValueError("the network gives what does not depend on the image; it must give logits [N, K] that do.")
         return given.name
 
-    def _step(self, node: fx.Node, moving: set[fx.Node]) -> Step:
-        # Not all_input_nodes, which gives a node that is taken twice once.
-        taken = self._taken(node)
-        sources = tuple(source.name for source in taken if source in moving)
-        nonnegative = self._nonnegative(sources)
-        if node.target in AFFINE_CALLS:
-            return self._affine_call(node, sources, nonnegative=nonnegative)
-        if node.op == "call_module":
-            name = str(node.target)
-            if len(node.args) != 1 or node.kwargs or node.args[0] not in moving:
-                raise ValueError(
-                    f"layer {name} takes {len(node.args) + len(node.kwargs)} values; it must take one, in order."
-                )
-            return module_step(node.name, name, self.modules[name], sources, nonnegative=nonnegative)
-        if len(sources) != len(taken):
-            raise no_rule_for(node.target, "with values of its own")
-        return function_step(node.name, node.target, node.args[1:], node.kwargs, sources, nonnegative=nonnegative)
+    def _refuse(self) -> None:
+        """Refuse the network if relevance may arrive at a step that there is no way back through."""
+        reached = {self.output}
+        for step in reversed(self.steps.values()):
+            if step.name in reached:
+                if isinstance(step.way, Refused):
+                    raise ValueError(step.way.why)
+                reached.update(step.reached)
 
-    def _affine_call(self, node: fx.Node, sources: tuple[str, ...], *, nonnegative: bool) -> Step:
-        """Return the step of a function that applies weights, whatever they are computed from, save the image."""
-        how, given = call_of(node.target, node.args, node.kwargs)
-        if sources != (str(given["input"]),):
-            raise no_rule_for(node.target, "with weights that depend on the image")
-        weight, bias = given["weight"], given.get("bias")
+    def _step(self, node: fx.Node) -> Step:
+        if changes_in_place(node):
+            raise ValueError(no_rule_for(node.target, "on a part of a value"))
+        sources = tuple(one for one in taken(node) if one in self.moving)
+        facts = tuple(IMAGE if one.name == self.image else self.steps[one.name].facts for one in sources)
+        name = str(node.target) if node.op == "call_module" else ""
+        target = self.modules[name] if node.op == "call_module" else node.target
+        call = Call(target, name, node.args, node.kwargs, sources, facts, self.choices)
+        way = table.way_of(call)
+        layer, kind = self._layer_of(node, call, way)
+        if isinstance(way, Affine):
+            way = Affine(way.map, way.parameters, kind or way.kind)
+        return step_of(node.name, layer, call, way)
+
+    def _layer_of(self, node: fx.Node, call: Call, way: Any) -> tuple[str, type[nn.Module] | None]:
+        """Return what a step is called, and of an affine one the class of its module, if it is one's."""
+        if node.op == "call_module":
+            return call.name or type(call.target).__name__, None
         # The call of an affine module is that module's; others are called by what they are.
         inside: str = [*node.meta.get("nn_module_stack", {"": None})][-1]
-        owner = inside.removeprefix("network").removeprefix(".")
-        is_module = isinstance(self.modules.get(owner), (nn.Linear, nn.Conv2d))
-        return affine_step(
-            node.name,
-            owner if is_module else f"{node.name}()",
-            sources,
-            how,
-            lambda sample: (self._value(weight, sample), self._value(bias, sample)),
-            nonnegative,
-        )
+        owner = inside.partition("@")[0].removeprefix("network").removeprefix(".")
+        if isinstance(way, Affine):
+            weight = call.argument(1, "weight")
+            place = str(weight.target) if isinstance(weight, fx.Node) and weight.op == "get_attr" else ""
+            for end in (".weight", "_weight"):
+                if place.endswith(end) and place.removesuffix(end) not in {"", owner}:
+                    place = place.removesuffix(end)
+                    return place, type(self.modules[place]) if place in self.modules else None
+            if isinstance(self.modules.get(owner), tuple(affine.MODULES)):
+                return owner, type(self.modules[owner])
+        function = getattr(call.target, "__name__", str(call.target)).strip("_")
+        name = f"{owner}.{function}" if owner else function
+        self.names[name] += 1
+        return f"{name}()" if self.names[name] == 1 else f"{name}_{self.names[name] - 1}()", None
 
-    def _value(self, given: Any, sample: Sample) -> Any:
-        """Return what a node that depends on no image is for a sample; what is not a node is what it is."""
-        if not isinstance(given, fx.Node):
-            return given
-        target: Any = given.target
-        if given.op == "get_attr":
-            return sample[target] if target in sample else reduce(getattr, target.split("."), self.traced)
-        arguments, keywords = fx.node.map_arg((given.args, given.kwargs), lambda node: self._value(node, sample))
-        if given.op == "call_module":
-            own = {
-                name.removeprefix(f"{target}."): value
-                for name, value in sample.items()
-                if name.startswith(f"{target}.")
-            }
-            return functional_call(self.modules[target], own, arguments, keywords)
-        if given.op == "call_method":
-            of_value, *rest = arguments
-            return getattr(of_value, target)(*rest, **keywords)
-        return target(*arguments, **keywords)
+    def _constant(self, node: fx.Node, *, copied: bool) -> Callable[[Values, Sample], Any]:
+        """Return how a node that depends on no image is computed, from the values of others and a sample."""
+        target: Any = node.target
 
-    @staticmethod
-    def _taken(node: fx.Node) -> list[fx.Node]:
-        """Return the nodes whose values a node takes, in order; one may be among them more than once."""
-        taken: list[fx.Node] = []
-        fx.node.map_arg((node.args, node.kwargs), taken.append)
-        return taken
+        def of_network(values: Values, sample: Sample) -> Any:
+            found: Any = sample[target] if target in sample else reduce(getattr, target.split("."), self.traced)
+            return found.clone() if copied else found
 
-    def _fold_norms(self, nodes: Mapping[str, fx.Node]) -> None:
-        """Fold each batch norm into the affine layer before it, where nothing else uses that layer's outputs."""
-        for name, step in list(self.steps.items()):
-            if not isinstance(step.affine, Scaling):
-                continue
-            before = self.steps.get(step.sources[0])
-            if before is None or not isinstance(before.affine, (Dense, Convolution)):
-                continue
-            if len(nodes[before.name].users) != 1:
-                continue
-            self.steps[before.name] = self._folded(before, step)
-            self.steps[name] = module_step(name, step.layer, nn.Identity(), step.sources, nonnegative=False)
+        def called(values: Values, sample: Sample) -> Any:
+            args, keywords = fx.node.map_arg((node.args, dict(node.kwargs)), lambda one: values[one.name])
+            if node.op == "call_module":
+                own = {
+                    name.removeprefix(f"{target}."): value
+                    for name, value in sample.items()
+                    if name.startswith(f"{target}.")
+                }
+                return functional_call(self.modules[target], own, args, keywords)
+            if node.op == "call_method":
+                return getattr(args[0], target)(*args[1:], **keywords)
+            return target(*args, **keywords)
 
-    def _folded(self, before: Step, norm: Step) -> Step:
-        own, factors = before.parameters, norm.parameters
-        assert before.affine is not None
-        assert own is not None
-        assert factors is not None
+        return of_network if node.op == "get_attr" else called
 
-        def parameters(sample: Sample) -> tuple[Tensor, Tensor]:
-            weight, bias = own(sample)
-            factor, shift = factors(sample)
-            assert shift is not None
-            weight = weight * factor.reshape(-1, *[1] * (weight.ndim - 1))
-            return weight, shift if bias is None else shift + factor * bias
 
-        return affine_step(
-            before.name, before.layer, before.sources, before.affine, parameters, self._nonnegative(before.sources)
-        )
+def _changed(graph: fx.Graph, moving: set[fx.Node]) -> set[fx.Node]:
+    """Return the values of the network that a call may change in place, of which each forward pass needs a copy."""
+    found: set[fx.Node] = set()
+    for node in graph.nodes:
+        waiting = list(node.all_input_nodes) if node not in moving and changes_in_place(node) else []
+        while waiting:
+            one = waiting.pop()
+            if one not in found and one not in moving:
+                found.add(one)
+                waiting += one.all_input_nodes
+    return found

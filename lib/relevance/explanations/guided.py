@@ -7,7 +7,8 @@ from torch import Tensor
 from relevance.base.chunks import Sample
 from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import graph_of
-from relevance.explanations.steps import Step, Visit
+from relevance.explanations.steps import Step
+from relevance.explanations.ways.way import Shares, Visit
 from relevance.networks.posterior import Posterior
 
 
@@ -32,9 +33,9 @@ def guided_backprop(posterior: Posterior, images: Tensor, target: Tensor, *, per
     target = checked(posterior, images, target)
     graph = graph_of(posterior, images)
 
-    def back(step: Step, visit: Visit, gradient: Tensor) -> list[Tensor]:
+    def back(step: Step, visit: Visit, gradient: Tensor) -> Shares:
         pulled = visit.pull_back(gradient)
-        return [part.clamp(min=0) for part in pulled] if step.activation else pulled
+        return [part if part is None else part.clamp(min=0) for part in pulled] if step.activation else pulled
 
     def one_map(sample: Sample, x: Tensor, y: Tensor) -> Tensor:
         visits = graph.forward(x, sample)

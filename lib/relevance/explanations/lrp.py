@@ -10,13 +10,15 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor
+from torch.func import vmap
 
 from relevance.base import checks
 from relevance.base.chunks import Sample
 from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import Back, RelevanceGraph, graph_of
 from relevance.explanations.rules import Composite, Epsilon, Rule, as_rule
-from relevance.explanations.steps import Step, Visit
+from relevance.explanations.steps import Step
+from relevance.explanations.ways.way import Shares, Visit
 from relevance.networks.posterior import Posterior
 
 READINGS = ("activation", "class")
@@ -91,11 +93,12 @@ def kept_by_layer(
     rule: Rule | Composite = DEFAULT_RULE,
     seed: str = "logit",
 ) -> dict[str, Tensor]:
-    """Return the relevance that each affine layer did not hand on: what its bias and its stabiliser kept.
+    """Return the relevance that each layer did not hand on: what its bias and its stabiliser kept.
 
     The seed is what arrives at the image plus what all layers kept. (Averages and sums of branches whose inputs are all
     zero have no proportions to share by; only rules that do not look at activations, ``WSquare`` and ``Flat``, send them
-    relevance, which is lost there.)
+    relevance, which is lost there.) Besides the affine layers, those keep some that have constants of their own: layer norms,
+    softmax, and calls such as ``"encoder.add()"`` for a position code or ``"cat()"`` for a class token.
 
     Args:
         posterior, images, target, rule, seed: as for :func:`lrp`.
@@ -104,25 +107,41 @@ def kept_by_layer(
         Layer name -> [N], the mean over the samples; negative where a layer added relevance.
     """
     graph, rules, target = _prepared(posterior, images, target, rule, seed)
-    names = list(rules)
+    names = list(dict.fromkeys(step.layer for step in graph.steps.values() if step.keeps))
 
     def all_kept(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
         visits = graph.forward(some_images, sample)
         relevance = _seed(visits[graph.output].value, some_targets, seed)
         kept: dict[str, Tensor] = {}
 
-        def back(step: Step, visit: Visit, arrived: Tensor) -> list[Tensor]:
+        def back(step: Step, visit: Visit, arrived: Tensor) -> Shares:
             shares = _by(rules)(step, visit, arrived)
-            if visit.layer is not None:
-                own = arrived.flatten(1).sum(1) - shares[0].flatten(1).sum(1)
+            if step.keeps:
+                own = _by_image(arrived, len(some_images))
+                for share in shares:
+                    own = own if share is None else own - _by_image(share, len(some_images))
                 kept[step.layer] = kept.get(step.layer, 0) + own  # a layer may be used more than once
             return shares
 
         graph.backward(visits, graph.output, relevance, back)
-        return torch.stack([kept[name] for name in names])
+        nothing = relevance.new_zeros(len(some_images))
+        return torch.stack([kept.get(name, nothing) for name in names])
 
-    kept = over_all(posterior, all_kept, images, target, dim=1)
+    def one_by_one(sample: Sample, some_images: Tensor, some_targets: Tensor) -> Tensor:
+        def of_one(image: Tensor, label: Tensor) -> Tensor:
+            return all_kept(sample, image[None], label[None])[:, 0]
+
+        return vmap(of_one, out_dims=1)(some_images, some_targets)
+
+    # Where values may leave the row of their image, what is kept cannot be told apart by rows.
+    by_rows = graph.in_rows or not len(images)
+    kept = over_all(posterior, all_kept if by_rows else one_by_one, images, target, dim=1)
     return dict(zip(names, kept, strict=True))
+
+
+def _by_image(values: Tensor, n_images: int) -> Tensor:
+    """Return sums over what belongs to each image: its row, or of one image all there is."""
+    return (values[None] if n_images == 1 else values).flatten(1).sum(1)
 
 
 def _prepared(
@@ -131,20 +150,15 @@ def _prepared(
     """Check what was given, and return the graph, the rule of each layer, and the target."""
     target = checked(posterior, images, target)
     checks.one_of("seed", seed, SEEDS)
-    graph = graph_of(posterior, images)
-    return graph, _rules_of(graph, rule), target
-
-
-def _rules_of(graph: RelevanceGraph, rule: Rule | Composite) -> dict[str, Rule]:
-    """Return the rule of every affine layer, or say what a rule may be."""
     composite = rule if isinstance(rule, Composite) else Composite(as_rule("rule", rule))
-    return composite.rules(graph.affine_layers)
+    graph = graph_of(posterior, images, composite.choices)
+    return graph, composite.rules(graph.affine_kinds), target
 
 
 def _by(rules: Mapping[str, Rule]) -> Back:
     """Return the way back in which every affine layer shares relevance by its rule."""
 
-    def back(step: Step, visit: Visit, relevance: Tensor) -> list[Tensor]:
+    def back(step: Step, visit: Visit, relevance: Tensor) -> Shares:
         if visit.layer is not None:
             return [rules[step.layer].share(visit.layer, relevance)]
         assert visit.back is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -10,10 +10,11 @@ from torch.nn import functional
 
 from relevance.base import checks, chunks
 from relevance.base.chunks import Sample
-from relevance.explanations.affine import Convolution, Layer, Scaling
+from relevance.explanations.affine import Convolution, Dense, Layer, Padded, Scaling
 from relevance.explanations.expected import checked, one_hot, over_all
-from relevance.explanations.graph import graph_of
-from relevance.explanations.steps import Step, Visit
+from relevance.explanations.graph import Back, graph_of
+from relevance.explanations.steps import Step
+from relevance.explanations.ways.way import Shares, Visit
 from relevance.networks.posterior import Posterior, as_posterior
 
 
@@ -98,10 +99,17 @@ def _examples(layer: Layer) -> tuple[Tensor, Tensor]:
     if isinstance(layer.map, Scaling):
         spread = layer.inputs.movedim(1, -1).reshape(-1, layer.inputs.shape[1])
         return spread[..., None], layer.outputs.movedim(1, -1).reshape(-1, layer.outputs.shape[1])
-    if not isinstance(layer.map, Convolution):
-        return layer.inputs, layer.outputs
-    how, kernel = layer.map, layer.weight.shape[2:]
-    patches = functional.unfold(layer.inputs, kernel, how.dilation, how.padding, how.stride)  # [N, C h w, places]
+    if isinstance(layer.map, Dense):
+        return layer.inputs.flatten(0, -2), layer.outputs.flatten(0, -2)
+    inputs, how = layer.inputs, layer.map
+    if isinstance(how, Padded):
+        inputs, how = how.padded(inputs), how.inner
+    kernel = layer.weight.shape[2:]
+    if not isinstance(how, Convolution) or len(kernel) != 2:
+        raise ValueError(
+            "the network has a layer that is no dense layer, convolution in two dimensions or batch norm; patterns are of these."
+        )
+    patches = functional.unfold(inputs, kernel, how.dilation, how.padding, how.stride)  # [N, C h w, places]
     patches = patches.movedim(1, -1).reshape(-1, patches.shape[1])
     outputs = layer.outputs.flatten(2).movedim(1, -1).reshape(-1, layer.outputs.shape[1])
     if how.groups == 1:
@@ -145,8 +153,8 @@ def pattern_attribution(
     # Patterns are one more parameter of each sample; no parameter of a network has such a name.
     joined = {f"pattern of {name}": value for name, value in patterns.items()}
 
-    def along(sample: Sample) -> Callable[[Step, Visit, Tensor], list[Tensor]]:
-        def back(step: Step, visit: Visit, relevance: Tensor) -> list[Tensor]:
+    def along(sample: Sample) -> Back:
+        def back(step: Step, visit: Visit, relevance: Tensor) -> Shares:
             if visit.layer is None:
                 return visit.pull_back(relevance)
             pattern = sample[f"pattern of {step.layer}"]

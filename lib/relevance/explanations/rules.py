@@ -5,12 +5,12 @@ Sums over j include the bias, as an input of value 1 that keeps its share, unles
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from relevance.base import checks
@@ -63,7 +63,9 @@ class Epsilon(checks.Checked):
 class Gamma(checks.Checked):
     """The epsilon rule, unstabilised, with w + gamma max(0, w) in place of every weight and bias.
 
-    (Montavon et al. 2019, Sec. 10.2.3; Carbone et al., Sec. VII-D.)
+    It is the published rule (Montavon et al. 2019, Sec. 10.2.3; Carbone et al., Sec. VII-D), which is made for inputs of at
+    least 0, as ReLU gives them. Where inputs have both signs, as after GELU or layer norm, its denominators may vanish, and
+    the shares of one output have no bound: :class:`GeneralisedGamma` is for those.
 
     Attributes:
         gamma: at least 0; the paper takes 0.1.
@@ -79,6 +81,37 @@ class Gamma(checks.Checked):
         bias = None if layer.bias is None else functional.leaky_relu(layer.bias, factor)
         outputs = layer.forward(layer.inputs, weight, bias)
         return layer.inputs * layer.transpose(relevance / stabilised(outputs, TINY * factor), weight)
+
+
+@dataclass(frozen=True)
+class GeneralisedGamma(checks.Checked):
+    """Contributions of the sign of their sum z_k count 1 + gamma times, whatever the signs of activations and weights.
+
+    With c_jk = a_j w_jk: R_j = sum_k (c_jk + gamma c_jk+) / sum_j (c_jk + gamma c_jk+) R_k where z_k is at least 0, and the same
+    with c_jk- where it is below; the bias is an input of value 1. The sizes of the shares of one output add up to at most
+    1 + 2 / gamma. On inputs of at least 0 and positive z it is :class:`Gamma`, the rule of the paper. (Andeol et al. 2021,
+    arXiv:2106.04923, and zennit, whose gamma rule this is.)
+
+    Attributes:
+        gamma: at least 0.
+    """
+
+    gamma: float = checks.real(0.25, at_least=0)
+
+    def share(self, layer: Layer, relevance: Tensor) -> Tensor:
+        """Return the relevance of the inputs (see :class:`Rule`)."""
+        if self.gamma == 0:
+            return layer.inputs * layer.transpose(relevance / stabilised(layer.outputs, TINY), layer.weight)
+        outputs = stabilised(layer.outputs, TINY)
+        up = outputs > 0
+        # Contributions of the sum's own sign add up to half of its size and of the sum of all sizes, one pass over the layer.
+        sizes = layer.forward(layer.inputs.abs(), layer.weight.abs(), None if layer.bias is None else layer.bias.abs())
+        per_output = relevance / (outputs + self.gamma * outputs.sign() * (outputs.abs() + sizes) / 2)
+        shared = layer.inputs * layer.transpose(per_output, layer.weight)
+        for positive in (True, False):
+            of_sign = self.gamma * per_output * (up if positive else ~up)
+            shared = shared + _contributions_of_sign(layer, of_sign, positive=positive)
+        return shared
 
 
 @dataclass(frozen=True)
@@ -123,13 +156,21 @@ class ZPlus:
 def _share_of_sign(layer: Layer, relevance: Tensor, *, positive: bool, with_bias: bool = True) -> Tensor:
     """Share relevance in proportion to the contributions of one sign."""
     bias = layer.bias if with_bias else None
+    if layer.nonnegative:
+        of_sign = {"min": 0} if positive else {"max": 0}
+        weight = layer.weight.clamp(**of_sign)
+        outputs = layer.forward(layer.inputs, weight, None if bias is None else bias.clamp(**of_sign))
+        return layer.inputs * layer.transpose(relevance / (outputs + (TINY if positive else -TINY)), weight)
+    return _contributions_of_sign(layer, relevance / _sum_of_sign(layer, bias, positive=positive), positive=positive)
+
+
+def _contributions_of_sign(layer: Layer, per_output: Tensor, *, positive: bool) -> Tensor:
+    """Return sum_k (a_j w_jk)+ s_k, or that of the negative contributions, of s_k = ``per_output``."""
     of_sign, of_other = ({"min": 0}, {"max": 0}) if positive else ({"max": 0}, {"min": 0})
     weight = layer.weight.clamp(**of_sign)
     if layer.nonnegative:
-        outputs = layer.forward(layer.inputs, weight, None if bias is None else bias.clamp(**of_sign))
-        return layer.inputs * layer.transpose(relevance / (outputs + (TINY if positive else -TINY)), weight)
+        return layer.inputs * layer.transpose(per_output, weight)
     # A contribution has the sign asked for where a positive input meets such a weight, or a negative one the other.
-    per_output = relevance / _sum_of_sign(layer, bias, positive=positive)
     shared = layer.inputs.clamp(min=0) * layer.transpose(per_output, weight)
     return torch.addcmul(shared, layer.inputs.clamp(max=0), layer.transpose(per_output, layer.weight.clamp(**of_other)))
 
@@ -143,7 +184,7 @@ def _sum_of_sign(layer: Layer, bias: Tensor | None, *, positive: bool) -> Tensor
     """
     outputs = layer.outputs
     if bias is None and layer.bias is not None:
-        outputs = outputs - layer.bias.reshape(-1, *[1] * (outputs.ndim - 2))
+        outputs = outputs - layer.map.spread(layer.bias, outputs)
     sizes = layer.forward(layer.inputs.abs(), layer.weight.abs(), None if bias is None else bias.abs())
     least = 32 * torch.finfo(sizes.dtype).eps * sizes
     if positive:
@@ -218,20 +259,54 @@ def as_rule(name: str, value: Any) -> Rule:
     return value
 
 
+# How relevance comes back through a product of two values that both depend on the image, and
+PRODUCTS = ("half", "signal")
+# through attention, and
+ATTENTIONS = ("shared", "constant")
+# where batch norm goes, which in evaluation mode is a factor and a shift for each channel.
+NORMS = ("before", "neighbour")
+
+
+@dataclass(frozen=True)
+class Choices(checks.Checked):
+    """What the literature does in more than one way; the arguments of :class:`Composite` of these names say what each means."""
+
+    products: str = checks.choice("signal", PRODUCTS)
+    attention: str = checks.choice("shared", ATTENTIONS)
+    norms: str = checks.choice("before", NORMS)
+
+
 @dataclass(frozen=True)
 class Composite:
-    """A rule for each layer: the one named for it, else that of the first or the last, else the default.
+    """A rule for each layer: the one named for it, else that of the first or the last, else that of its type, else the default.
 
     Attributes:
         default: for every learnable layer that nothing else is said of.
         first, last: for the layers next to the image and next to the logits.
         layers: layer name, such as ``"3"`` or ``"layer1.0.conv1"``, -> rule.
+        types: class of layers, such as ``torch.nn.Conv2d``, -> rule, also of its subclasses; the first that fits. Calls of
+            functions count as the layers that do the same.
+        products: of two values that depend on the image: all to the ``"signal"`` and nothing to its gate, what a sigmoid, hard
+            sigmoid or softmax gave, as in squeeze and excitation (Pahde et al. 2023, arXiv:2211.17174), and half each without a
+            gate; or ``"half"`` of the relevance to each, always (Achtibat et al. 2024, arXiv:2402.05602, Prop. 3.2). What a gate
+            gets is out of proportion to what its sigmoid was given, and grows from layer to layer: to 10^22 times the logit in
+            EfficientNet-B5 with random weights.
+        attention: softmax attention ``"shared"`` between values and attention weights, and on to queries and keys (Achtibat et
+            al., Prop. 3.1 and 3.3), or with weights that are taken as ``"constant"``, so that values get all (Ali et al. 2022,
+            arXiv:2202.07304).
+        norms: batch norm is merged into the affine layer ``"before"`` it, where that has no other use, and is a layer by itself
+            elsewhere; or what is left is merged into its other ``"neighbour"``, the one affine layer after it, also through
+            activations, as other libraries do (Motzkus et al. 2022, arXiv:2202.06621).
     """
 
     default: Rule = field(default_factory=Epsilon)
     first: Rule | None = None
     last: Rule | None = None
     layers: Mapping[str, Rule] = field(default_factory=dict)
+    types: Mapping[type[nn.Module], Rule] = field(default_factory=dict)
+    products: str = "signal"
+    attention: str = "shared"
+    norms: str = "before"
 
     def __post_init__(self) -> None:
         as_rule("default", self.default)
@@ -240,19 +315,36 @@ class Composite:
                 as_rule(name, getattr(self, name))
         for layer, rule in checks.kind_of("layers", self.layers, Mapping, "a mapping of layers to rules").items():
             as_rule(f"layers[{layer!r}]", rule)
+        for kind, rule in checks.kind_of(
+            "types", self.types, Mapping, "a mapping of classes of layers to rules"
+        ).items():
+            if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
+                raise ValueError(
+                    f"types has the key {checks.shown(kind)}; it must be a class, such as torch.nn.Conv2d."
+                )
+            as_rule(f"types[{kind.__name__}]", rule)
+        assert self.choices  # which are checked as they are made
 
-    def rules(self, names: list[str]) -> dict[str, Rule]:
-        """Return the rule of each of the affine layers ``names``, which are in the order of the forward pass.
+    @property
+    def choices(self) -> Choices:
+        """The choices alone, without the rules."""
+        return Choices(self.products, self.attention, self.norms)
+
+    def rules(self, layers: Sequence[tuple[str, type[nn.Module]]]) -> dict[str, Rule]:
+        """Return the rule of each of the affine layers, (name, class) in the order of the forward pass.
 
         Raises:
             ValueError: a layer that is named does not exist.
         """
-        layers = {str(name): rule for name, rule in self.layers.items()}
-        for name in layers:
-            checks.one_of("layer", name, names)
-        chosen = dict.fromkeys(names, self.default)
+        named = {str(name): rule for name, rule in self.layers.items()}
+        for name in named:
+            checks.one_of("layer", name, [known for known, _ in layers])
+        chosen = {name: self._of_type(kind) for name, kind in layers}
         if self.last is not None:
-            chosen[names[-1]] = self.last
+            chosen[layers[-1][0]] = self.last
         if self.first is not None:
-            chosen[names[0]] = self.first
-        return chosen | layers
+            chosen[layers[0][0]] = self.first
+        return chosen | named
+
+    def _of_type(self, kind: type[nn.Module]) -> Rule:
+        return next((rule for known, rule in self.types.items() if issubclass(kind, known)), self.default)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -15,8 +14,9 @@ from relevance.base import checks
 from relevance.base.chunks import Sample
 from relevance.explanations.expected import Explain, as_method, checked, logit_gradient, over_all
 from relevance.explanations.gradient import gradient, gradient_x_input
-from relevance.explanations.steps import kind_of, pass_on, register
 from relevance.explanations.tracing import sharing, traced
+from relevance.explanations.ways.table import kind_of, register
+from relevance.explanations.ways.way import pass_on
 from relevance.networks.posterior import Posterior, as_posterior
 
 
@@ -66,7 +66,7 @@ def softened(posterior: Posterior, beta: float) -> Posterior:
     """
     checks.number("beta", beta, above=0)
     as_posterior(posterior)
-    graph, traced_network, changed = traced(posterior.network)
+    graph, traced_network, changed, _ = traced(posterior.network, posterior.image_shape)
     network = sharing(posterior.network)
     _refuse_other_kinks(network, graph)
     settings: dict[str, Any] = getattr(network, "settings", {})
@@ -86,9 +86,7 @@ def softened(posterior: Posterior, beta: float) -> Posterior:
         # What is saved under the architecture's name would come back with its kinks.
         named: Any = network
         named.settings = {**settings, "architecture": f"softened {settings['architecture']}"}
-    soft = copy.copy(posterior)
-    object.__setattr__(soft, "network", network.eval())
-    return soft
+    return posterior.of_network(network)
 
 
 def _by_modules(network: nn.Module, graph: fx.Graph, calls: Sequence[fx.Node], beta: float) -> nn.Module:

@@ -27,7 +27,7 @@ from relevance.inference.curvature import Curvature
 from relevance.inference.energy import Coordinates, NetworkEnergy
 from relevance.inference.rescaling import Rescaling
 from relevance.inference.sgd import sgd
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, fill
 
 # Half the width of the box in which Pyro's chains start.
 WIDE = 2.0
@@ -64,7 +64,7 @@ def hmc(
     if chosen.start != "prior" and any(True for _ in shell.buffers()):
         # Batch norm's statistics are constants of the network that is sampled: those of the first solution.
         solution = sgd(network, data, seed=chosen.seed, progress=False)
-        shell.load_state_dict(dict(solution.network.named_buffers()), strict=False)
+        fill(shell, dict(solution.network.named_buffers()))
     coordinates = Coordinates(shell, data, turned=chosen.mass == "curvature", exact=chosen.exact)
     energy = NetworkEnergy(shell, data, chosen.prior_scale, coordinates=coordinates)
     masses = Curvature(energy, coordinates, chosen.seed) if chosen.mass == "curvature" else None

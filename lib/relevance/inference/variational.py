@@ -20,7 +20,7 @@ from relevance.inference import training
 from relevance.inference.training import Loss, cross_entropy
 from relevance.inference.training import Settings as TrainingSettings
 from relevance.inference.training import fit as fit_network
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, fill
 
 # Variances of activations below this add nothing, and the square root has a slope there.
 LEAST_VARIANCE = 1e-12
@@ -148,8 +148,7 @@ def fit(
             shown.update()
         samples = sampled(noisy, settings.n_samples)
     shell = copy.deepcopy(model).to(device)
-    shell.load_state_dict({name: value for name, value in noisy.state_dict().items() if name in shell.state_dict()},
-                          strict=False)  # fmt: skip
+    fill(shell, noisy.state_dict())
     return Posterior(shell, samples), history
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -69,10 +70,11 @@ def conservation(
 
     Returns:
         A row for each rule, in shares of all the relevance that was handed in: they add up to 1, except where rules that
-        do not look at activations send relevance to nothing.
+        do not look at activations send relevance to nothing. NaN where nothing was handed in.
     """
     target, named = _checked(posterior, images, target, rules)
-    handed_in = posterior.logits(images).mean(0).gather(1, target[:, None]).sum().item()
+    # Of what is handed in, if that is nothing, there are no shares.
+    handed_in = posterior.logits(images).mean(0).gather(1, target[:, None]).sum().item() or math.nan
     rows = {}
     for name, rule in named.items():
         maps = lrp(posterior, images, target, rule=rule)

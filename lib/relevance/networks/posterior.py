@@ -66,6 +66,30 @@ def _copied(network: nn.Module) -> nn.Module:
     return copied
 
 
+@torch.no_grad()
+def fill(network: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Copy ``values`` into the parameters and buffers of a network that have their names.
+
+    Not by ``load_state_dict``, which some classes write anew, and MNASNet wants to know the version of.
+    """
+    for name, value in (*network.named_parameters(), *network.named_buffers()):
+        if name in values:
+            value.copy_(values[name])
+
+
+def assign(network: nn.Module, values: Mapping[str, Tensor]) -> None:
+    """Make parameters of a network be the ``values`` of their names, which are not copied; whatever is tied stays so."""
+    fresh = {
+        id(parameter): nn.Parameter(values[name], requires_grad=False)
+        for name, parameter in network.named_parameters()
+        if name in values
+    }
+    for module in network.modules():
+        for part, parameter in module._parameters.items():
+            if id(parameter) in fresh:
+                module._parameters[part] = fresh[id(parameter)]
+
+
 def _compare(path: Path, settings: Mapping[str, Any], samples: Mapping[str, Tensor]) -> None:
     """Refuse a file whose settings are of another network than its samples, before the network takes any memory."""
     try:
@@ -127,7 +151,24 @@ class Posterior:
         """Return a posterior of some samples, sharing the network."""
         part = copy.copy(self)
         object.__setattr__(part, "samples", {name: value[chosen] for name, value in self.samples.items()})
+        object.__setattr__(part, "_known", self.known)
         return part
+
+    def of_network(self, network: nn.Module) -> Posterior:
+        """Return a posterior of the same samples of another network, in evaluation mode, which is not copied."""
+        other = copy.copy(self)
+        object.__setattr__(other, "network", network.eval())
+        object.__setattr__(other, "_known", {})
+        return other
+
+    @property
+    def known(self) -> dict[Any, Any]:
+        """What was worked out of the network before, such as its graph; posteriors of the same network share it."""
+        known: dict[Any, Any] = self.__dict__.setdefault("_known", {})
+        return known
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_known"}
 
     @classmethod
     def of(cls, network: nn.Module, record: Mapping[str, Any] | None = None) -> Posterior:
@@ -301,5 +342,5 @@ class Posterior:
         for name, value in buffers.items():
             if value.isnan().any():
                 raise ValueError(f"{name} of {path} has values that are NaN; they must be numbers.")
-        posterior.network.load_state_dict(buffers, strict=False)
+        fill(posterior.network, buffers)
         return posterior

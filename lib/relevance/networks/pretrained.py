@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import re
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ from relevance.base.environment import chosen_device, data_root
 from relevance.datasets import folders
 from relevance.datasets.reading import import_torchvision
 from relevance.networks.architectures import Classifier, Normalise, channel_values
-from relevance.networks.posterior import Posterior
+from relevance.networks.posterior import Posterior, assign
 
-# Name in torchvision -> what it is called, and the parameter that has a value for each class. The four of Dombrowski et
-# al. 2019 (arXiv:1906.07983, Sec. 5 and supplement B).
+# Name in torchvision -> what it is called: the four of Dombrowski et al. 2019 (arXiv:1906.07983, Sec. 5 and supplement B). Every
+# other classifier of torchvision is called what torchvision calls it.
 ARCHITECTURES = {
-    "vgg16": ("VGG-16", "classifier.6.bias"),
-    "resnet18": ("ResNet-18", "fc.bias"),
-    "alexnet": ("AlexNet", "classifier.6.bias"),
-    "densenet121": ("DenseNet-121", "classifier.bias"),
+    "vgg16": "VGG-16",
+    "resnet18": "ResNet-18",
+    "alexnet": "AlexNet",
+    "densenet121": "DenseNet-121",
 }
 PUBLISHED = "published"
 IMAGE_SHAPE = (3, 224, 224)
@@ -52,20 +52,22 @@ def load(
     """Return one of torchvision's classifiers as a posterior of one sample.
 
     Args:
-        name: ``"vgg16"``, ``"resnet18"``, ``"alexnet"`` or ``"densenet121"``.
+        name: ``"vgg16"``, ``"resnet18"``, ``"alexnet"``, ``"densenet121"`` or any other of :func:`classifiers`.
         weights: ``"published"``, those that torchvision names, of ImageNet's 1,000 classes: a file of their name in
             :func:`weight_folders`, else downloaded into the last of these; None, drawn at random; or the path of a state
             dict of this architecture (``.safetensors``, or a ``.pth`` that is read without running code in it).
-        image_shape: (3, H, W) of the images; the networks take many sizes, and were trained with 3x224x224.
+        image_shape: (3, H, W) of the images; most networks take many sizes, and were trained with 3x224x224. Those that embed
+            the places of an image take one size: with random weights this one, else that of the weights.
         n_classes: for random weights, 1,000 if None. Other weights have their own.
-        seed: of random weights, which are normal with the variance of He et al. 2015; biases are zero.
+        seed: of random weights, which are normal with the variance of He et al. 2015; biases are zero. What is neither a
+            convolution nor a dense layer is drawn as torchvision draws it.
         device: where the samples are put; a CUDA GPU where there is one if not given.
 
     Raises:
         ValueError: the name, the size or the number of classes is not what it may be, or the file does not fit.
         FileNotFoundError: the file is not there, or the published weights are not and cannot be downloaded.
     """
-    title, of_classes = ARCHITECTURES[checks.one_of("name", name, ARCHITECTURES)]
+    title = _title(name)
     checks.seed("seed", seed)
     device = chosen_device(device)
     if weights is not None:
@@ -75,14 +77,20 @@ def load(
 
     published = models.get_model_weights(name).DEFAULT
     shape = checks.image_shape("image_shape", image_shape)
+    settings = _settings(name, shape, published=weights is not None)
+    sized = not SIZED.keys().isdisjoint(settings)
     least = max(published.meta["min_size"])
-    if shape[0] != 3 or min(shape[1:]) < least:
+    if weights is None and least >= max(IMAGE_SHAPE):  # of the weights, not of the network
+        least = 1
+    if shape[0] != 3 or min(shape[1:]) < least or (sized and shape[1] != shape[2]):
         raise ValueError(
-            f"image_shape is {shape}; it must have 3 channels and at least {least}x{least} pixels, which {title} takes."
+            f"image_shape is {shape}; it must have 3 channels and at least {least}x{least} pixels"
+            f"{', as many each way' * sized}, which {title} takes."
         )
     state: Mapping[str, Tensor] | None = None
     if weights is not None:
         state, source = _published(published.url, title) if weights == PUBLISHED else _read(Path(weights))
+        of_classes = [key for key, _ in _built(name, 2, settings).named_parameters()][-1]
         known = len(state[of_classes]) if of_classes in state else None
         if known is not None and n_classes not in {None, known}:
             raise ValueError(f"n_classes is {n_classes}; the weights of {source} have {known} classes.")
@@ -90,14 +98,77 @@ def load(
     else:
         source = f"random weights, seed {seed}"
     n_classes = checks.count("n_classes", 1000 if n_classes is None else n_classes, at_least=2)
-    # Without memory or values at first: drawing those that torchvision starts with takes seconds.
-    with torch.device("meta"):
-        model = models.get_model(name, weights=None, num_classes=n_classes)
-    if state is None:
-        _draw(model.to_empty(device="cpu"), seed)
-    else:
+    model = _built(name, n_classes, settings)
+    if state is not None:
         _fill(model, state, title, source)
-    return wrap(model, shape, mean=IMAGENET_MEAN, std=IMAGENET_STD, name=name, source=source, device=device)
+    elif _is_plain(model):
+        _draw(model.to_empty(device="cpu"), seed)
+    else:  # it has values that it computes as it is made
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            model = models.get_model(name, weights=None, num_classes=n_classes, **settings)
+        _draw(model, seed)
+    how = published.transforms()
+    return wrap(model, shape, mean=how.mean, std=how.std, name=name, source=source, device=device)
+
+
+def classifiers() -> list[str]:
+    """Return the names of torchvision's classifiers of images."""
+    import_torchvision()
+    from torchvision import models
+
+    return [str(name) for name in models.list_models(module=models)]
+
+
+def _title(name: str) -> str:
+    """Return what a classifier is called, or say what there is."""
+    if not isinstance(name, str) or name not in classifiers():
+        raise ValueError(
+            f"name is {checks.shown(name)}; it may be one of torchvision's classifiers, such as "
+            f"{', '.join(sorted(ARCHITECTURES))}, which relevance.networks.pretrained.classifiers() names."
+        )
+    return ARCHITECTURES.get(name, name)
+
+
+# What architectures call the size of the image that they are made for -> that of one of (3, H, W).
+SIZED: dict[str, Callable[[tuple[int, int, int]], Any]] = {
+    "image_size": lambda shape: shape[1],
+    "input_size": lambda shape: shape[1:],
+}
+
+
+def _settings(name: str, shape: tuple[int, int, int], *, published: bool) -> dict[str, Any]:
+    """Return what an architecture is made with, beside the number of classes."""
+    settings: dict[str, Any] = {}
+    if name in {"googlenet", "inception_v3"}:
+        # Their weights are of pixels that are normalised otherwise, which the networks then do themselves.
+        settings = {"init_weights": False, "transform_input": published}
+    if name.startswith("vit_"):
+        settings["image_size"] = SIZED["image_size"](shape)
+    if name.startswith("maxvit_"):
+        settings["input_size"] = SIZED["input_size"](shape)
+    return settings
+
+
+def _built(name: str, n_classes: int, settings: Mapping[str, Any]) -> nn.Module:
+    """Return an architecture without memory or values: drawing those that torchvision starts with takes seconds."""
+    from torchvision import models
+
+    try:
+        with torch.device("meta"):
+            return models.get_model(name, weights=None, num_classes=n_classes, **settings)
+    except NotImplementedError:  # it computes its sizes by tensors
+        with torch.random.fork_rng(devices=[]):
+            return models.get_model(name, weights=None, num_classes=n_classes, **settings)
+
+
+def _is_plain(model: nn.Module) -> bool:
+    """Return whether all values of a model are those of convolutions, dense layers and batch norms."""
+    return all(
+        isinstance(module, (nn.Conv2d, nn.Linear, nn.BatchNorm2d))
+        for module in model.modules()
+        if any(True for _ in (*module.parameters(recurse=False), *module.buffers(recurse=False)))
+    )
 
 
 def wrap(
@@ -146,7 +217,7 @@ def wrap(
     # The posterior copies the network, whose parameters then become those of the sample: there may be too many to have twice.
     hollow = {id(value): nn.Parameter(value.detach().to("meta")) for value in network.parameters()}
     posterior = Posterior(copy.deepcopy(network, dict(hollow)), samples, {"method": "pretrained", "weights": source})
-    posterior.network.load_state_dict({key: value[0] for key, value in samples.items()}, strict=False, assign=True)
+    assign(posterior.network, {key: value[0] for key, value in samples.items()})
     posterior.network.to(target)
     own = next(iter(posterior.samples.values()))
     try:
@@ -204,7 +275,7 @@ def published_file(name: str) -> Path | None:
     import_torchvision()
     from torchvision import models
 
-    checks.one_of("name", name, ARCHITECTURES)
+    _title(name)
     return _found(models.get_model_weights(name).DEFAULT.url)
 
 
@@ -250,8 +321,16 @@ def _read(path: Path) -> tuple[Mapping[str, Tensor], str]:
     return _renamed(state), path.name
 
 
-def _renamed(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {OLD_NAME.sub(r"\1\2", name): value for name, value in state.items()}
+def _renamed(state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
+    renamed = OrderedDict((OLD_NAME.sub(r"\1\2", name), value) for name, value in state.items())
+    return _with_versions(renamed, getattr(state, "_metadata", None))
+
+
+def _with_versions(state: OrderedDict[str, Tensor], versions: Any) -> OrderedDict[str, Tensor]:
+    """Return a state dict with the versions of the classes that wrote it, which MNASNet asks for."""
+    if versions is not None:
+        state._metadata = versions  # type: ignore[attr-defined]
+    return state
 
 
 def _draw(model: nn.Module, seed: int) -> None:
@@ -268,10 +347,10 @@ def _draw(model: nn.Module, seed: int) -> None:
 
 def _fill(model: nn.Module, state: Mapping[str, Tensor], title: str, source: str) -> None:
     """Give a model without values those of a state dict, in float32."""
+    values = OrderedDict((name, value.float() if value.is_floating_point() else value) for name, value in state.items())
+    versions = getattr(state, "_metadata", None) or getattr(model.state_dict(), "_metadata", None)
     try:
-        model.load_state_dict(
-            {name: value.float() if value.is_floating_point() else value for name, value in state.items()}, assign=True
-        )
+        model.load_state_dict(_with_versions(values, versions), assign=True)
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(

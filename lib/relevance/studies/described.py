@@ -35,7 +35,7 @@ from torch.nn.utils import parametrize
 from relevance.base import digests
 from relevance.base.sources import WHOLE, code_behind, is_installed
 from relevance.datasets.dataset import Dataset
-from relevance.explanations import steps
+from relevance.explanations.ways import table, way
 from relevance.networks.architectures import Classifier
 from relevance.networks.posterior import Posterior
 
@@ -218,10 +218,15 @@ class _Description:
 
     def _way(self, module: nn.Module) -> str:
         """Describe how LRP was told to go back through a module; the library's own functions count where they are used."""
-        way = steps.MODULES.get(type(module))
-        if way is None or way.backward.__module__ == steps.__name__:
-            return str(way and way.backward.__name__)
-        return self.of(way.backward)
+        # A network may call any of the functions; what it calls is not looked up here.
+        told = {
+            kind: one for kind, one in table.REGISTERED.items() if not isinstance(kind, type) or kind is type(module)
+        }
+        return ", ".join(
+            f"{'' if isinstance(kind, type) else self.of(kind)} "
+            f"{one.__name__ if one.__module__ == way.__name__ else self.of(one)}"
+            for kind, one in told.items()
+        )
 
     def _graph(self, value: fx.Graph) -> str:
         return self._all([(node.name, node.op, node.target, node.args, node.kwargs) for node in value.nodes])
@@ -282,7 +287,7 @@ def _instructions(code: CodeType, text: str | None = None) -> list[Any]:
 def _draws_anew(module: nn.Module) -> bool:
     """Return whether training draws a module's weights anew, as those of torch's layers that nothing was done to."""
     return (
-        hasattr(module, "reset_parameters") and is_installed(type(module).__module__) and not steps.is_changed(module)
+        hasattr(module, "reset_parameters") and is_installed(type(module).__module__) and not table.is_changed(module)
     )
 
 

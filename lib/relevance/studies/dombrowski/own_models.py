@@ -39,7 +39,7 @@ def published_or_random(
     Yields:
         What an architecture is called, and its posterior.
     """
-    for name, (title, _) in pretrained.ARCHITECTURES.items():
+    for name, title in pretrained.ARCHITECTURES.items():
         weights = pretrained.PUBLISHED if pretrained.published_file(name) else None
         yield title, pretrained.load(name, weights, image_shape=image_shape, seed=seed)
 
