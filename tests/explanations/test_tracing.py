@@ -97,7 +97,7 @@ def test_a_graph_is_of_one_size_and_traced_once_for_it(images, monkeypatch):
     assert graph_of(posterior, images[:1]) is graph
     assert graph_of(posterior[:1], images) is graph
     monkeypatch.undo()
-    assert graph_of(posterior, images, Choices(products="signal")) is not graph
+    assert graph_of(posterior, images, Choices(products="half")) is not graph
     with pytest.raises(ValueError, match="cannot be traced by torch.fx .it decides by the size of the images"):
         traced(Deciding())
     # What was changed since is another network.

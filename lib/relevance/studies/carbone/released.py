@@ -20,9 +20,10 @@ from relevance.explanations.affine import Layer
 from relevance.explanations.lrp import lrp
 from relevance.explanations.rules import TINY, Gamma, Rule, stabilised
 from relevance.explanations.smoothing import softened
-from relevance.explanations.steps import register, to_the_winner
 from relevance.explanations.top import top_share
 from relevance.explanations.tracing import sharing
+from relevance.explanations.ways.table import register
+from relevance.explanations.ways.way import to_the_winner
 from relevance.metrics.overlap import lrp_robustness, same_shape
 from relevance.networks.architectures import Normalise
 from relevance.networks.posterior import Posterior

@@ -142,8 +142,6 @@ def figures() -> pd.DataFrame:
     return pd.DataFrame(_panels())[columns].set_index("item")
 
 
-
-
 @cache
 def _panels() -> list[dict[str, Any]]:
     """Return what :func:`figures` has, with the settings that each verdict counts."""

@@ -24,7 +24,8 @@ from relevance.explanations.expected import checked, one_hot, over_all
 from relevance.explanations.graph import graph_of
 from relevance.explanations.lrp import lrp
 from relevance.explanations.rules import Rule
-from relevance.explanations.steps import Step, Visit
+from relevance.explanations.steps import Step
+from relevance.explanations.ways.way import Shares, Visit
 from relevance.inference.variational import variational
 from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.similarity import linear_similarity
@@ -75,6 +76,9 @@ class _Plain:
         lacking = [inputs.shape[axis] - found.shape[axis] for axis in (3, 2, 1)]
         return functional.pad(found, [edge for size in lacking for edge in (0, size)])
 
+    def spread(self, bias: Tensor, outputs: Tensor) -> Tensor:
+        return self.own.spread(bias, outputs)
+
 
 def at_the_ends(posterior: Posterior, images: Tensor, target: Tensor, rule: Rule) -> Tensor:
     """Return expected maps for which the rule counts in the first and the last affine layer alone: row 12.
@@ -88,7 +92,7 @@ def at_the_ends(posterior: Posterior, images: Tensor, target: Tensor, rule: Rule
     graph = graph_of(posterior, images)
     ends = {graph.affine_layers[0], graph.affine_layers[-1]}
 
-    def back(step: Step, visit: Visit, relevance: Tensor) -> list[Tensor]:
+    def back(step: Step, visit: Visit, relevance: Tensor) -> Shares:
         if visit.layer is not None and step.layer in ends:
             return [rule.share(visit.layer, relevance)]
         return visit.pull_back(relevance)
