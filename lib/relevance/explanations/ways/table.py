@@ -45,8 +45,9 @@ def register(kind: Any, backward: Backward) -> None:
             function of the reader's own must be marked by ``torch.fx.wrap``, or what it calls is seen in its place.
         backward: (function, inputs, outputs, relevance) -> relevance of the inputs, in differentiable operations; ``function``
             is the module with the parameters of one posterior sample, or the function, with all arguments that do not depend
-            on the image. :func:`pass_on` suits activations, :func:`in_proportion` averages and other linear maps,
-            :func:`to_the_winner` maxima. Of several inputs it gets, and gives, a tuple.
+            on the image. :func:`relevance.explanations.pass_on` suits activations,
+            :func:`relevance.explanations.in_proportion` averages and other linear maps,
+            :func:`relevance.explanations.to_the_winner` maxima. Of several inputs it gets, and gives, a tuple.
 
     Raises:
         ValueError: ``kind`` is not a class of modules or a function, or ``backward`` is not a function.
