@@ -18,14 +18,17 @@ from relevance.studies.verdicts import NOT_JUDGED, counted, judged
 CALLED = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10", "fully_connected": "dense",
           "convolutional": "convolutional", "resnet20": "ResNet-20", "hmc": "HMC", "variational": "VI"}  # fmt: skip
 RULE = "epsilon"
-CAPTION = (
-    "How much steadier than the deterministic network's are the explanations of Bayesian and of adversarially trained networks? "
-    "Difference of LRP robustness, with 95 % intervals over images, in every recorded run, under attacks on the prediction; to "
-    "the right of the dashed line, the explanation is steadier. Faint: not judged, for too few images, an accuracy of chance, "
-    "too little room for the score, or no gradient to follow."
+GRID = (
+    "Every claim of the main source in every recorded run. A bar is divided by what its settings say - attacks, rules, layers - "
+    "and in it stands how many of those that can be judged say what the claim says."
 )
 EXPERIMENTS = ("layers", "rules")  # the first of them that a run has
 PAIRS = ((DETERMINISTIC, BAYESIAN), (DETERMINISTIC, ADVERSARIAL), (ADVERSARIAL, BAYESIAN))
+
+
+def columns() -> dict[str, str]:
+    """Return recorded run of the main source -> its data set and architecture, in the order of the ledger."""
+    return {run: f"{CALLED[dataset]}, {CALLED[architecture]}" for (dataset, architecture), run in RUNS.items()}
 
 
 @cache
@@ -38,7 +41,7 @@ def rows() -> pd.DataFrame:
         model is the one with the most samples.
     """
     parts = []
-    for (dataset, architecture), run in RUNS.items():
+    for run, title in columns().items():
         experiment = next((one for one in EXPERIMENTS if run in records.runs(one)), None)
         if experiment is None:
             continue
@@ -48,8 +51,7 @@ def rows() -> pd.DataFrame:
         names = {BAYESIAN: most_samples(table)}
         for first, second in PAIRS:
             found = judged(table, names.get(first, first), names.get(second, second))
-            called = f"{CALLED[dataset]}, {CALLED[architecture]}, {CALLED[method]}"
-            parts.append(found.assign(run=run, called=called, first=first, second=second))
+            parts.append(found.assign(run=run, called=f"{title}, {CALLED[method]}", first=first, second=second))
     return pd.concat(parts, ignore_index=True)
 
 

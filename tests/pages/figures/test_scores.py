@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import spearmanr
 
 from oracles import PLANTED_SHIFTS, planted_scores
 from relevance.pages import figures
+from relevance.pages.figures.scores import lrp_against_softmax
 
 
 def test_a_panel_for_each_setting_with_boxes_where_the_differences_are():
@@ -27,6 +29,22 @@ def test_a_panel_for_each_setting_with_boxes_where_the_differences_are():
     wanted = sorted((part[name] - part["deterministic"]).mean() for name in PLANTED_SHIFTS if name != "deterministic")
     assert np.allclose(means, wanted)
     assert all(axis.get_xlim() == pytest.approx([-axes[0].get_xlim()[1], axes[0].get_xlim()[1]]) for axis in axes)
+
+
+def test_runs_of_a_model_are_averaged_image_by_image():
+    first = planted_scores({"deterministic": 0.0, "Bayesian, 10": 0.1}).assign(run=0)
+    second = first.assign(run=1, lrp_robustness=first["lrp_robustness"] + 0.1 * (first["model"] == "Bayesian, 10"))
+    both = pd.concat([first, second])
+    figure = figures.difference_grid(both, "deterministic", rows="layer", columns="attack")
+    part = both[(both["attack"] == "PGD") & (both["layer"] == "1")]
+    wanted = part.groupby(["image", "model"])["lrp_robustness"].mean().unstack()
+    points = figure.axes[1].collections[0].get_offsets()[:, 0]
+    assert np.allclose(points, wanted["Bayesian, 10"] - wanted["deterministic"])
+    one = part.assign(softmax_robustness=np.random.default_rng(0).random(len(part)))
+    scatter = lrp_against_softmax(one)
+    bayesian = one[one["model"] == "Bayesian, 10"]
+    rhos = [spearmanr(run["softmax_robustness"], run["lrp_robustness"]).statistic for _, run in bayesian.groupby("run")]
+    assert f"= {np.mean(rhos):.2f} [" in scatter.axes[1].texts[0].get_text()
 
 
 def test_several_rules_in_one_panel_get_a_sentence():

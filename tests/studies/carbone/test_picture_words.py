@@ -36,8 +36,12 @@ def test_the_headline_names_the_choices_and_what_takes_the_picture_away():
 def test_the_headline_does_not_claim_what_is_not_there():
     told = words.headline(changes("gone", "picture", "top by sign"))
     assert told.startswith("**No set of choices makes the whole of the paper's picture here; nearest to it comes ")
-    assert "of what the released code does otherwise, top by sign**, with 1 of its 4 parts." in told
+    assert "of what the released code does otherwise, top by sign, with 1 of its 4 parts.**" in told
     assert "Not all of it vanishes" in told
+
+
+def test_the_choices_by_themselves_are_one_sentence():
+    assert words.headline(changes()).startswith(f"**{words.in_short(changes())}** Explanations")
 
 
 def test_every_recipe_has_words():

@@ -52,7 +52,32 @@ def test_the_settings_of_all_claims_are_counted():
     counts = re.findall(r"(?:higher|equivalent|lower|undecided) in (\d+)", told)
     assert sum(map(int, counts)) == (found["reason"] == "").sum()
     allowed = found[found["reason"] == ""]
-    assert f"{(allowed['standing'] == allowed['says']).mean():.0%} as the claim says" in told
+    assert f"{(allowed['standing'] != 'undecided').mean():.0%} are decided" in told
+
+
+def test_the_answer_has_the_shares_of_what_can_be_judged():
+    told, found = reproduction.answer(), reproduction.claimed_settings()
+    allowed = found[found["reason"] == ""]
+    agreed = (allowed["standing"] == allowed["says"]).mean()
+    assert told.startswith("**Most of" if agreed > 0.5 else "**Less than half of")
+    assert f"{agreed:.0%} come out as the claim says" in told
+    assert len(re.findall(r"\d", told.replace("%", ""))) < 8
+
+
+@pytest.mark.parametrize(
+    ("standing", "says", "found"),
+    [
+        ("higher", "higher", reproduction.AGREES),
+        ("equivalent", "equivalent", reproduction.AGREES),
+        ("equivalent", "higher", reproduction.NO_DIFFERENCE),
+        ("lower", "higher", reproduction.DIFFERS),
+        ("higher", "equivalent", reproduction.DIFFERS),
+        ("undecided", "higher", "undecided"),
+        ("not judged", "higher", "not judged"),
+    ],
+)
+def test_what_a_setting_says_of_its_claim(standing, says, found):
+    assert list(reproduction.agreement(pd.DataFrame({"standing": [standing], "says": [says]}))) == [found]
 
 
 def test_every_run_of_the_book_is_one_that_can_be_recorded():

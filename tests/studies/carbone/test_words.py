@@ -133,3 +133,20 @@ def test_noise_that_does_as_much_is_named():
     assert "deterministic, epsilon: PGD" in told
     assert "FGSM" not in told
     assert "not known" in words.against_noise(rows[rows["attack"] != "noise"])
+
+
+def test_the_steps_of_a_ladder_are_told_in_one_sentence():
+    rows = pd.DataFrame({
+        "n_train": 600, "prior scale": [0.2] * 4 + [1.0], "attack": ["PGD"] * 5,
+        "step": ["prior", "averaging", "posterior beyond it", "all together", "prior"],
+        "mean": [0.041, 0.001, 0.002, 0.044, 0.3], "standing": ["higher", "equivalent", "equivalent", "higher", "higher"],
+    })  # fmt: skip
+    assert words.when_in_short(rows, "PGD", 0.2) == (
+        "What steadies explanations is the prior (+0.041); no difference that counts comes from averaging over networks (+0.001) "
+        "and the rest of the posterior (+0.002)."
+    )
+    assert words.when_in_short(rows, "FGSM", 0.2) == "No step of the ladder is measured."
+    worse = words.when_in_short(
+        rows.assign(standing=["lower", "undecided", "undecided", "lower", "higher"]), "PGD", 0.2
+    )
+    assert worse.startswith("What makes them less steady is the prior (+0.041); undecided is averaging")

@@ -1,6 +1,6 @@
 """The figures of the book: the same functions draw every build and every recorded run."""
 
-from relevance.pages.figures.answer import answer
+from relevance.pages.figures.answer import answer, claims_grid
 from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
@@ -35,6 +35,7 @@ __all__ = [
     "averaging",
     "certificates",
     "chain",
+    "claims_grid",
     "curvature_bounds",
     "deletion_curves",
     "difference_grid",

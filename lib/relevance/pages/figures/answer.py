@@ -1,12 +1,19 @@
-"""The book's answer in one figure."""
+"""The book's answer in two figures: every claim in every recorded run, and the differences behind the first of them."""
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
-from relevance.pages.figures.style import BLUE, ORANGE, new_figure
+from relevance.metrics.statistics import UNDECIDED
+from relevance.pages.figures.style import BLUE, ORANGE, VERMILION, new_figure
+from relevance.studies.carbone.reproduction import AGREES, DIFFERS, NO_DIFFERENCE, agreement
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
 from relevance.studies.verdicts import NOT_JUDGED
 
@@ -51,3 +58,50 @@ def answer(rows: pd.DataFrame) -> Figure:
             )  # fmt: skip
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
+
+
+# What a setting says of its claim -> how it is filled.
+FILLED: dict[str, dict[str, str]] = {
+    AGREES: {"facecolor": BLUE}, NO_DIFFERENCE: {"facecolor": "0.72"}, DIFFERS: {"facecolor": VERMILION, "hatch": "///"},
+    UNDECIDED: {"hatch": "....", "edgecolor": "0.5"}, NOT_JUDGED: {"edgecolor": "0.8"},
+}  # fmt: skip
+PLAIN = {"facecolor": "white", "edgecolor": "white"}
+
+
+def claims_grid(settings: pd.DataFrame, called: Mapping[str, str]) -> Figure:
+    """Draw what every recorded run says of every claim: a row for each claim, a column for each run, a bar in each cell.
+
+    A bar is divided by what the settings of the cell say; in it stands how many of those that are judged agree.
+
+    Args:
+        settings: of :func:`relevance.studies.carbone.reproduction.claimed_settings`.
+        called: run -> what its column is called, in the order of the columns.
+    """
+    rows = settings.assign(said=agreement(settings))
+    claims, runs = list(dict.fromkeys(rows["item"])), list(called)
+    with new_figure(1, 1, (9.2, 1.5 + 0.42 * len(claims))) as (figure, axes):
+        axis = axes[0, 0]
+        for (item, run), part in rows.groupby(["item", "run"], sort=False):
+            _divided(axis, runs.index(run), claims.index(item), part["said"].value_counts())
+        axis.set(xlim=(-0.5, len(runs) - 0.5), ylim=(len(claims) - 0.4, -0.6))
+        axis.set_yticks(range(len(claims)), [textwrap.fill(text, 48) for text in claims], fontsize=9)
+        axis.set_xticks(range(len(runs)), [text.replace(", ", "\n") for text in called.values()], fontsize=9)
+        axis.xaxis.tick_top()
+        axis.tick_params(length=0)
+        axis.spines[["left", "bottom"]].set_visible(False)
+        handles = [Patch(label=name, **{**PLAIN, **look}) for name, look in FILLED.items()]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+    return figure
+
+
+def _divided(axis: Axes, column: int, row: int, counts: pd.Series) -> None:
+    """Draw the bar of a cell."""
+    left, width = column - 0.44, 0.88 / counts.sum()
+    for name, look in FILLED.items():
+        if count := int(counts.get(name, 0)):
+            axis.barh(row, count * width, 0.62, left, linewidth=0.8, **{**PLAIN, **look})
+            left += count * width
+    judged = int(counts.drop(NOT_JUDGED, errors="ignore").sum())
+    told = f"{counts.get(AGREES, 0)} of {judged}" if judged else NOT_JUDGED
+    around = {"boxstyle": "round,pad=0.15", "facecolor": "white", "linewidth": 0}
+    axis.text(column, row, told, ha="center", va="center", fontsize=9, bbox=around)

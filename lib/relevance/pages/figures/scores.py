@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from relevance.base import checks
 from relevance.metrics.statistics import mann_whitney, spearman
 from relevance.pages.figures.style import BLUE, ORANGE, VERMILION, new_figure
+from relevance.studies.differences import by_run
 
 
 def robustness_distributions(table: pd.DataFrame, score: str = "lrp_robustness") -> Figure:
@@ -84,7 +85,8 @@ def difference_grid(
 ) -> Figure:
     """Draw the image-by-image differences of LRP robustness from ``baseline``, a panel for each setting.
 
-    At the right of each box stands the share of images on which the attack had nothing to follow.
+    A point is an image, with the mean over the runs of a model where there are several. At the right of each box stands the share
+    of images on which the attack had nothing to follow.
 
     Args:
         table: from :meth:`relevance.studies.carbone.study.Study.table`.
@@ -96,7 +98,8 @@ def difference_grid(
     """
     for name in (rows, columns):
         checks.one_of("rows and columns", name, table.columns)
-    if table.duplicated([rows, columns, "model", "image"]).any():
+    cell = [rows, columns, "model", "image"]
+    if table.duplicated([*cell, *(["run"] if "run" in table else [])]).any():
         several = [
             name for name in ("attack", "rule", "layer") if name not in (rows, columns) and table[name].nunique() > 1
         ]
@@ -105,6 +108,7 @@ def difference_grid(
             f"{' and one '.join(several) or 'row of each'}."
         )
     down, across = (list(table[name].astype(str).unique()) for name in (rows, columns))
+    table = table.groupby(cell, sort=False)[["lrp_robustness", "gradient_is_zero"]].mean().reset_index()
     models = [
         model
         for model in table["model"].unique()
@@ -150,6 +154,8 @@ def difference_grid(
 def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
     """Draw LRP robustness against softmax robustness, a panel for each model, with Spearman's rho and its interval.
 
+    A point is an image in a run; rho is the mean over runs where there are several.
+
     Args:
         table: from :meth:`relevance.studies.carbone.study.Study.table`, of one attack and one rule.
         rows: a column of the table that sets the rows of panels (Carbone et al., Figs. 4 and 16: layers).
@@ -168,7 +174,8 @@ def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
                 linewidths=0,
                 rasterized=True,
             )
-            found = spearman(part["softmax_robustness"].to_numpy(), part["lrp_robustness"].to_numpy())
+            pair = by_run(part, "softmax_robustness"), by_run(part)
+            found = spearman(*pair) if len(pair[0]) > 1 else spearman(pair[0][0], pair[1][0])
             text = (
                 rf"$\rho$ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]" if not found.reason else r"no $\rho$"
             )

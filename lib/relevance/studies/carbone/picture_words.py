@@ -34,8 +34,22 @@ def _rho(value: float) -> str:
 
 
 @sentence
+def in_short(changes: pd.DataFrame) -> str:
+    """Say which choices make the paper's picture: of :func:`relevance.studies.carbone.picture.changes`."""
+    before = changes.set_index("what").loc["the picture"].to_dict()
+    made = f"{CHOICES[before['recipe']]}, and {_cell(before['cell'])}"
+    n_parts = sum(bool(before[part]) for part in PARTS)
+    if n_parts == len(PARTS):
+        return f"What makes the paper's picture here is {made}."
+    return (
+        f"No set of choices makes the whole of the paper's picture here; nearest to it comes {made}, with {n_parts} of its "
+        f"{len(PARTS)} parts."
+    )
+
+
+@sentence
 def headline(changes: pd.DataFrame) -> str:
-    """Say which choices make the paper's picture, and what becomes of it when the margin is followed.
+    """Say what :func:`in_short` says, and what becomes of the picture when the margin is followed.
 
     Args:
         changes: of :func:`relevance.studies.carbone.picture.changes`, of the first of
@@ -43,20 +57,12 @@ def headline(changes: pd.DataFrame) -> str:
     """
     rows = changes.set_index("what")
     before, after = (rows.loc[name].to_dict() for name in ("the picture", "the margin followed"))
-    made = f"{CHOICES[before['recipe']]}, and {_cell(before['cell'])}"
-    n_parts = sum(bool(before[part]) for part in PARTS)
-    lead = (
-        f"**What makes the paper's picture here is {made}.**"
-        if n_parts == len(PARTS)
-        else f"**No set of choices makes the whole of the paper's picture here; nearest to it comes {made}**, with "
-        f"{n_parts} of its {len(PARTS)} parts."
-    )
     gone = "Not all of it vanishes" if after[STEADIER] or after[CORRELATED] else "It vanishes"
     return (
-        f"{lead} Explanations then score {before['k-LRP']:.2f} where SGD's score {before['k-LRP of SGD']:.2f}, and their "
-        f"robustness follows that of predictions (rho {_rho(before['rho'])}). {gone} when the attack follows the margin, "
-        f"which does not saturate: {after['k-LRP']:.2f} and {after['k-LRP of SGD']:.2f}, rho {_rho(after['rho'])}, and an "
-        f"accuracy under attack of {after['accuracy under attack']:.0%} in place of {before['accuracy under attack']:.0%}."
+        f"**{in_short(changes)}** Explanations then score {before['k-LRP']:.2f} where SGD's score {before['k-LRP of SGD']:.2f}, "
+        f"and their robustness follows that of predictions (rho {_rho(before['rho'])}). {gone} when the attack follows the "
+        f"margin, which does not saturate: {after['k-LRP']:.2f} and {after['k-LRP of SGD']:.2f}, rho {_rho(after['rho'])}, and "
+        f"an accuracy under attack of {after['accuracy under attack']:.0%} in place of {before['accuracy under attack']:.0%}."
     )
 
 

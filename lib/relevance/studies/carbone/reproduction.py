@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from relevance.attacks import named
-from relevance.metrics.statistics import HIGHER, UNDECIDED
+from relevance.metrics.statistics import EQUIVALENT, HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
 from relevance.studies.carbone import claims, criteria, geometry, source, words
 from relevance.studies.carbone.source import Panel
@@ -32,6 +32,8 @@ NOT_RECORDED = "not recorded"
 # What of a figure has a verdict.
 JUDGED = ("robustness by layer", "LRP against softmax robustness", "robustness by rule")
 CELLS = "cells"
+# What a setting that is judged and decided says of its claim.
+AGREES, NO_DIFFERENCE, DIFFERS = "as the claim says", "no difference that counts", "otherwise"
 
 
 class Shown(NamedTuple):
@@ -233,6 +235,16 @@ def claimed_settings() -> pd.DataFrame:
     return _settings(_claims())
 
 
+def agreement(settings: pd.DataFrame) -> pd.Series:
+    """Return what each setting says of its claim, from its ``standing`` and from what it ``says`` if the claim is right.
+
+    It is one of :data:`AGREES`, :data:`NO_DIFFERENCE` and :data:`DIFFERS`, or, as the standing has it, undecided or not judged.
+    """
+    standing, says = settings["standing"], settings["says"]
+    found = standing.where(standing.isin([UNDECIDED, verdicts.NOT_JUDGED]), DIFFERS)
+    return found.mask(standing == EQUIVALENT, NO_DIFFERENCE).mask(standing == says, AGREES)
+
+
 def of_figures() -> str:
     """Say how many settings of all figures have which standing."""
     return f"{verdicts.counted(_settings(_panels()))}."
@@ -241,12 +253,28 @@ def of_figures() -> str:
 def in_short() -> str:
     """Say what became of all claims in the recorded runs."""
     found = claimed_settings()
-    allowed = found[found["standing"] != verdicts.NOT_JUDGED]
-    decided, agreed = (allowed["standing"] != UNDECIDED).mean(), (allowed["standing"] == allowed["says"]).mean()
     return (
         f"{found['item'].nunique()} claims, judged by {found['run'].nunique()} recorded runs in {len(found)} settings: "
-        f"{verdicts.counted(found)}. Of those judged, {decided:.0%} are decided, {agreed:.0%} as the claim says."
+        f"{verdicts.counted(found)}. Of those judged, {1 - _shares(found)[UNDECIDED]:.0%} are decided."
     )
+
+
+def answer() -> str:
+    """Say how much of what the paper claims comes out in recorded runs, for who has read nothing yet."""
+    shares = _shares(claimed_settings())
+    lead = "Most" if shares[AGREES] > 0.5 else "Less than half"
+    return (
+        f"**{lead} of what the paper claims comes out in this book's recorded runs.** Of the settings that can be judged, "
+        f"{shares[AGREES]:.0%} come out {AGREES}; {shares[NO_DIFFERENCE]:.0%} show {NO_DIFFERENCE}, {shares[DIFFERS]:.0%} come "
+        f"out {DIFFERS}, and the rest is open."
+    )
+
+
+def _shares(settings: pd.DataFrame) -> pd.Series:
+    """Return which share of the judged settings says what of its claim."""
+    said = agreement(settings)
+    shares = said[said != verdicts.NOT_JUDGED].value_counts(normalize=True)
+    return shares.reindex([AGREES, NO_DIFFERENCE, DIFFERS, UNDECIDED], fill_value=0.0)
 
 
 def summary() -> pd.DataFrame:

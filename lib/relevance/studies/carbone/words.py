@@ -238,6 +238,29 @@ def when(ladder: pd.DataFrame, attack: str) -> str:
     return f"k-LRP robustness under {attack}, by the scale of the prior:\n{''.join(parts)}"
 
 
+# What a step of a ladder is, for who has read nothing yet.
+SHORT_NAMES = {
+    "prior": "the prior",
+    "averaging": "averaging over networks",
+    "posterior beyond it": "the rest of the posterior",
+}
+
+
+@sentence
+def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
+    """Say of rows of :func:`relevance.studies.carbone.when.ladder` what steadies explanations, under one prior."""
+    n_train = ladder["n_train"].mode().iloc[0]
+    rows = ladder[(ladder["attack"] == attack) & (ladder["n_train"] == n_train) & (ladder["prior scale"] == scale)]
+    told = {
+        word: join([f"{SHORT_NAMES[row['step']]} ({signed(row['mean'])})" for _, row in some.iterrows()])
+        for word, some in rows[rows["step"].isin(SHORT_NAMES)].groupby("standing")
+    }
+    says = {HIGHER: "what steadies explanations is", EQUIVALENT: "no difference that counts comes from",
+            LOWER: "what makes them less steady is", UNDECIDED: "undecided is"}  # fmt: skip
+    whole = "; ".join(f"{text} {told[word]}" for word, text in says.items() if word in told)
+    return f"{whole[:1].upper()}{whole[1:]}." if whole else "No step of the ladder is measured."
+
+
 @sentence
 def transfer(rows: pd.DataFrame) -> str:
     """Say of rows of :func:`relevance.studies.carbone.when.transfer` how far draws that an attack has not seen are better off."""
