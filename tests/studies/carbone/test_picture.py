@@ -56,6 +56,16 @@ def test_single_changes_are_made_to_what_makes_it(table):
     assert alone[:3] == ["the picture", "the margin followed", f"without: {CALLED['signed_top']}"]
 
 
+def test_one_half_of_the_images_chooses_and_the_other_tells(table):
+    chooses, tells = picture.halves(table, 1)
+    images = [set(one.rows["image"]) for one in (chooses, tells)]
+    assert len(images[0]) == len(images[1]) == 20
+    assert not images[0] & images[1]
+    assert len(chooses.rows) + len(tells.rows) == len(table.rows)
+    assert chooses.of_recipes.equals(table.of_recipes)
+    assert images[0] == set(picture.halves(table, 1)[0].rows["image"]) != set(picture.halves(table, 2)[0].rows["image"])
+
+
 def test_two_populations_make_the_correlation():
     rows = planted({})
     here = (rows["recipe"] == FROM_BOX) & (rows["cell"] == "as described") & (rows["attack"] == PRINTED)

@@ -111,3 +111,14 @@ def test_draws_are_counted_one_by_one(network, some_images, some_labels):
     assert rows.loc["sure", "saturated"] == pytest.approx(blind.double().mean().item())
     assert rows.loc["sure", "saturated"] > 0
     assert rows.isna().loc["sure", "between chains"]
+    assert rows.isna().loc["sure", "accepted"]
+
+
+def test_accepted_proposals_are_those_after_the_warm_up(network):
+    chains = of_chains(network, 2, 2)
+    history = [
+        [{"accepted": 0.0}, {"accepted": 1.0}, {"accepted": 1.0}],
+        [{"accepted": 1.0}, {"accepted": 0.0}, {"accepted": 1.0}],
+    ]
+    chains.record.update(method="hmc", history=history)
+    assert recipes.accepted(chains) == pytest.approx(3 / 4)

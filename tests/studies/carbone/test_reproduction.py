@@ -37,8 +37,15 @@ def test_panels_are_explained_by_what_recorded_runs_say(monkeypatch):
     assert reproduction.explained_by(panels["4b"]) == "not recorded"
     monkeypatch.setattr(reproduction.records, "runs", lambda experiment=None: ["mnist-why"])
     monkeypatch.setattr(reproduction.records, "read_run", lambda run, experiment: said)
-    found = [reproduction.explained_by(panels[name]) for name in ("4b", "9a", "4a", "14a", "6")]
-    assert found == ["start", "start", "KL", "nothing found", ""]
+    settings = {"dataset": "mnist", "architecture": "fully_connected"}
+    monkeypatch.setattr(reproduction.records, "provenance", lambda run, experiment: {"settings": settings})
+    found = [reproduction.explained_by(panels[name]) for name in ("4b", "9a", "6")]
+    assert found == ["start", "start", ""]
+    # A run on other networks says nothing of a panel.
+    assert reproduction.explained_by(panels["4a"]) == "not recorded"
+    settings["architecture"] = "convolutional"
+    found = [reproduction.explained_by(panels[name]) for name in ("4b", "4a", "14a")]
+    assert found == ["not recorded", "KL", "nothing found"]
 
 
 def test_the_settings_of_all_claims_are_counted():

@@ -99,7 +99,7 @@ def planted(**shifts):
     samples = table["model"].map({"Bayesian, 9": 9, "ensemble of MAP": 3}).fillna(1)
     case = {"n_train": 60, "prior scale": 0.2, "trajectory": 1.0, "attack": "FGSM"}
     return table.assign(**case, n_samples=samples.astype(int), **{"effective draws": samples}, label=1, clean_class=1,
-                        attacked_class=0)  # fmt: skip
+                        attacked_class=0, unrelated_lrp_robustness=0.2, ceiling_lrp_robustness=1.0, gradient_is_zero=False)  # fmt: skip
 
 
 def test_a_ladder_finds_what_each_step_does():
@@ -111,6 +111,14 @@ def test_a_ladder_finds_what_each_step_does():
         # 4 standard errors: of two runs' parts, 0.002 sqrt(2 / 4), and of the rest, 0.02 sqrt(2 / 800).
         assert rungs.loc[step, "mean"] == pytest.approx(mean, abs=4 * 0.0018)
     assert when.steps(rungs.reset_index()).loc[(60, 0.2, "FGSM"), "averaging"].endswith("] equivalent")
+
+
+def test_a_ladder_does_not_judge_a_network_at_chance():
+    table = planted(sgd=0, map=0.05, members=0.05, many=0.01)
+    table.loc[table["model"] == "MAP", "clean_class"] = 0
+    rungs = when.ladder(table).set_index("step")["standing"]
+    assert rungs[["prior", "averaging"]].tolist() == ["not judged"] * 2
+    assert rungs[["posterior beyond it", "all together"]].tolist() == ["lower", "equivalent"]
 
 
 def test_averages_have_the_spread_of_runs():

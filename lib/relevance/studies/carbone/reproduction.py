@@ -151,10 +151,19 @@ def _panels() -> list[dict[str, Any]]:
 
 
 def explained_by(panel: Panel) -> str:
-    """Return which choices explain a panel of the paper in recorded runs; that nothing was found, or recorded."""
+    """Return which choices would explain a panel of the paper, by recorded runs on its data set and architecture.
+
+    That nothing was found, or recorded, is said too.
+    """
     if panel.shows not in JUDGED:
         return ""
-    tables = [records.read_run(run, "explained") for run in SWITCHED if run in records.runs("explained")]
+    recorded = [run for run in SWITCHED if run in records.runs("explained")]
+    stories = {run: records.provenance(run, "explained")["settings"] for run in recorded}
+    tables = [
+        records.read_run(run, "explained")
+        for run, story in stories.items()
+        if (story["dataset"], story["architecture"]) == (panel.dataset, panel.architecture)
+    ]
     found = dict.fromkeys(name for table in tables for name in criteria.explaining(table, panel.figure))
     return "; ".join(found) or ("nothing found" if tables else NOT_RECORDED)
 

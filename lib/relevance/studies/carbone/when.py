@@ -21,10 +21,12 @@ from relevance.metrics.statistics import crossed_difference, spearman, standing,
 from relevance.networks.posterior import Posterior
 from relevance.studies.carbone.study import Study
 from relevance.studies.differences import by_run
+from relevance.studies.gates import FEWEST, why_not
 from relevance.studies.names import BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE, RULES, bayesian
 from relevance.studies.phrases import difference
 from relevance.studies.store import kept
 from relevance.studies.tables import SCORE
+from relevance.studies.verdicts import NOT_JUDGED
 
 # Length of a trajectory, in units of the prior's scale, after which a weight that only the prior holds forgets where it was.
 QUARTER = math.pi / 2
@@ -105,7 +107,8 @@ def ladder(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each training size, prior, attack and ``step`` of :data:`STEPS`: ``mean``, ``low`` and ``high`` of
-        :func:`relevance.metrics.crossed_difference`, and ``standing``.
+        :func:`relevance.metrics.crossed_difference`, and ``standing``; not judged where one of the two is at chance, say,
+        however many images there are (:mod:`relevance.studies.gates`).
     """
     most = bayesian(int(table.loc[table["model"].str.startswith(BAYESIAN), "n_samples"].max()))
     rows = []
@@ -118,9 +121,10 @@ def ladder(table: pd.DataFrame) -> pd.DataFrame:
             names = [most if name == BAYESIAN else name for name in pair]
             if all(name in scores for name in names):
                 found = crossed_difference(*(scores[name] for name in names))
+                refused = why_not(alike[alike["model"].isin(names)], FEWEST)
                 rows.append({
                     "n_train": n_train, "prior scale": scale, "attack": attack, "step": step, "mean": found.mean,
-                    "low": found.low, "high": found.high, "standing": standing(found.low, found.high),
+                    "low": found.low, "high": found.high, "standing": NOT_JUDGED if refused else standing(found.low, found.high),
                 })  # fmt: skip
     return pd.DataFrame(rows)
 

@@ -80,7 +80,7 @@ def grid(objectives: Sequence[str] = (PRINTED, MARGIN)) -> list[Cell]:
     """Return the cells for attacks on predictions: as described, each switch alone, all, and all but one.
 
     Under each objective; beside averaged images stand those of FGSM that is shrunk to the same mean change. The last cells are
-    those that criteria ask for: the predictive's own loss, noise, and the gamma rule.
+    those that criteria ask for: PGD, which starts at random, the predictive's own loss, noise, and the gamma rule.
     """
     cells = []
     for objective in objectives:
@@ -94,6 +94,7 @@ def grid(objectives: Sequence[str] = (PRINTED, MARGIN)) -> list[Cell]:
         averaged, others = CALLED["averaged_images"], [name for name in ON_PREDICTIONS if name != "averaged_images"]
         cells.append(Cell(averaged, OFF, objective, matched=True))
         cells.append(Cell(ALL, switched(*others), objective, matched=True))
+        cells.append(Cell(objective=objective, kind="PGD"))
     cells.append(Cell(objective=PREDICTIVE))
     cells += [Cell(kind=NOISE), Cell(CALLED["own_class"], switched("own_class"), kind=NOISE)]
     gamma = CALLED["squared_gamma"]

@@ -22,6 +22,7 @@ from relevance.studies.carbone.when import shortfall
 from relevance.studies.experiment import Outcome
 from relevance.studies.names import BAYESIAN
 from relevance.studies.phrases import certificate, difference, interval, join, samples, sentence, signed
+from relevance.studies.verdicts import NOT_JUDGED
 
 FEW_IMAGES = 10
 PREMISE = "premise not met"
@@ -232,8 +233,8 @@ def when(ladder: pd.DataFrame, attack: str) -> str:
             f"{word} at {join([f'{scale:g}' for scale in some['prior scale']])}"
             for word, some in rows.groupby("standing", sort=False)
         ]
-        lowest, highest = signed(rows["mean"].min()), signed(rows["mean"].max())
-        spread = lowest if len(rows) == 1 else f"from {lowest} to {highest}"
+        means = rows.loc[rows["standing"] != NOT_JUDGED, "mean"]
+        spread = " to ".join(dict.fromkeys(map(signed, (means.min(), means.max())))) if len(means) else "no number"
         parts.append(f"\n- **{STEP_NAMES[str(step)]}**: {spread}; {'; '.join(standings)}.")
     return f"k-LRP robustness under {attack}, by the scale of the prior:\n{''.join(parts)}"
 
