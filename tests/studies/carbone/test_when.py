@@ -99,7 +99,8 @@ def planted(**shifts):
     samples = table["model"].map({"Bayesian, 9": 9, "ensemble of MAP": 3}).fillna(1)
     case = {"n_train": 60, "prior scale": 0.2, "trajectory": 1.0, "attack": "FGSM"}
     return table.assign(**case, n_samples=samples.astype(int), **{"effective draws": samples}, label=1, clean_class=1,
-                        attacked_class=0, unrelated_lrp_robustness=0.2, ceiling_lrp_robustness=1.0, gradient_is_zero=False)  # fmt: skip
+                        attacked_class=0, unrelated_lrp_robustness=0.2, ceiling_lrp_robustness=1.0,
+                        gradient_is_zero=False)  # fmt: skip
 
 
 def test_a_ladder_finds_what_each_step_does():

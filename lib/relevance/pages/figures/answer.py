@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -61,11 +62,11 @@ def answer(rows: pd.DataFrame) -> Figure:
 
 
 # What a setting says of its claim -> how it is filled.
-FILLED: dict[str, dict[str, str]] = {
+FILLED: dict[str, dict[str, Any]] = {
     AGREES: {"facecolor": BLUE}, NO_DIFFERENCE: {"facecolor": "0.72"}, DIFFERS: {"facecolor": VERMILION, "hatch": "///"},
     UNDECIDED: {"hatch": "....", "edgecolor": "0.5"}, NOT_JUDGED: {"edgecolor": "0.8"},
 }  # fmt: skip
-PLAIN = {"facecolor": "white", "edgecolor": "white"}
+PLAIN: dict[str, Any] = {"facecolor": "white", "edgecolor": "white"}
 
 
 def claims_grid(settings: pd.DataFrame, called: Mapping[str, str]) -> Figure:
