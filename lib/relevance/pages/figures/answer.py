@@ -83,7 +83,7 @@ def claims_grid(settings: pd.DataFrame, called: Mapping[str, str]) -> Figure:
     with new_figure(1, 1, (9.2, 1.5 + 0.42 * len(claims))) as (figure, axes):
         axis = axes[0, 0]
         for (item, run), part in rows.groupby(["item", "run"], sort=False):
-            _divided(axis, runs.index(run), claims.index(item), part["said"].value_counts())
+            _divided(axis, runs.index(str(run)), claims.index(str(item)), part["said"].value_counts())
         axis.set(xlim=(-0.5, len(runs) - 0.5), ylim=(len(claims) - 0.4, -0.6))
         axis.set_yticks(range(len(claims)), [textwrap.fill(text, 48) for text in claims], fontsize=9)
         axis.set_xticks(range(len(runs)), [text.replace(", ", "\n") for text in called.values()], fontsize=9)
