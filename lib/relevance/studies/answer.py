@@ -9,7 +9,7 @@ import pandas as pd
 from relevance.attacks import named
 from relevance.metrics.statistics import HIGHER
 from relevance.studies import phrases, records
-from relevance.studies.carbone.reproduction import RUNS
+from relevance.studies.carbone.reproduction import RUNS, UNMIXED, is_unmixed
 from relevance.studies.dombrowski import claims, smoothing, tables
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, most_samples
 from relevance.studies.tables import last_layer
@@ -51,6 +51,8 @@ def rows() -> pd.DataFrame:
         names = {BAYESIAN: most_samples(table)}
         for first, second in PAIRS:
             found = judged(table, names.get(first, first), names.get(second, second))
+            if BAYESIAN in (first, second) and is_unmixed(run, experiment):
+                found = found.assign(standing=NOT_JUDGED, reason=UNMIXED)
             parts.append(found.assign(run=run, called=f"{title}, {CALLED[method]}", first=first, second=second))
     return pd.concat(parts, ignore_index=True)
 

@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from relevance.attacks import named
+from relevance.inference.certificate import NOT_CONVERGED
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
-from relevance.studies.carbone import claims, criteria, geometry, source, words
+from relevance.studies.carbone import claims, criteria, geometry, source, when, words
 from relevance.studies.carbone.source import Panel
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
-from relevance.studies.tables import attacks_only, right_throughout
+from relevance.studies.tables import attacks_only, last_layer, right_throughout
 from relevance.studies.verdicts import Verdict
 
 # Data set and architecture of the paper -> the recorded run.
@@ -32,6 +33,9 @@ NOT_RECORDED = "not recorded"
 # What of a figure has a verdict.
 JUDGED = ("robustness by layer", "LRP against softmax robustness", "robustness by rule")
 CELLS = "cells"
+UNMIXED = "chains not converged"
+# Claims that no posterior has a part in.
+DETERMINISTIC_ONLY = ("weak", "uncorrelated")
 # What a setting that is judged and decided says of its claim.
 AGREES, NO_DIFFERENCE, DIFFERS = "as the claim says", "no difference that counts", "otherwise"
 
@@ -88,7 +92,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
     if panel.attack not in rows["attack"].unique():
         reason = f"run {run} has no such attack"
         return row | {"run": run, "verdict": NOT_RECORDED, "evidence": reason, "chapter": shown.chapter}
-    found = shown.judge(rows)
+    found = of_posterior(shown.judge(rows), run, shown.experiment)
     made_by = records.provenance(run, shown.experiment)["settings"]["method"]
     other = (
         f" (The paper's posterior is by {panel.inference}, the run's by {made_by}.)"
@@ -102,6 +106,20 @@ def _panel(panel: Panel) -> dict[str, Any]:
 def _said(found: Verdict) -> dict[str, Any]:
     """Return the parts of a verdict that rows have; its cells are for :func:`claimed_settings`, and are not shown."""
     return {"verdict": found.verdict, "evidence": found.evidence, CELLS: found.cells}
+
+
+def is_unmixed(run: str, experiment: str) -> bool:
+    """Return whether a recorded posterior is one of chains that have not converged: of another algorithm it is not."""
+    about = records.provenance(run, experiment)["posteriors"][BAYESIAN].get("diagnostics") or {}
+    return bool(about) and about.get("certificate", NOT_CONVERGED) == NOT_CONVERGED
+
+
+def of_posterior(found: Verdict, run: str, experiment: str) -> Verdict:
+    """Return a verdict on a posterior, which is none where its chains have not converged: their draws are no posterior's."""
+    if not is_unmixed(run, experiment) or found.cells.empty:
+        return found
+    cells = found.cells.assign(reason=found.cells["reason"].where(found.cells["reason"] != "", UNMIXED))
+    return verdicts.verdict(cells.assign(standing=verdicts.NOT_JUDGED), found.evidence)
 
 
 def _caution(run: str, experiment: str) -> str:
@@ -178,7 +196,7 @@ def claimed() -> pd.DataFrame:
 def _claims() -> list[dict[str, Any]]:
     """Return what :func:`claimed` has, with the settings that each verdict counts."""
     rows = []
-    for claim in claims.CLAIMS.values():
+    for name, claim in claims.CLAIMS.items():
         for (dataset, _), run in RUNS.items():
             if claim.datasets and dataset not in claim.datasets:
                 continue
@@ -188,8 +206,18 @@ def _claims() -> list[dict[str, Any]]:
                 continue
             table = records.read_run(run, claim.experiment)
             found = claims.judge(claim, table)
+            if name not in DETERMINISTIC_ONLY:
+                found = of_posterior(found, run, claim.experiment)
             rows.append(row | _said(found) | {"evidence": found.evidence + _caution(run, claim.experiment)})
     return rows
+
+
+def ladder(run: str = RUNS["mnist", "fully_connected"]) -> pd.DataFrame:
+    """Return :func:`relevance.studies.carbone.when.ladder` of a recorded run of all models, for the explanation of the class."""
+    rows = last_layer(records.read_run(run, "layers"))
+    about = records.provenance(run, "layers")["settings"]
+    case = {"n_train": about["n_train"], "prior scale": about["inference"]["prior_scale"], "trajectory": 1}
+    return when.ladder(rows[rows["rule"] == "epsilon"].assign(**case))
 
 
 def theory(run: str = "geometry") -> pd.DataFrame:

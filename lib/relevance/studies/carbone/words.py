@@ -249,17 +249,35 @@ SHORT_NAMES = {
 
 @sentence
 def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
-    """Say of rows of :func:`relevance.studies.carbone.when.ladder` what steadies explanations, under one prior."""
+    """Say of rows of :func:`relevance.studies.carbone.when.ladder` whether Bayesian explanations are steadier, and by what.
+
+    Args:
+        ladder: its rows.
+        attack: of the rows that are looked at.
+        scale: of the prior.
+    """
     n_train = ladder["n_train"].mode().iloc[0]
     rows = ladder[(ladder["attack"] == attack) & (ladder["n_train"] == n_train) & (ladder["prior scale"] == scale)]
     told = {
         word: join([f"{SHORT_NAMES[row['step']]} ({signed(row['mean'])})" for _, row in some.iterrows()])
         for word, some in rows[rows["step"].isin(SHORT_NAMES)].groupby("standing")
     }
-    says = {HIGHER: "what steadies explanations is", EQUIVALENT: "no difference that counts comes from",
+    says = {HIGHER: "what steadies them is", EQUIVALENT: "no difference that counts comes from",
             LOWER: "what makes them less steady is", UNDECIDED: "undecided is"}  # fmt: skip
     whole = "; ".join(f"{text} {told[word]}" for word, text in says.items() if word in told)
-    return f"{whole[:1].upper()}{whole[1:]}." if whole else "No step of the ladder is measured."
+    if not whole:
+        return "No step of the ladder is measured."
+    beside = {
+        HIGHER: "steadier than",
+        EQUIVALENT: "as steady as",
+        LOWER: "less steady than",
+        UNDECIDED: "not told from",
+    }
+    lead = "".join(
+        f"**Bayesian explanations are {beside[row['standing']]} those of ordinary networks ({signed(row['mean'])}).** "
+        for _, row in rows[rows["step"] == "all together"].iterrows() if row["standing"] in beside
+    )  # fmt: skip
+    return f"{lead}{whole[0].upper()}{whole[1:]}."
 
 
 @sentence
