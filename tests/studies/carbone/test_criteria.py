@@ -155,9 +155,13 @@ def test_attacks_that_aim_at_nothing_have_the_same_scores():
 
 
 def test_pooled_chains_are_told_by_their_variance():
-    assert found({}, "pooled short chains")["explains"] == YES
+    switch = f"pooled short chains, {AVERAGED}"
+    raised = {(POOLED, AVERAGED, PRINTED, "full"): {"score": 0.7}}
+    row = found(raised, switch)
+    assert (row["explains"], row["effect"]) == (YES, pytest.approx(0.2))
+    assert found({}, switch)["explains"] == NO
     apart = EACH.assign(**{"between chains": 0.9})
-    assert found({}, "pooled short chains", apart)["explains"] == NO
+    assert found(raised, switch, apart)["explains"] == NO
 
 
 def test_residual_networks_are_judged_by_their_own_table():

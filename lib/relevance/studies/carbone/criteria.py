@@ -212,11 +212,13 @@ def _apart(table: Table, cell: str, by: str, values: tuple[object, object], atta
 
 
 def _pooled(table: Table) -> Found:
-    """The share of the variance of margins that is between the pooled chains."""
+    """The share of the variance of margins that is between the pooled chains, whose attacked images are averaged."""
     shares = table.of_recipes["between chains"]
     if POOLED not in shares:
         return NOTHING
-    return _judged(shares[POOLED], POOLED, holds=shares[POOLED] > 0.5 and not shares.get(MIXED, 0) > 0.5)
+    gain = table.of("k-LRP", POOLED, CALLED["averaged_images"]) - table.of("k-LRP", SGD)
+    holds = shares[POOLED] > 0.5 and not shares.get(MIXED, 0) > 0.5 and gain > MODEST
+    return _judged(shares[POOLED], POOLED, holds=holds, effect=gain)
 
 
 def _residual(name: str, beside: str = "") -> Callable[[Table], Found]:
@@ -296,8 +298,9 @@ CRITERIA = (
     Criterion("8", CALLED["own_slope"], OF_SCORES, "change of k-LRP", f"beyond {MODEST:g}", _effect(CALLED["own_slope"])),
     Criterion("9", "convolutions come back plain", "3 bottom, 13", "correlation of maps, less 1", f"beyond {MODEST:g}",
               _residual("convolutions come back plain: correlation of maps")),
-    Criterion("10", "pooled short chains", "2b, 3 top, 3 middle, 4b, 7a, 9, 10b, 11b, 12b, 15, 16b",
-              "share of the variance that is between chains", "above 0.5", _pooled),
+    Criterion("10", f"pooled short chains, {CALLED['averaged_images']}", "2b, 3 top, 3 middle, 4b, 7a, 9, 10b, 11b, 12b, 15, 16b",
+              "share of the variance that is between chains",
+              f"above 0.5, and k-LRP above SGD's by more than {MODEST:g}", _pooled),
     Criterion("11", "KL whole for each batch", "2a, 4a, 7b, 8", "rise of softmax robustness",
               f"above {SAME:g}, one draw is less accurate, and k-LRP higher by more than {MODEST:g}", _divergence),
     Criterion("12", "rule at both ends alone", "3 bottom, 13", "correlation of maps, less 1", f"beyond {MODEST:g}",
