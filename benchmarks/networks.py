@@ -11,6 +11,8 @@ import argparse
 import copy
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -20,6 +22,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from relevance import explanations
+from relevance.base.environment import device_name
 from relevance.explanations.graph import graph_of
 from relevance.explanations.rules import Composite, Epsilon
 from relevance.networks import pretrained
@@ -33,6 +36,13 @@ READINGS = {
     "half": Composite(EPSILON, products="half"),
 }
 N_CLASSES = 10
+RECORD = Path(__file__).parents[1] / "data" / "recorded" / "networks.csv"
+# Measured -> what the record calls it.
+COLUMNS = {
+    "network": "network", "parameters [M]": "millions", "pixels": "pixels", "steps": "steps", "finite": "finite",
+    "graph - network": "graph - network", "gradient [s]": "gradient", "usual, time": "time", "usual, arrives": "arrives",
+    "usual, most": "kept by",
+}  # fmt: skip
 
 
 def image_shape(name: str) -> tuple[int, int, int]:
@@ -178,13 +188,31 @@ def row(name: str, repeats: int, *, with_peers: bool) -> dict[str, Any]:
     return measured | (beside(given, unit) if with_peers else {})
 
 
+def recorded(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows as data/recorded has them: the usual choices alone, and what zennit and captum give in words."""
+    table = rows.rename(columns=COLUMNS)[list(COLUMNS.values())]
+    for library in ("zennit", "captum"):
+        told = rows.get(f"{library}, arrives", pd.Series("not tried", index=rows.index))
+        table[library] = [f"{float(one):.4g}" if _is_number(one) else str(one) for one in told]
+    return table.assign(
+        date=datetime.now(UTC).date().isoformat(), hardware=device_name(torch.device("cpu")), torch=torch.__version__
+    )
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return float(value) == float(value)
+    except ValueError:
+        return False
+
+
 def main() -> None:
     """Print the table, a row as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="of classifiers; all if none")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--peers", action="store_true", help="also zennit and captum")
-    parser.add_argument("--record", help="write the table to this file, as CSV")
+    parser.add_argument("--record", action="store_true", help="write data/recorded/networks.csv")
     given = parser.parse_args()
     torch.set_num_threads(1)
     rows = []
@@ -192,7 +220,7 @@ def main() -> None:
         rows.append(row(name, given.repeats, with_peers=given.peers))
         print(pd.DataFrame(rows[-1:]).to_string(index=False, header=len(rows) == 1, float_format="%.3g"), flush=True)
         if given.record:
-            pd.DataFrame(rows).to_csv(given.record, index=False, float_format="%.4g")
+            recorded(pd.DataFrame(rows)).to_csv(RECORD, index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":

@@ -45,19 +45,22 @@ KINDS = {
         ["image", "label", "clean_class", "attacked_class", "n_samples", "seed", "chain", "run", "values", "constant",
          "random layers", "parameters", "samples",
          "training points", "width", "images", "PGD steps", "queries", "n_train", "warmup", "leapfrog steps",
-         "gradients", "warm-up gradients"], COUNT),
-    **dict.fromkeys(["gradient_is_zero", "label_kept", "steadier", "correlated", "survives", "SGD is not correlated"], TRUTH),
+         "gradients", "warm-up gradients", "pixels", "steps"], COUNT),
+    **dict.fromkeys(["gradient_is_zero", "label_kept", "steadier", "correlated", "survives", "SGD is not correlated",
+                     "finite"], TRUTH),
     **dict.fromkeys(
         ["l2", "relative", "error_target", "error_origin", "logit_change", "parameter", "time", "seconds", "total seconds",
          "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
          "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients", "trajectory",
-         "tangent", "normal, inside the span", "mean_change", "mean change", "distance", "gradient"], SIZE),
-    **dict.fromkeys(["alignment", "normal, outside the span", "number", "effect", "loss", "margin"], NUMBER),
+         "tangent", "normal, inside the span", "mean_change", "mean change", "distance", "gradient", "millions",
+         "graph - network"], SIZE),
+    **dict.fromkeys(["alignment", "normal, outside the span", "number", "effect", "loss", "margin", "arrives"], NUMBER),
 }  # fmt: skip
 TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
          "map", "judge", "classifier", "posterior", "concerns", "converged", "versions", "date", "hardware", "what", "other",
          "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler", "draws",
-         "recipe", "cell", "size", "column", "rows", "switch", "figures", "explains", "if", "group")  # fmt: skip
+         "recipe", "cell", "size", "column", "rows", "switch", "figures", "explains", "if", "group",
+         "network", "kept by", "zennit", "captum")  # fmt: skip
 # Columns of one table that are named after numbers and attacks, and the ends of intervals, which may leave a range.
 NAMED = {
     r"0|1|0\.\d+": SHARE,
@@ -179,6 +182,10 @@ BENCHMARKS = {
     "sampler-cost": Form(
         ("case", "sampler", "gradients", "warm-up gradients", "effective draws", "per 1,000 gradients", "R-hat", "seconds",
          "date", "hardware", "torch", "pyro"), rows=5,
+    ),
+    "networks": Form(
+        ("network", "millions", "pixels", "steps", "finite", "graph - network", "gradient", "time", "arrives", "kept by",
+         "zennit", "captum", "date", "hardware", "torch"), rows=80,
     ),
     "mnist-posteriors": Form(
         ("posterior", "samples", "accuracy", "NLL", "ECE", "saturated", "seconds", "n_train", "date", "hardware"),

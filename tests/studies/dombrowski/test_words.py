@@ -112,3 +112,12 @@ def test_what_is_lost_is_named():
     assert "LRP under softplus (beta 1: 0.40 instead of 0.90)" in text
     assert "beta 9" not in text
     assert words.lost(rows[rows["setting"] != "beta 1"]).endswith("no map.")
+
+
+def test_networks_are_counted_and_the_farthest_from_conserving_is_named():
+    rows = pd.DataFrame({"network": ["a", "b", "c"], "finite": [1, 1, 0], "time": [2.0, 3.0, 9.0],
+                         "arrives": [1.001, -5.9, 0.98], "kept by": ["x 0%", "block.f 2221%", "y 2%"]})  # fmt: skip
+    assert words.networks(rows) == (
+        "Of 3 classifiers with random weights, 2 have a finite map, for 3.0 input gradients (median). In 1 the pixels get what "
+        "the logit has, within 1 %. Farthest from it is b, where the layer that keeps the most is block.f."
+    )
