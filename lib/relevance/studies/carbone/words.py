@@ -241,7 +241,7 @@ def when(ladder: pd.DataFrame, attack: str) -> str:
 
 # What a step of a ladder is, for who has read nothing yet.
 SHORT_NAMES = {
-    "prior": "the prior",
+    "prior": "the prior, which a single network can have too,",
     "averaging": "averaging over networks",
     "posterior beyond it": "the rest of the posterior",
 }
