@@ -75,8 +75,9 @@ def in_short(found: pd.DataFrame | None = None) -> str:
     decidable = found[found["standing"] != NOT_JUDGED]
     bayesian, hardened = (_pair(decidable, DETERMINISTIC, model)["standing"] for model in (BAYESIAN, ADVERSARIAL))
     return (
-        f"Averaging over a posterior makes explanations steadier in {(bayesian == HIGHER).sum()} of {len(bayesian)} settings "
-        f"that recorded runs can judge; training under attack does in {(hardened == HIGHER).sum()} of {len(hardened)}."
+        f"A posterior's explanations are steadier than a deterministic network's in {(bayesian == HIGHER).sum()} of "
+        f"{len(bayesian)} settings that recorded runs can judge; after training under attack they are in "
+        f"{(hardened == HIGHER).sum()} of {len(hardened)}."
     )
 
 
