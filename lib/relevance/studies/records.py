@@ -209,7 +209,9 @@ def keep(record: str, experiment: str, table: pd.DataFrame, about: Subject | Map
     Raises:
         ValueError: the name is not one, or the table is not of the form of its experiment.
     """
-    checks.one_of("experiment", experiment, schema.FORMS)
+    if not isinstance(experiment, str) or experiment not in schema.FORMS:
+        told = checks.among(str(experiment), schema.FORMS)
+        raise ValueError(f"experiment is {checks.shown(experiment)}; it may be one of: {told}.")
     if record == "":
         return
     target = project_root() / FRESH / check_name(record)
