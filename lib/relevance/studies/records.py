@@ -210,8 +210,8 @@ def keep(record: str, experiment: str, table: pd.DataFrame, about: Subject | Map
         ValueError: the name is not one, or the table is not of the form of its experiment.
     """
     if not isinstance(experiment, str) or experiment not in schema.FORMS:
-        told = checks.among(str(experiment), schema.FORMS)
-        raise ValueError(f"experiment is {checks.shown(experiment)}; it may be one of: {told}.")
+        known = checks.among(str(experiment), schema.FORMS)
+        raise ValueError(f"experiment is {checks.shown(experiment)}; it may be one of: {known}.")
     if record == "":
         return
     target = project_root() / FRESH / check_name(record)
