@@ -140,15 +140,19 @@ def gradient(given: Case) -> Tensor:
 
 
 def beside(given: Case, unit: float) -> dict[str, Any]:
-    """Return what zennit and captum give for the same: a time and the share that arrives, or the error."""
+    """Return what zennit and captum give for the same: a time and the share that arrives, or the error.
+
+    They are given the model and the normalised image: they know nothing of the layer that normalises.
+    """
     row: dict[str, Any] = {}
-    network = peers.network_of(given.posterior)
+    whole = peers.network_of(given.posterior)
+    network, image = whole.model, whole.normalise(given.image)
     runs: dict[str, Callable[[], Callable[[], Tensor]]] = {
         "zennit": lambda: peers.zennit_map(
-            network, peers.zennit_rules(EPSILON.epsilon)["epsilon"](), given.image, given.target
+            network, peers.zennit_rules(EPSILON.epsilon)["epsilon"](), image, given.target
         ),
         "captum": lambda: peers.captum_map(
-            copy.deepcopy(network), peers.captum_rules(EPSILON.epsilon)["epsilon"], given.image, given.target
+            copy.deepcopy(network), peers.captum_rules(EPSILON.epsilon)["epsilon"], image, given.target
         ),
     }
     for library, made in runs.items():
