@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +18,7 @@ import torch
 from pyro.infer import HMC, MCMC, SVI, Trace_ELBO
 from pyro.infer.autoguide import AutoNormal
 from relevance_maps import seconds
+from stamps import stamped
 from torch.func import functional_call
 from torch.nn import functional
 
@@ -149,9 +149,7 @@ def main() -> None:
     found = pd.DataFrame(rows).assign(ratio=lambda table: table["ours"] / table["theirs"])
     print(found.to_string(index=False, float_format="{:.4g}".format))
     if given.record:
-        noted = found.assign(hardware=device_name(default_device()), date=datetime.now(UTC).date().isoformat(),
-                             torch=torch.__version__, pyro=pyro.__version__)  # fmt: skip
-        noted.to_csv(RECORD, index=False, float_format="%.4g")
+        stamped(found, pyro=pyro.__version__).to_csv(RECORD, index=False, float_format="%.4g")
 
 
 if __name__ == "__main__":

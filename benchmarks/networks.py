@@ -12,18 +12,17 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 import peers
 import torch
+from stamps import stamped
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from relevance import explanations
-from relevance.base.environment import device_name
 from relevance.explanations.graph import graph_of
 from relevance.explanations.rules import Composite, Epsilon
 from relevance.networks import pretrained
@@ -205,9 +204,7 @@ def recorded(rows: pd.DataFrame) -> pd.DataFrame:
     for library in ("zennit", "captum"):
         told = rows.get(f"{library}, arrives", pd.Series("not tried", index=rows.index))
         table[library] = [_in_words(one) for one in told]
-    return table.assign(
-        date=datetime.now(UTC).date().isoformat(), hardware=device_name(torch.device("cpu")), torch=torch.__version__
-    )
+    return stamped(table, torch.device("cpu"))
 
 
 def _in_words(value: Any) -> str:

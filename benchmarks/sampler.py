@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,6 +18,7 @@ import pyro
 import pyro.distributions as dist
 import torch
 from pyro.infer import HMC, MCMC, NUTS
+from stamps import stamped
 from torch import Tensor, nn
 
 from relevance import inference
@@ -183,10 +183,7 @@ def main() -> None:
 
 def recorded(rows: list[Row]) -> pd.DataFrame:
     """Return rows as data/recorded has them."""
-    return pd.DataFrame(rows).rename(columns=COLUMNS).assign(
-        date=datetime.now(UTC).date().isoformat(), hardware=device_name(default_device()), torch=torch.__version__,
-        pyro=pyro.__version__,
-    )  # fmt: skip
+    return stamped(pd.DataFrame(rows).rename(columns=COLUMNS), pyro=pyro.__version__)
 
 
 if __name__ == "__main__":
