@@ -241,7 +241,7 @@ def when(ladder: pd.DataFrame, attack: str) -> str:
 
 # What a step of a ladder is, for who has read nothing yet.
 SHORT_NAMES = {
-    "prior": "the prior, which a single network can have too,",
+    "prior": "the prior",
     "averaging": "averaging over networks",
     "posterior beyond it": "the rest of the posterior",
 }
@@ -277,7 +277,9 @@ def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
         f"**Bayesian explanations are {beside[row['standing']]} those of ordinary networks ({signed(row['mean'])}).** "
         for _, row in rows[rows["step"] == "all together"].iterrows() if row["standing"] in beside
     )  # fmt: skip
-    return f"{lead}{whole[0].upper()}{whole[1:]}."
+    prior_alone = rows.loc[rows["step"] == "prior", "standing"].eq(HIGHER).any()
+    alone = " A single network can have the prior, too." if prior_alone else ""
+    return f"{lead}{whole[0].upper()}{whole[1:]}.{alone}"
 
 
 @sentence
