@@ -22,6 +22,12 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 
 @pytest.fixture(autouse=True)
+def _seeded():
+    """What a test draws without a seed of its own must not depend on the tests that ran before it in its process."""
+    torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
 def _on_the_cpu(monkeypatch):
     monkeypatch.setenv("RELEVANCE_DEVICE", "cpu")
     monkeypatch.setenv("RELEVANCE_PROGRESS", "0")
