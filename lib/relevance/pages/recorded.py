@@ -42,7 +42,7 @@ class Recorded:
 
     def stands_on(self) -> Any:
         """Say what the table stands on: the settings that it was kept with, and where and when it was made."""
-        return self.shown(lambda _: Sentence(self._stands_on()))
+        return self.shown(lambda _: show.Folded(self._stands_on()))
 
     def told(self, *tell: Callable[[Any], str]) -> Any:
         """Say what functions say of the table, and in a paragraph below what it stands on."""
@@ -69,7 +69,7 @@ class Recorded:
                 if smaller_than
                 else " At the paper's size."
             )
-            return Sentence(f"{self._recorded()}. {carbone_words.study(story)}{smaller} {made(story)}")
+            return show.Folded(f"{self._recorded()}. {carbone_words.study(story)}{smaller} {made(story)}")
 
         return self.shown(said)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import re
+from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 import pandas as pd
 from IPython.display import HTML
@@ -11,10 +15,38 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from relevance.networks.posterior import Posterior
-from relevance.pages.web import STATIC, picture
+from relevance.pages.figures.vector import drawn, inline
+from relevance.pages.web import STATIC
 from relevance.studies.phrases import Sentence, join, method_name
 
-_Table = Styler.from_custom_template(str(STATIC), html_table="table.html")
+
+class _Shown(Styler):
+    """A table on a page: folded under its title unless it is to stand open, and to be had as a file."""
+
+    template_html_table = Styler.from_custom_template(str(STATIC), html_table="table.html").template_html_table
+    title, is_open = "", False
+    constant: Mapping[str, Any] = {}
+
+    def _repr_html_(self) -> str:
+        said = join([f"{name} {value}" for name, value in self.constant.items()])
+        rows: pd.DataFrame = self.data  # type: ignore[attr-defined]
+        text: str = super()._repr_html_()  # type: ignore[misc]
+        text += f"<p>In every row: {escape(said)}.</p>" if said else ""
+        file = base64.b64encode(rows.to_csv(index=any(rows.index.names)).encode()).decode()
+        name = re.sub(r"\W+", "-", self.title.lower()).strip("-") + ".csv"
+        text += f'<p class="rr-file"><a download="{name}" href="data:text/csv;base64,{file}">{name}</a></p>'
+        return text if self.is_open else _folded(f"{self.title} ({len(rows)} rows)", text)
+
+
+def _folded(title: str, text: str) -> str:
+    return f'<details class="rr-folded"><summary>{escape(title)}</summary>{text}</details>'
+
+
+class Folded(Sentence):
+    """A sentence that a page folds under a title."""
+
+    def _repr_html_(self) -> str:
+        return _folded("What these numbers stand on", MarkdownIt().render(self))
 
 
 def sentence(text: str) -> Sentence:
@@ -27,8 +59,21 @@ def pasteable(text: str) -> HTML:
     return HTML(MarkdownIt().render(text))
 
 
-def table(rows: pd.DataFrame) -> Styler:
-    """Return a table as the book prints it: three decimals, small p-values as powers, heads that say what they head."""
+def table(rows: pd.DataFrame, title: str = "", *, is_open: bool = False) -> Styler:
+    """Return a table as the book prints it: three decimals, small p-values as powers, heads that say what they head.
+
+    A page shows it folded under its title, and hands it out as a file. Columns that are the same in every row are left out, and
+    said below it.
+
+    Args:
+        rows: what it holds.
+        title: what it holds, in a few words; the names of its columns where none is given.
+        is_open: whether it stands open, as one of few rows that is read may.
+    """
+    title = title or ", ".join(str(name) for name in (*rows.index.names, *rows.columns[:3]) if name)
+    same = [name for name in rows if len(rows) > 2 and rows[name].notna().all() and rows[name].nunique() == 1]
+    constant = {str(name): _plain(rows[name].iloc[0]) for name in same if len(same) < rows.columns.size}
+    rows = rows.drop(columns=same) if constant else rows
 
     def decimals(value: float) -> str:
         text = f"{value:.3f}"
@@ -37,7 +82,9 @@ def table(rows: pd.DataFrame) -> Styler:
     formats = {name: "{:.1e}" if name == "p_value" else decimals for name in rows.select_dtypes("number")}
     formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
     # The class is the one by which the theme knows a table.
-    styled = _Table(rows).format(formats, na_rep="").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
+    shown = _Shown(rows)
+    shown.title, shown.is_open, shown.constant = title, is_open, constant
+    styled = shown.format(formats, na_rep="").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
     for level in range(rows.index.nlevels):
         # Settings, not results: as short as they were given.
         if pd.api.types.is_float_dtype(rows.index.get_level_values(level)):
@@ -50,12 +97,16 @@ def table(rows: pd.DataFrame) -> Styler:
     return styled.set_td_classes(classes)
 
 
-def provenance(*posteriors: Posterior, evaluated_on: str) -> Sentence:
+def _plain(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def provenance(*posteriors: Posterior, evaluated_on: str) -> Folded:
     """Say what this build's numbers stand on: data, sizes, hardware, date, versions."""
     record = posteriors[-1].record
     versions = ", ".join(f"{name} {version}" for name, version in record["versions"].items())
     times = [f"{method_name(one.record['method'])} {one.record['seconds']:.0f} s" for one in posteriors]
-    return sentence(
+    return Folded(
         f"*This build.* Data: {record['dataset']}. Trained on {record['n_train']:,} images: {join(times)}. Measured on "
         f"{evaluated_on}. {record['date']}, {record['hardware']}; {versions}."
     )
@@ -86,4 +137,4 @@ def small(rows: pd.DataFrame) -> Styler:
 
 def captioned(figure: Figure, alt: str, caption: str) -> HTML:
     """Return a figure with its caption as one block, which another page can paste (MyST-NB's ``glue``)."""
-    return HTML(f"<figure>{picture(figure, alt)}<figcaption><p>{escape(caption)}</p></figcaption></figure>")
+    return HTML(f"<figure>{inline(drawn(figure), alt)}<figcaption><p>{escape(caption)}</p></figcaption></figure>")

@@ -18,15 +18,15 @@ from relevance.studies.carbone.study import Study
 from relevance.studies.differences import comparisons
 from relevance.studies.dombrowski import tables as dombrowski_tables
 from relevance.studies.names import ADVERSARIAL, DETERMINISTIC
-from relevance.studies.phrases import Sentence, made
+from relevance.studies.phrases import made
 from relevance.studies.tables import only
 from relevance.studies.verdicts import standings
 
 
-def fresh(study: Study, **also: Any) -> Sentence:
+def fresh(study: Study, **also: Any) -> show.Folded:
     """Say what this build's study stands on; ``also`` as for :func:`relevance.studies.records.keep`."""
     story = records.story(study, **also)
-    return Sentence(f"*This build.* {carbone_words.study(story)} {made(story)}")
+    return show.Folded(f"*This build.* {carbone_words.study(story)} {made(story)}")
 
 
 def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
@@ -43,7 +43,10 @@ def correlations(table: pd.DataFrame, **chosen: str) -> Styler:
     """
     found = claims.correlations(only(table, **chosen))
     names = ["model", "attack", *(["rule"] if found["rule"].nunique() > 1 else []), "layer"]
-    return show.table(found[[*names, "rho", "low", "high", "tied"]].set_index(names))
+    return show.table(
+        found[[*names, "rho", "low", "high", "tied"]].set_index(names),
+        "Rank correlations of LRP and softmax robustness",
+    )
 
 
 def grid(table: pd.DataFrame, rows: str, columns: str, *, asterisks: bool = False, **chosen: str) -> Figure:
@@ -81,7 +84,7 @@ def all_runs() -> Styler:
                     "code": "older" if records.is_of_older_code(run, experiment) else "as now",
                 }
             )
-    return show.table(pd.DataFrame(rows).set_index("run"))
+    return show.table(pd.DataFrame(rows).set_index("run"), "Every recorded table")
 
 
 def accuracies(table: pd.DataFrame) -> Styler:
@@ -92,7 +95,7 @@ def accuracies(table: pd.DataFrame) -> Styler:
     kept = (rows["attacked_class"] == rows["label"]).groupby([rows["model"], rows["attack"]], sort=False).mean()
     blind = rows.groupby(["model", "attack"], sort=False)["gradient_is_zero"].mean().groupby("model", sort=False).max()
     found = pd.concat([right.rename("clean"), kept.unstack(sort=False), blind.rename("nothing to follow")], axis=1)
-    return show.table(found.rename_axis("accuracy under"))
+    return show.table(found.rename_axis("accuracy under"), "Accuracy under each attack")
 
 
 def means(table: pd.DataFrame, score: str = "lrp_robustness") -> Styler:
@@ -102,12 +105,12 @@ def means(table: pd.DataFrame, score: str = "lrp_robustness") -> Styler:
     found = last.groupby(["model", *several], sort=False)[score].mean().unstack(several, sort=False)
     if len(several) > 1:
         found.columns = [", ".join(map(str, column)) for column in found.columns]
-    return show.table(found.rename_axis("model"))
+    return show.table(found.rename_axis("model"), "Mean scores")
 
 
 def verdicts(table: pd.DataFrame, *names: str) -> Styler:
     """Return the verdicts on claims of :mod:`relevance.studies.carbone.claims` by a table."""
-    return show.table(claims.judged(table, names))
+    return show.table(claims.judged(table, names), "Verdicts")
 
 
 def differences(table: pd.DataFrame) -> Styler:
@@ -119,7 +122,7 @@ def differences(table: pd.DataFrame) -> Styler:
     shown[["scaled", "scaled low", "scaled high"]] = rows[["scaled", "scaled_low", "scaled_high"]]
     shown["zero gradients"], shown["as noise"] = rows["zero_gradients"], rows["as_noise"]
     shown["standing"] = told.reindex(rows.index, fill_value="")
-    return show.table(shown.set_index(tables.SETTING))
+    return show.table(shown.set_index(tables.SETTING), "The difference in every setting")
 
 
 MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high", "closer to target", "before", "to target",
@@ -128,7 +131,9 @@ MANIPULATED = ["images", "manipulated", "manipulated, low", "manipulated, high",
 
 def manipulated(table: pd.DataFrame) -> Styler:
     """Return what became of each model and method under manipulation, in short."""
-    return show.table(dombrowski_tables.summary(table).set_index(["model", "method"])[MANIPULATED])
+    return show.table(
+        dombrowski_tables.summary(table).set_index(["model", "method"])[MANIPULATED], "What manipulation did, in full"
+    )
 
 
 def linked(rows: pd.DataFrame) -> pd.DataFrame:

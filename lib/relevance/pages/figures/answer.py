@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from relevance.metrics.statistics import UNDECIDED
-from relevance.pages.figures.style import BLUE, ORANGE, VERMILION, new_figure
+from relevance.pages.figures.style import BLUE, MODELS, PAPER, VERMILION, new_figure
 from relevance.studies.carbone.reproduction import AGREES, DIFFERS, NO_DIFFERENCE, agreement
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
 from relevance.studies.verdicts import NOT_JUDGED
 
-COMPARED = {BAYESIAN: (BLUE, "o"), ADVERSARIAL: (ORANGE, "s")}
+COMPARED = {BAYESIAN: (MODELS[BAYESIAN], "o"), ADVERSARIAL: (MODELS[ADVERSARIAL], "s")}
 SCORES = {"score as it is": ("mean", "low", "high"), "scaled": ("scaled", "scaled_low", "scaled_high")}
 
 
@@ -46,7 +46,7 @@ def answer(rows: pd.DataFrame) -> Figure:
                     )  # fmt: skip
             axis.axvline(0, color="0.4", lw=0.8, ls="--")
             axis.set_title(f"difference of LRP robustness, {title}")
-            axis.set_yticks(range(len(labels)), labels if axis is axes[0, 0] else [""] * len(labels), fontsize=8)
+            axis.set_yticks(range(len(labels)), labels if axis is axes[0, 0] else [""] * len(labels))
             axis.set_ylim(len(labels) - 0.4, -0.6)
             axis.set_xlabel("less steady than deterministic   |   steadier")
             for place in range(1, len(called)):
@@ -55,7 +55,7 @@ def answer(rows: pd.DataFrame) -> Figure:
         for name in dict.fromkeys(called):
             axes[0, 1].text(
                 1.02, np.mean([place for place, other in enumerate(called) if other == name]), name,
-                transform=axes[0, 1].get_yaxis_transform(), va="center", fontsize=8,
+                transform=axes[0, 1].get_yaxis_transform(), va="center",
             )  # fmt: skip
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
@@ -66,7 +66,7 @@ FILLED: dict[str, dict[str, Any]] = {
     AGREES: {"facecolor": BLUE}, NO_DIFFERENCE: {"facecolor": "0.72"}, DIFFERS: {"facecolor": VERMILION, "hatch": "///"},
     UNDECIDED: {"hatch": "....", "edgecolor": "0.5"}, NOT_JUDGED: {"edgecolor": "0.8"},
 }  # fmt: skip
-PLAIN: dict[str, Any] = {"facecolor": "white", "edgecolor": "white"}
+PLAIN: dict[str, Any] = {"facecolor": PAPER, "edgecolor": PAPER}
 
 
 def claims_grid(settings: pd.DataFrame, called: Mapping[str, str]) -> Figure:
@@ -85,13 +85,13 @@ def claims_grid(settings: pd.DataFrame, called: Mapping[str, str]) -> Figure:
         for (item, run), part in rows.groupby(["item", "run"], sort=False):
             _divided(axis, runs.index(str(run)), claims.index(str(item)), part["said"].value_counts())
         axis.set(xlim=(-0.5, len(runs) - 0.5), ylim=(len(claims) - 0.4, -0.6))
-        axis.set_yticks(range(len(claims)), [textwrap.fill(text, 48) for text in claims], fontsize=9)
-        axis.set_xticks(range(len(runs)), [text.replace(", ", "\n") for text in called.values()], fontsize=9)
+        axis.set_yticks(range(len(claims)), [textwrap.fill(text, 48) for text in claims])
+        axis.set_xticks(range(len(runs)), [text.replace(", ", "\n") for text in called.values()])
         axis.xaxis.tick_top()
         axis.tick_params(length=0)
         axis.spines[["left", "bottom"]].set_visible(False)
         handles = [Patch(label=name, **{**PLAIN, **look}) for name, look in FILLED.items()]
-        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=9)
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -104,5 +104,5 @@ def _divided(axis: Axes, column: int, row: int, counts: pd.Series) -> None:
             left += count * width
     judged = int(counts.drop(NOT_JUDGED, errors="ignore").sum())
     told = f"{counts.get(AGREES, 0)} of {judged}" if judged else NOT_JUDGED
-    around = {"boxstyle": "round,pad=0.15", "facecolor": "white", "linewidth": 0}
-    axis.text(column, row, told, ha="center", va="center", fontsize=9, bbox=around)
+    around = {"boxstyle": "round,pad=0.15", "facecolor": PAPER, "linewidth": 0}
+    axis.text(column, row, told, ha="center", va="center", bbox=around)

@@ -52,7 +52,7 @@ def autocorrelation(rows: pd.DataFrame, protocols: Mapping[str, float]) -> Figur
             axis.plot([length], [np.cos(length)], mark, color=colour, markersize=9, label=name)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)
         axis.set(xlabel=r"length of a trajectory, $L e / \sigma$", ylabel="correlation of a draw with the next")
-        axis.legend(fontsize=8)
+        axis.legend()
     return figure
 
 
@@ -86,5 +86,5 @@ def certificates(tables: Mapping[str, pd.DataFrame]) -> Figure:
         axes[0, 1].set_yticks(range(len(kinds)), [""] * len(kinds))
         for axis in axes[0]:
             axis.invert_yaxis()
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

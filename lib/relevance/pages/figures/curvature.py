@@ -26,7 +26,7 @@ def curvature_bounds(rows: pd.DataFrame) -> Figure:
         growth.plot(betas, last * betas / betas[-1], color="0.5", linestyle="--", label=r"proportional to $\beta$")
         growth.plot(betas, betas * rows["constant"].max(), color=VERMILION, label=r"$\beta\,C$ by the weights")
         growth.set(xscale="log", yscale="log", xlabel=r"$\beta$", ylabel="largest curvature (1 / pixel range)")
-        growth.legend(fontsize=8)
+        growth.legend()
         pairs = [("normal turned", "bound", "unit normal"), ("gradient changed", "gradient bound", "gradient")]
         for axis, (happened, allowed, title) in zip(sides, pairs, strict=True):
             for beta, colour, mark in zip(betas, COLOURS * len(betas), MARKS * len(betas), strict=False):
@@ -43,7 +43,7 @@ def curvature_bounds(rows: pd.DataFrame) -> Figure:
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_formatter(NullFormatter())
         sides[0].set_ylabel("bound")
-        figure.legend(*sides[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(betas), fontsize=8)
+        figure.legend(*sides[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(betas))
     return figure
 
 
@@ -83,6 +83,6 @@ def smoothing_depth(rows: pd.DataFrame) -> Figure:
         low, high = rows[["error", "error by chance"]].min().min() / 2, rows["error"].max() * 2
         for axis in axes[0]:
             axis.set_ylim(low, high)
-        axes[0, 0].set_ylabel("squared difference from SmoothGrad,\nshare of its square", fontsize=9)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+        axes[0, 0].set_ylabel("squared difference from SmoothGrad,\nshare of its square")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure

@@ -13,7 +13,7 @@ from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from relevance.base import checks
-from relevance.pages.figures.style import COLOURS, new_figure
+from relevance.pages.figures.style import COLOURS, INK, PAPER, new_figure
 
 MARKERS = ("o", "s", "^", "D", "v", "X")
 # Where the label of a mark may stand, in points from it, the first place first.
@@ -79,7 +79,7 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Fig
         axis = axes[0, 0]
         places: list[tuple[float, float, str, str]] = []
         for number, (defence, rows) in enumerate(groups):
-            colour = "black" if number == 0 else COLOURS[number - 1]
+            colour = INK if number == 0 else COLOURS[number - 1]
             x, y = (rows[name].to_numpy(float) for name in ("robustness", "faithfulness"))
             errors = [
                 np.stack([rows[name] - rows[f"{name} low"], rows[f"{name} high"] - rows[name]]).clip(min=0)
@@ -94,7 +94,7 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Fig
                 markersize=7,
                 linewidth=1,
                 label=_named(str(defence), rows["setting"]),
-                markeredgecolor="white",
+                markeredgecolor=PAPER,
             )
             places += [*zip(x, y, rows["setting"].map(_value), [colour] * len(rows), strict=True)]
         axis.set(xlabel=robustness, ylabel=faithfulness)
@@ -125,9 +125,9 @@ def _label(axis: Axes, places: Sequence[tuple[float, float, str, str]]) -> None:
         if not text:
             continue
         label = axis.annotate(
-            text, (x, y), BESIDE[0], textcoords="offset points", fontsize=8, color=colour, ha="center", va="center"
+            text, (x, y), BESIDE[0], textcoords="offset points", color=colour, ha="center", va="center"
         )
-        label.set_path_effects([withStroke(linewidth=2, foreground="white")])
+        label.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
         for beside in BESIDE:
             label.set_position(beside)
             box = label.get_window_extent()

@@ -30,12 +30,12 @@ def manipulations(cases: Mapping[str, Case], index: int) -> Figure:
                 drawn = heatmap(axis, maps[index], scale)
             picture(row[4], case.found[index])
             heatmap(row[5], case.found[index] - case.images[index], 1.0)
-            row[0].set_ylabel(method.replace(" ", "\n", 1), fontsize=8)
+            row[0].set_ylabel(method.replace(" ", "\n", 1))
         for axis, title in zip(axes[0], COLUMNS, strict=True):
-            axis.set_title(title, fontsize=9)
+            axis.set_title(title)
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.02)
         bar.set_ticks([-1, 0, 1])
-        bar.set_label("map / largest value of original and target; perturbation / pixel range", fontsize=8)
+        bar.set_label("map / largest value of original and target; perturbation / pixel range")
     return figure
 
 
@@ -60,10 +60,10 @@ def resistance(rows: pd.DataFrame) -> Figure:
                 part["under noise"], part.index, marker="|", s=90, color=BLUE, linewidths=1, label="origin, noise"
             )
             axis.set(title=model, xlim=(-0.2, 1.05), xticks=[0, 0.5, 1])
-            axis.set_yticks(part.index, methods if model == models[0] else [""] * len(methods), fontsize=8)
+            axis.set_yticks(part.index, methods if model == models[0] else [""] * len(methods))
             axis.invert_yaxis()
-        figure.supxlabel("correlation of the manipulated map, median over images", fontsize=9)
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4, fontsize=8)
+        figure.supxlabel("correlation of the manipulated map, median over images")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -88,8 +88,8 @@ def smoothing(rows: pd.DataFrame, names: Mapping[str, str]) -> Figure:
             values = rows.loc[rows["defence"] == name, "parameter"].unique()
             axis.set_xticks(values, [f"{value:g}" for value in values])
             axis.minorticks_off()
-            axis.set_xlabel(parameter, fontsize=8)
+            axis.set_xlabel(parameter)
             axis.tick_params(labelsize=8)
         axes[0, 0].set_ylabel("correlation with the original map")
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

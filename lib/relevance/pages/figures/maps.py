@@ -93,12 +93,12 @@ def attack_gallery(galleries: Mapping[str, Gallery], index: int, attacks: Sequen
             for above, under, name in zip(pictures, maps, names, strict=True):
                 picture(above, gallery.images[name][index])
                 above.set_title(name if number == 0 else "")
-                above.set_xlabel(f"class {predicted[name].argmax()} ({predicted[name].max():.0%})", fontsize=8)
+                above.set_xlabel(f"class {predicted[name].argmax()} ({predicted[name].max():.0%})")
                 drawn = heatmap(under, gallery.maps[name][index], scale)
                 if name != CLEAN:
                     before, after = (gallery.maps[one][index][None] for one in (CLEAN, name))
                     overlap = map_scores(before, after, gallery.top_percent)["lrp_robustness"][0]
-                    under.set_xlabel(f"overlap {overlap:.2f}", fontsize=8)
+                    under.set_xlabel(f"overlap {overlap:.2f}")
             pictures[0].set_ylabel(model)
             maps[0].set_ylabel("relevance")
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.02, extend="both")
@@ -173,7 +173,7 @@ def layer_heatmaps(outcome: Outcome, index: int, maps: Mapping[str, tuple[Tensor
             drawn, _ = (heatmap(axis, part, scale) for axis, part in zip(row, tops, strict=True))
             overlap = lrp_robustness(before[None], after[None], outcome.top_percent).item()
             row[0].set_ylabel(f"layer {layer}")
-            row[1].set_xlabel(f"LRP robustness {overlap:.2f}", fontsize=8)
+            row[1].set_xlabel(f"LRP robustness {overlap:.2f}")
         axes[1, 0].set_title(f"$R(x, l)$, {percent}")
         axes[1, 1].set_title(rf"$R(\tilde{{x}}, l)$, {percent}")
         bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)

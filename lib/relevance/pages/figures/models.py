@@ -110,7 +110,7 @@ def averaging(parts: Mapping[str, pd.DataFrame]) -> Figure:
         handles = {
             text: handle for axis in axes[0] for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=8)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return figure
 
 
@@ -138,7 +138,7 @@ def survival(rows: pd.DataFrame, parts: Sequence[str]) -> Figure:
                 f"{row['method']}, {row['training points']} points, width {row['width']}"
                 for row in chosen.to_dict("records")
             ]
-            axis.set_yticks(chosen.index, cases if name == manifolds[0] else [""] * len(cases), fontsize=8)
+            axis.set_yticks(chosen.index, cases if name == manifolds[0] else [""] * len(cases))
             axis.invert_yaxis()
-        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(parts), fontsize=8)
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(parts))
     return figure

@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from relevance.base import checks
-from relevance.pages.figures.style import COLOURS, new_figure, picture
+from relevance.pages.figures.style import COLOURS, INK, new_figure, picture
 from relevance.studies.zeng.retraining import removed
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
-BASELINES = {"random": ("0.5", "--"), "Sobel": ("black", ":")}
+BASELINES = {"random": ("0.5", "--"), "Sobel": (INK, ":")}
 
 
 def removal_curves(
@@ -50,7 +50,7 @@ def removal_curves(
             axis.errorbar(share, mean, np.nan_to_num(ends), label=name, elinewidth=0.9, capsize=2, **style)
         if chance is not None:
             axis.axhline(chance, color="0.7", linewidth=0.8, zorder=0)
-            axis.annotate("chance", (0.0, chance), xytext=(0, 3), textcoords="offset points", fontsize=8, color="0.4")
+            axis.annotate("chance", (0.0, chance), xytext=(0, 3), textcoords="offset points", color="0.4")
         # Student's interval of few seeds may reach beyond what an accuracy can be.
         axis.set(
             xlabel="share of pixels removed", ylabel="test accuracy after retraining", xlim=(-0.03, None), ylim=(0, 1)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from relevance.base import checks
 from relevance.metrics.statistics import mann_whitney, spearman
-from relevance.pages.figures.style import BLUE, ORANGE, VERMILION, new_figure
+from relevance.pages.figures.style import INK, PAPER, VERMILION, colour_of, new_figure
 from relevance.studies.differences import by_run
 
 
@@ -63,9 +63,9 @@ def boxes(axis: Axes, values: Sequence[pd.Series], names: Sequence[str]) -> None
     """Draw horizontal boxes (quartiles, whiskers to 1.5 times their distance), each with its points and its mean."""
     positions = np.arange(len(names))
     generator = np.random.default_rng(0)
-    for position, value in zip(positions, values, strict=True):
+    for position, value, name in zip(positions, values, names, strict=True):
         jitter = generator.uniform(-0.28, 0.28, len(value))
-        axis.scatter(value, position + jitter, s=5, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
+        axis.scatter(value, position + jitter, s=5, color=colour_of(name), alpha=0.4, linewidths=0, rasterized=True)
     axis.boxplot(
         values,
         positions=positions,
@@ -73,8 +73,8 @@ def boxes(axis: Axes, values: Sequence[pd.Series], names: Sequence[str]) -> None
         widths=0.56,
         showfliers=False,
         showmeans=True,
-        medianprops={"color": "black", "linewidth": 1.6},
-        meanprops={"marker": "D", "markerfacecolor": ORANGE, "markeredgecolor": "black", "markersize": 5},
+        medianprops={"color": INK, "linewidth": 1.6},
+        meanprops={"marker": "D", "markerfacecolor": PAPER, "markeredgecolor": INK, "markersize": 5},
     )
     axis.set_yticks(positions, names)
     axis.invert_yaxis()
@@ -130,24 +130,23 @@ def difference_grid(
                     position,
                     f" {share:.0%}",
                     transform=axis.get_yaxis_transform(),
-                    fontsize=7,
                     va="center",
                     color="0.35",
                 )
             if compared is not None:
                 found = mann_whitney(by_model[compared[0]].to_numpy(), by_model[compared[1]].to_numpy())
-                axis.text(0.01, 1.0, found.asterisks, transform=axis.transAxes, fontsize=8, va="bottom")
+                axis.text(0.01, 1.0, found.asterisks, transform=axis.transAxes, va="bottom")
             if number < len(across):
                 axis.set_title(column)
-            axis.tick_params(axis="x", labelsize=8)
-            axis.set_yticklabels(models if number % len(across) == 0 else [""] * len(models), fontsize=8)
+            axis.tick_params(axis="x")
+            axis.set_yticklabels(models if number % len(across) == 0 else [""] * len(models))
             if number % len(across) == 0:
                 axis.set_ylabel(f"{rows} {row}")
         # One scale for all panels, the same to both sides.
         reach = max(abs(edge) for axis in axes.flat for edge in axis.get_xlim())
         for axis in axes.flat:
             axis.set_xlim(-reach, reach)
-        figure.supxlabel(f"LRP robustness minus that of the {baseline} network, image by image", fontsize=9)
+        figure.supxlabel(f"LRP robustness minus that of the {baseline} network, image by image")
     return figure
 
 
@@ -169,7 +168,7 @@ def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
                 part["softmax_robustness"],
                 part["lrp_robustness"],
                 s=7,
-                color=BLUE,
+                color=colour_of(str(model)),
                 alpha=0.4,
                 linewidths=0,
                 rasterized=True,
@@ -179,20 +178,19 @@ def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
             text = (
                 rf"$\rho$ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]" if not found.reason else r"no $\rho$"
             )
-            axis.text(0.04, 0.03, text, transform=axis.transAxes, fontsize=7)
+            axis.text(0.04, 0.03, text, transform=axis.transAxes)
             axis.text(
                 0.04,
                 0.11,
                 f"zero gradients {part['gradient_is_zero'].mean():.0%}",
                 transform=axis.transAxes,
-                fontsize=7,
                 color="0.35",
             )
             axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
             if number < len(models):
-                axis.set_title(model, fontsize=8)
+                axis.set_title(model)
             if number % len(models) == 0:
                 axis.set_ylabel(f"{rows} {row}")
-        figure.supxlabel("softmax robustness", fontsize=9)
-        figure.supylabel("LRP robustness", fontsize=9)
+        figure.supxlabel("softmax robustness")
+        figure.supylabel("LRP robustness")
     return figure

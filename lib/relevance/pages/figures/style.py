@@ -17,6 +17,9 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from relevance.pages.figures.vector import PAGE, BookFigure
+from relevance.studies import names
+
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     "#0072B2",
     "#E69F00",
@@ -26,33 +29,35 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (
     "#56B4E9",
 )
 COLOURS = [BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY]
+INK, PAPER = "#000000", "#ffffff"  # which follow the page's theme
+# A model has one colour throughout the book.
+MODELS = {
+    names.DETERMINISTIC: "0.45",
+    names.MAP: SKY,
+    names.MAP_ENSEMBLE: GREEN,
+    names.ADVERSARIAL: ORANGE,
+    names.BAYESIAN: BLUE,
+}
 HEATMAP = "RdBu_r"
 OVERLAP = ["white", SKY, ORANGE, "#222222", "0.8"]  # neither, before only, after only, both, tied
 STYLE: Any = {
-    "figure.facecolor": "white",
-    "axes.facecolor": "white",
+    "figure.facecolor": PAPER,
+    "axes.facecolor": "none",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 10,
+    # Nothing is smaller than 9 points, as printed.
+    "font.size": 9,
+    "axes.titlesize": 9.5,
     "axes.titlepad": 6,
+    "legend.fontsize": 9,
     "legend.frameon": False,
-    "svg.hashsalt": "resilient-relevance",
 }
 
 
-def _sharp_in_notebooks() -> None:
-    """Have notebooks show figures at twice the resolution, so that they are sharp on small and on dense screens."""
-    from IPython import get_ipython
-
-    if get_ipython() is not None:
-        from matplotlib_inline.backend_inline import set_matplotlib_formats
-
-        set_matplotlib_formats("retina")
-
-
-_sharp_in_notebooks()
+def colour_of(model: str, other: str = PURPLE) -> str:
+    """Return the colour of a model, such as ``"Bayesian, 100"``; that of the others where it is none of the book's."""
+    return next((colour for name, colour in MODELS.items() if model == name or model.startswith(f"{name},")), other)
 
 
 @contextmanager
@@ -67,7 +72,8 @@ def new_figure(
         figure, axes = plt.subplots(
             rows,
             columns,
-            figsize=size,
+            figsize=(min(size[0], PAGE), size[1]),
+            FigureClass=BookFigure,
             squeeze=False,
             layout=None if edges else "constrained",
             gridspec_kw=dict(edges or {}),

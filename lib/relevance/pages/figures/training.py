@@ -38,7 +38,7 @@ def saliency_by_training(images: Tensor, maps: Mapping[str, Tensor]) -> Figure:
                 largest = np.quantile(relevance.detach().cpu().sum(0).abs().numpy(), 0.99)
                 drawn = heatmap(axis, relevance, float(largest) or 1.0)
         for row, name in zip(axes, ["image", *maps], strict=True):
-            row[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
+            row[0].set_ylabel(name, rotation=0, ha="right", va="center")
         if drawn is not None:
             bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02, extend="both")
             bar.set_ticks([-1, 0, 1])
@@ -71,5 +71,5 @@ def alignment_by_epsilon(curve: pd.DataFrame) -> Figure:
         handles = {
             label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=8)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure

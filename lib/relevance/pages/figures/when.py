@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relevance.attacks.named import NOISE
-from relevance.pages.figures.style import BLUE, COLOURS, GREEN, ORANGE, PURPLE, VERMILION, new_figure
+from relevance.pages.figures.style import BLUE, COLOURS, PURPLE, colour_of, new_figure
 from relevance.studies.carbone.when import OTHERS, OWN
 from relevance.studies.names import BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE
 from relevance.studies.phrases import samples
 
-LOOKS = {DETERMINISTIC: (VERMILION, "v"), MAP: (ORANGE, "s"), MAP_ENSEMBLE: (GREEN, "D"), BAYESIAN: (BLUE, "o")}
+MARKS = {DETERMINISTIC: "v", MAP: "s", MAP_ENSEMBLE: "D", BAYESIAN: "o"}
 SCORE = "k-LRP robustness"
 
 
@@ -46,7 +46,7 @@ def when(rows: pd.DataFrame, attack: str) -> Figure:
         for axis in axes[0]:
             axis.set_ylim(low, high)
         handles = dict(zip(*reversed(axes[0, 1].get_legend_handles_labels()), strict=True))
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4, fontsize=9)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -59,20 +59,20 @@ def _against_draws(axis: Axes, rows: pd.DataFrame) -> None:
         short = part[part["trajectory"] < 1]
         axis.plot(short["effective draws"], short["mean"], "x", color=colour, markersize=5)
     axis.set(xscale="log", xlabel="effective draws", ylabel=SCORE)
-    axis.legend(title="prior scale", fontsize=8, title_fontsize=8)
+    axis.legend(title="prior scale")
 
 
 def _against(axis: Axes, rows: pd.DataFrame, column: str, *, faint: bool) -> None:
     """Draw every kind of model against a column, faint without intervals; of the Bayesian ones, that with the most samples."""
     most = rows.loc[rows["model"].str.startswith(BAYESIAN), "n_samples"].max()
     alone = rows[column].nunique() == 1
-    for place, (kind, (colour, mark)) in enumerate(LOOKS.items()):
+    for place, (kind, mark) in enumerate(MARKS.items()):
         part = rows[rows["model"].str.startswith(kind) & ((rows["n_samples"] == most) | (kind != BAYESIAN))]
         part = part.sort_values(column)
         if part.empty:
             continue
         label = f"HMC, {samples(int(most))}" if kind == BAYESIAN else "SGD" if kind == DETERMINISTIC else kind
-        given: dict[str, Any] = {"color": colour, "markersize": 4, "label": label}
+        given: dict[str, Any] = {"color": colour_of(kind), "markersize": 4, "label": label}
         if faint:
             given |= {"linestyle": ":", "alpha": 0.6, "label": None}
         if len(part) == 1 and column == "prior scale" and not alone:  # knows of no prior
@@ -103,7 +103,7 @@ def transfer(rows: pd.DataFrame) -> Figure:
                 axis.plot(part["n_samples"], part[column], mark, color=colour, markersize=3, alpha=0.4)
                 axis.plot(mean.index, mean, f"{mark}-", color=colour, markersize=5, label=f"judged on {kind}")
             axis.set(xscale="log", xlabel="draws that the attack goes through", ylabel=title)
-        axes[0, 0].legend(fontsize=8)
+        axes[0, 0].legend()
     return figure
 
 
@@ -117,14 +117,16 @@ def rho_parts(rows: pd.DataFrame) -> Figure:
     with new_figure(1, 1, (7.0, 1.0 + 0.42 * len(parts) + 0.12 * len(models))) as (figure, axes):
         axis = axes[0, 0]
         shifts = np.linspace(-0.3, 0.3, len(models))
-        for model, shift, colour, mark in zip(models, shifts, COLOURS * 2, "osD^vP" * 2, strict=False):
+        for model, shift, mark in zip(models, shifts, "osD^vP" * 2, strict=False):
             some = rows[(rows["model"] == model) & rows["rho"].notna()]
             ends = np.stack([some["rho"] - some["low"], some["high"] - some["rho"]]).clip(0)
             places = [parts.index(part) + shift for part in some["part"]]
-            axis.errorbar(some["rho"], places, xerr=ends, fmt=mark, color=colour, markersize=4.5, lw=1.2, label=model)
+            axis.errorbar(
+                some["rho"], places, xerr=ends, fmt=mark, color=colour_of(model), markersize=4.5, lw=1.2, label=model
+            )
         axis.axvline(0, color="0.4", lw=0.8, ls="--")
         axis.set_yticks(range(len(parts)), parts)
         axis.invert_yaxis()
         axis.set_xlabel("Spearman's rho of LRP and softmax robustness")
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

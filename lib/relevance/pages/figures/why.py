@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relevance.metrics.statistics import spearman
-from relevance.pages.figures.style import BLUE, ORANGE, VERMILION, new_figure
+from relevance.pages.figures.style import BLUE, INK, ORANGE, VERMILION, new_figure
 from relevance.studies.carbone.masking import MASKED, OPEN
 from relevance.studies.carbone.picture import REPORTED
 from relevance.studies.carbone.recipes import SGD
@@ -49,7 +49,7 @@ def three_columns(rows: pd.DataFrame) -> Figure:
         handles = {
             text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, fontsize=9)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
     return figure
 
 
@@ -62,11 +62,11 @@ def _scores(axis: Axes, pair: tuple[pd.DataFrame, pd.DataFrame]) -> None:
             position + generator.uniform(-0.25, 0.25, len(scores)), scores, s=7, color=colour, alpha=0.45, linewidths=0,
             rasterized=True,
         )  # fmt: skip
-        axis.plot([position - 0.32, position + 0.32], [scores.mean()] * 2, color="black", linewidth=2)
-        axis.text(position + 0.34, scores.mean(), f"{scores.mean():.2f}", fontsize=9, va="center")
+        axis.plot([position - 0.32, position + 0.32], [scores.mean()] * 2, color=INK, linewidth=2)
+        axis.text(position + 0.34, scores.mean(), f"{scores.mean():.2f}", va="center")
         floor = rows["unrelated_lrp_robustness"].mean()
         axis.plot([position - 0.32, position + 0.32], [floor] * 2, color="0.45", linewidth=1.2, linestyle=":")
-    axis.plot([], [], color="black", linewidth=2, label="mean")
+    axis.plot([], [], color=INK, linewidth=2, label="mean")
     axis.plot([], [], color="0.45", linewidth=1.2, linestyle=":", label="unrelated maps")
     axis.set(xlim=(-0.5, 1.65), ylim=(-0.03, 1.03), xticks=[0, 1], yticks=[0, 0.5, 1])
     axis.set_xticklabels(list(LOOKS))
@@ -91,7 +91,7 @@ def _scatter(axis: Axes, pair: tuple[pd.DataFrame, pd.DataFrame]) -> None:
             )  # fmt: skip
         found = spearman(rows["softmax_robustness"].to_numpy(), rows["lrp_robustness"].to_numpy())
         told.append(f"{name}: " + (rf"$\rho$ = {found.rho:.2f}" if not found.reason else r"no $\rho$"))
-    axis.text(0.03, 0.02, "\n".join(told), transform=axis.transAxes, fontsize=9, va="bottom")
+    axis.text(0.03, 0.02, "\n".join(told), transform=axis.transAxes, va="bottom")
     axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
 
 
@@ -119,5 +119,5 @@ def masked_gradient(rows: pd.DataFrame) -> Figure:
         handles = {
             text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize=9)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2)
     return figure

@@ -33,7 +33,7 @@ from relevance.base.digests import digest, of_files, of_installed, of_parameters
 from relevance.base.environment import data_root, pages_printed, store_root
 from relevance.base.sources import Library
 from relevance.datasets import reading
-from relevance.pages.press import audit, notebooks, parts, status
+from relevance.pages.press import audit, inlining, notebooks, parts, status
 from relevance.pages.press.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.pages.press.parameters import resolve
 from relevance.pages.press.reads import Reads
@@ -238,6 +238,7 @@ class Press:
         say("rendering with Jupyter Book ...")
         jupyter_book(self.root / STAGE, rendering, "-W", "-n", "--keep-going")
         pages = rendering / "_build" / "html"
+        inlining.figures(pages)
         if problems := audit.problems(pages):
             raise BookError("The pages break a promise:\n  " + "\n  ".join(problems))
         (pages / MARK).write_text(digest(staged, _inventory(pages)))
@@ -344,6 +345,7 @@ def page_of(root: Path, chapter: str, executed: Path) -> Path:
     (folder / "_toc.yml").write_text(f"format: jb-book\nroot: book/{chapter}\n", encoding="utf-8")
     carry_along(folder)
     jupyter_book(folder, folder)
+    inlining.figures(folder / "_build" / "html")
     return folder / "_build" / "html" / "book" / f"{chapter}.html"
 
 

@@ -1,0 +1,111 @@
+"""The same figure for a phone: drawn anew, a panel a row, rather than shrunk."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.gridspec import GridSpec
+
+PHONE = 3.72  # inches: 358 pixels
+LETTERS = 52  # of the smallest type in a line of that width
+PICTURES = 3  # side by side
+
+
+def narrowed(figure: Figure) -> bool:
+    """Lay a figure out anew for a phone, in place, and say whether it was wider than that.
+
+    Plots stand below one another; pictures stand three in a row, in the order of their columns. What only the panels at the edges
+    said, the names of rows and columns, is said where it would be missed. A figure with a ``narrow`` of its own, which is called
+    instead, is laid out by that.
+    """
+    width, height = figure.get_size_inches()
+    if width <= PHONE * 1.1:
+        return False
+    if own := getattr(figure, "narrow", None):
+        own()
+    else:
+        grid = _grid(figure)
+        if not grid:
+            return False
+        if any(axis.images for row in grid for axis in row):
+            _pictures(figure, grid, width, height)
+        else:
+            _plots(figure, grid, height / len(grid))
+    _wrapped(figure)
+    return True
+
+
+def _grid(figure: Figure) -> list[list[Axes]]:
+    """Return the panels row by row, without those that are switched off."""
+    places: dict[int, list[tuple[int, Axes]]] = {}
+    for axis in figure.axes:
+        place = axis.get_subplotspec()
+        if place is None or hasattr(axis, "_colorbar"):
+            continue
+        if not axis.axison:
+            axis.remove()
+            continue
+        places.setdefault(place.rowspan.start, []).append((place.colspan.start, axis))
+    return [[axis for _, axis in sorted(row, key=lambda one: one[0])] for _, row in sorted(places.items())]
+
+
+def _plots(figure: Figure, grid: Sequence[Sequence[Axes]], height: float) -> None:
+    titles = [axis.get_title() for axis in grid[0]]
+    panels = [axis for row in grid for axis in row]
+    for row in grid:
+        first = row[0]
+        labels = [tick.get_text() for tick in first.get_yticklabels()]
+        for axis in row[1:]:
+            # Labels that the first panel alone shows.
+            if any(labels) and not any(tick.get_text() for tick in axis.get_yticklabels()):
+                axis.set_yticks(first.get_yticks(), labels)
+            axis.set_ylabel(axis.get_ylabel() or first.get_ylabel())
+        if row is not grid[0]:
+            for axis, title in zip(row, titles, strict=False):
+                axis.set_title(axis.get_title() or title)
+    _rows(figure, [[axis] for axis in panels], max(height, 1.5) * len(panels))
+
+
+def _pictures(figure: Figure, grid: Sequence[Sequence[Axes]], width: float, height: float) -> None:
+    columns = max(map(len, grid))
+    beside = min(columns, PICTURES)
+    parts: list[list[Axes]] = []
+    for left in range(0, columns, beside):
+        for row in grid:
+            part = list(row[left : left + beside])
+            if part:
+                part[0].set_ylabel(part[0].get_ylabel() or row[0].get_ylabel())
+                parts.append(part)
+    panel = (PHONE - 0.3) / beside
+    _rows(figure, parts, len(parts) * (panel * (height / len(grid)) / (width / columns)))
+
+
+def _rows(figure: Figure, rows: Sequence[Sequence[Axes]], height: float) -> None:
+    """Put panels into rows of their own."""
+    columns = max(map(len, rows))
+    places: Any = GridSpec(len(rows), columns, figure=figure)
+    for number, row in enumerate(rows):
+        for column, axis in enumerate(row):
+            axis.set_subplotspec(places[number, column] if len(row) > 1 or columns > 1 else places[number, 0])
+    figure.set_size_inches(PHONE, height + 0.4)
+
+
+def _wrapped(figure: Figure) -> None:
+    """Break what is longer than its panel is wide."""
+    for text in (figure._suptitle, figure._supxlabel, figure._supylabel):  # type: ignore[attr-defined]
+        if text is not None:
+            text.set_text(textwrap.fill(text.get_text(), LETTERS - 6))
+    for axis in figure.axes:
+        place = axis.get_subplotspec()
+        beside = place.get_gridspec().ncols if place is not None else 1
+        for text in (axis.title, axis.xaxis.label):
+            if "$" not in text.get_text():
+                text.set_text(textwrap.fill(text.get_text(), max(8, LETTERS // beside - 4)))
+    for legend in figure.legends:
+        names = [text.get_text() for text in legend.get_texts()]
+        fitting = max(1, (LETTERS - 4) // (max(map(len, names), default=1) + 7))
+        legend.set_ncols(min(legend._ncols, fitting))  # type: ignore[attr-defined]
