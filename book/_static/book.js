@@ -11,6 +11,24 @@ document.addEventListener("DOMContentLoaded", () => {
   // A name that differs from the text cannot be spoken to by who reads the text; these say enough themselves.
   all("details.hide > summary, .search-button-field").forEach((one) => one.removeAttribute("aria-label"));
 
+  // What a chapter marks as folded opens under its heading, and by any link that leads into it.
+  all("section.folded").forEach((section) => {
+    const details = document.createElement("details");
+    const summary = document.createElement("summary");
+    details.append(summary, ...section.childNodes);
+    summary.append(details.querySelector("h2, h3"));
+    section.append(details);
+  });
+  const reveal = () => {
+    const aim = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (!aim) return;
+    for (const inside of [aim, ...aim.querySelectorAll(":scope > details")])
+      for (let one = inside; one; one = one.parentElement) if (one.tagName === "DETAILS") one.open = true;
+    aim.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  reveal();
+
   // The button shows the theme only as a picture, and pressing it changes which.
   const names = { light: "light", dark: "dark", auto: "system settings" };
   const nameTheme = () =>

@@ -69,13 +69,10 @@ def ready(notebook: NotebookNode, chapter: str, clone: str | None) -> None:
     cell = nbformat.v4.new_code_cell(FETCH.format(fetch=fetch.strip()), metadata={"tags": ["remove-cell"]})
     cell.id = "fetch"
     notebook.cells.insert(0, cell)
-    links = [f"{{download}}`this page as a notebook <{Path(chapter).name}.ipynb>`"]
+    links = [f"{{download}}`a notebook <{Path(chapter).name}.ipynb>`"]
     if clone:
         binder = f"https://mybinder.org/v2/gh/{clone}/HEAD?urlpath={quote(f'lab/tree/book/{chapter}.md', safe='')}"
         colab = f"https://colab.research.google.com/github/{clone}/blob/HEAD/binder/colab.ipynb"
         links += [f"[on Binder]({binder})", f"[on Colab]({colab})"]
-    first = next(cell for cell in notebook.cells if cell.cell_type == "markdown")
-    title = re.search(r"^# .*\n?", first.source, re.MULTILINE)
-    if title:
-        line = f"\n:::{{container}} run-it\nRun it: {', '.join(links)}; or `make lab CHAPTER={chapter}`.\n:::\n"
-        first.source = first.source[: title.end()].rstrip("\n") + "\n" + line + first.source[title.end() :]
+    line = f"## Run this page\n\nAs {', '.join(links)}; or with `make lab CHAPTER={chapter}`."
+    notebook.cells.append(nbformat.v4.new_markdown_cell(line, id="run-it"))
