@@ -52,7 +52,8 @@ def typical(scores: pd.DataFrame) -> int:
     some = scores[scores["image"].isin(right.index[right])]
     by_case = some.groupby(["model", "attack"])["lrp_robustness"]
     distance = (some["lrp_robustness"] - by_case.transform("median")).abs()
-    return int(distance.groupby(some["image"]).sum().idxmin())
+    found = distance.groupby(some["image"]).sum()
+    return int(found.index[int(found.argmin())])
 
 
 def front(study: Study, table: pd.DataFrame, attack: str, rule: str = "epsilon") -> Front:
