@@ -42,7 +42,7 @@ def test_a_page_gets_both_drawings_and_no_name_twice():
     assert used
     assert set(used) <= set(ids)
     widths = [float(width) for width in re.findall(r'<svg [^>]*\bwidth="([\d.]+)pt"', text)]
-    assert np.allclose(widths, [8.0 * 72, 3.72 * 72])
+    assert np.allclose(widths, [8.0 * 72, 3.55 * 72])
 
 
 def test_a_small_figure_is_drawn_once_and_shown_alike_twice():
