@@ -190,7 +190,7 @@ def test_a_chapter_that_is_edited_while_it_waits_is_not_served_as_the_new_one(bo
 
 
 def test_two_builds_of_one_book_do_not_meet(book):
-    with press._alone(book), pytest.raises(BookError, match="another build of the book in .* is running"):
+    with press.alone(book), pytest.raises(BookError, match="another build of the book in .* is running"):
         print_book(book)
 
 
