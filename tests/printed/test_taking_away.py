@@ -60,6 +60,7 @@ def test_the_pdf_has_its_equations_and_no_code(book):
 @pytest.fixture
 def dialogue(page, pages):
     """A chapter with a numbered figure, open; its dialogue is not."""
+    page.emulate_media(reduced_motion="reduce")  # colours that change at once
     paths = (pages / "book" / f"{chapter.name}.html" for chapter in read_chapters(ROOT))
     page.goto(next(path for path in paths if 'class="caption-number"' in path.read_text()).as_uri())
     return page.locator("dialog.cite")
