@@ -26,6 +26,7 @@ from torch import Tensor
 from relevance.attacks.named import NOISE
 from relevance.base import checks
 from relevance.explanations.top import on_top
+from relevance.metrics.overlap import lrp_robustness
 from relevance.pages import web
 from relevance.pages.figures.style import HEATMAP, OVERLAP
 from relevance.pages.interactive import scene_figure
@@ -42,6 +43,11 @@ SENTENCES = {
     "floor": "Maps of other images share by chance: {floor}.",
     "seen": "After the attack, the image of class {label} is taken for: {seen}.",
 }
+LEGEND = (
+    "Bars, from 0 to 1: the share of the top pixels that is left (LRP robustness). They are hatched up to the floor, which maps "
+    "of other images reach. The ceiling is what a map scores with itself: 1, or, where it has fewer relevant pixels than "
+    "are counted, what is not grey."
+)
 BLIND = "The attack had nothing to follow: {blind}."
 
 
@@ -158,9 +164,8 @@ def _caption(scene: Scene) -> str:
         f"{escape(scene.study.data.name)}: for each model, the image and its relevance map (red: for the class that the model "
         "predicts on the clean image; blue: against it), the same after noise and after an attack of this size, and what the "
         "model predicts. The maps of a model are divided by the largest absolute relevance of the first. Top pixels: of the "
-        "first map (blue), of the later one (orange), of both (black). Bars: the share of the top pixels that is left (LRP "
-        "robustness); hatched up to the floor, the score of maps of other images; their end is the ceiling, 1. All was computed "
-        "when the page was printed; a notebook has every size and every number of samples."
+        "first map (blue), of the later one (orange), of both (black). All was computed when the page was printed; a notebook "
+        "has every size and every number of samples."
     )
 
 
@@ -201,11 +206,12 @@ def _spec(scene: Scene, grid: Grid, layers: Sequence[str]) -> dict[str, object]:
         "overlap": [matplotlib.colors.to_hex(colour) for colour in OVERLAP[:4]],
         "sentences": list(SENTENCES.values()),
         "blind": BLIND,
+        "legend": LEGEND,
     }
 
 
 def _blocks(scene: Scene, grid: Grid, layers: Sequence[str]) -> Iterator[bytes]:
-    """Give the bytes of all views: images; for each image and model what is clean; then what each attack made of it, and noise."""
+    """Give the bytes of all views: images; for each image and model what is clean; then what attacks and noise made of it."""
     for number in grid.images:
         yield _pixels(scene.images[number])
     for number, (model, count) in itertools.product(grid.images, grid.variants):
@@ -215,7 +221,10 @@ def _blocks(scene: Scene, grid: Grid, layers: Sequence[str]) -> Iterator[bytes]:
             if index == 0:
                 yield _shares(view.probabilities[0])
             yield _map(view.before, view.before)
-            yield from (_on_top(view.before, percent) for percent in grid.top_percents)
+            for percent in grid.top_percents:
+                yield _on_top(view.before, percent)
+                # What a map scores with itself: less than 1 where it has fewer relevant pixels than there are places.
+                yield _numbers([lrp_robustness(view.before[None], view.before[None], percent).item()])
     whole = itertools.product(grid.images, grid.variants, (*grid.attacks, NOISE), grid.sizes, grid.rules)
     for number, (model, count), attack, size, rule in whole:
         for index, layer in enumerate(layers):
