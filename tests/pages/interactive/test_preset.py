@@ -11,15 +11,26 @@ from relevance.pages.interactive import preset, preset_link, scene_page
 
 
 def test_a_link_has_the_fragment_of_its_choices():
-    link = preset_link("Try <it>", model="adversarially trained", attack="PGD on the margin", epsilon=0.10, image=3).data
-    assert 'href="../explore.html#model=adversarially-trained&amp;attack=pgd-on-the-margin&amp;epsilon=0.1&amp;image=3"' in link
+    link = preset_link(
+        "Try <it>", model="adversarially trained", attack="PGD on the margin", epsilon=0.10, image=3
+    ).data
+    assert (
+        'href="../explore.html#model=adversarially-trained&amp;attack=pgd-on-the-margin&amp;epsilon=0.1&amp;image=3"'
+        in link
+    )
     assert ">Try &lt;it&gt;</a>" in link
     assert 'href="#samples=10"' in preset_link("Ten", page="", samples=10).data
 
 
 @pytest.mark.slow
 def test_the_page_has_each_key_and_its_words(scene):
-    small = {**SCENE_GRID, "images": (1,), "rules": ("alpha-beta",), "layers": ("5",), "attacks": ("PGD on the margin",)}
+    small = {
+        **SCENE_GRID,
+        "images": (1,),
+        "rules": ("alpha-beta",),
+        "layers": ("5",),
+        "attacks": ("PGD on the margin",),
+    }
     axes = scene_page._spec(scene, scene_page.Grid(**small), ("5",))["axes"]
     assert list(axes) == list(preset.KEYS)
     assert axes["attack"]["values"] == ["pgd-on-the-margin"]

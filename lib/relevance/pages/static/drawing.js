@@ -305,8 +305,10 @@ function relevanceDrawing() {
     play() { begin(game ? game.cells : drawn(base, strokes).some(Boolean) ? drawn(base, strokes) : example(config.start)); },
     stop() { base = game.cells; stop(); },
     async noise() {
-      if (!game) ACTIONS.play();
-      await update();
+      if (!game?.own) {
+        if (!game) ACTIONS.play();
+        await update();
+      }
       if (game) noise();
     },
   };
