@@ -301,7 +301,7 @@ def test_the_challenge_is_played_by_keyboard(opened):
 
 
 def test_all_can_use_the_pad_also_by_touch_on_a_phone(browser, printed):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
     page.goto(printed.as_uri())
     assert axe(page) == []

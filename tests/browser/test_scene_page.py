@@ -167,7 +167,7 @@ def test_without_scripts_a_picture_stands_there(browser, file, scene):
 
 
 def test_a_phone_shows_the_playground_whole_and_takes_touches(browser, file):
-    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
     page = context.new_page()
     said = opened(page, file)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
