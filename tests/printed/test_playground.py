@@ -50,7 +50,7 @@ def test_every_link_into_the_playground_is_a_choice_that_it_has(page, pages):
     links = {
         match
         for path in (pages / "book").rglob("*.html")
-        for match in re.findall(r'class="[^"]*rr-preset[^"]*" href="[^"#]*#([^"]+)"', path.read_text())
+        for match in re.findall(r'class="[^"]*rr-preset[^"]*"[^>]* href="[^"#]*#([^"]+)"', path.read_text())
     }
     assert links
     for fragment in links:

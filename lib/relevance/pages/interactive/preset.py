@@ -59,6 +59,6 @@ def preset_link(text: str, *, page: str = "../explore.html", **choices: str | fl
         checks.one_of("a choice", name, KEYS)
         KEYS[name][1](name, value)
     fragment = "&".join(f"{name}={slug(value)}" for name, value in choices.items())
-    return HTML(
-        f'<a class="btn btn-outline-primary rr-preset" href="{escape(f"{page}#{fragment}")}">{escape(text)}</a>'
-    )
+    # The page's own colour, in the light and in the dark.
+    style = "color: inherit; border: 1px solid currentcolor"
+    return HTML(f'<a class="btn rr-preset" style="{style}" href="{escape(f"{page}#{fragment}")}">{escape(text)}</a>')

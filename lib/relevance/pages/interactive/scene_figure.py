@@ -28,7 +28,7 @@ def scene(view: View, classes: Sequence[str], top_percent: float) -> Figure:
     """
     with new_figure(1, 6, (11.4, 2.5)) as (figure, axes):
         _drawn(axes[0], view, classes, top_percent, (*SCENE_TITLES, "probability"))
-        axes[0][-1].legend(fontsize=7, loc="lower right")
+        axes[0][-1].legend(fontsize=9, loc="lower right")
     return figure
 
 
@@ -56,7 +56,7 @@ def _drawn(
     for shift, row, colour, name in both:
         bars.barh(places + shift, row.numpy(), height=0.4, color=colour, label=name)
     bars.set_xlim(0, 1)
-    bars.set_yticks(places, classes, fontsize=7)
+    bars.set_yticks(places, classes, fontsize=9)
     bars.invert_yaxis()
     for panel, title in zip(panels, titles, strict=True):
         panel.set_title(title)
