@@ -9,6 +9,7 @@ from relevance.pages.interactive.manipulated import Defended, Manipulated
 from relevance.pages.interactive.maps import Holes, Ruled, Scatter, Trained
 from relevance.pages.interactive.pad import canvas
 from relevance.pages.interactive.playground import playground
+from relevance.pages.interactive.preset import preset_link
 from relevance.pages.interactive.turning import turning
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "canvas",
     "of_study",
     "playground",
+    "preset_link",
     "sizes",
     "turning",
 ]
