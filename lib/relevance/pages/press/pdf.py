@@ -35,7 +35,10 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 # Rows of tables that a fold may have and be printed open.
 FOLDED_ROWS = 12
 # Code stays where what it printed would say nothing without it.
-LEFT_OUT = ".rr-narrow, .rr-file, .cell:not(:has(.text_plain)) .cell_input, .headerlink, .toctree-wrapper, script, noscript, button, form"
+LEFT_OUT = (
+    ".cell:not(:has(.text_plain)) .cell_input, .rr-narrow, .rr-file, .headerlink, .toctree-wrapper, script, noscript, button, "
+    "form"
+)
 # Attributes that name elements of the page.
 NAMING = ("id", "for", "headers", "aria-labelledby", "aria-describedby")
 APPENDIX = "Appendix"
