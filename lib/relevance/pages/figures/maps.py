@@ -16,6 +16,7 @@ from relevance.explanations.top import top_share
 from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.similarity import map_scores
 from relevance.pages.figures.style import OVERLAP, frame, heatmap, new_figure, picture
+from relevance.pages.figures.vector import PAGE
 from relevance.studies.experiment import CLEAN, Gallery, Outcome
 
 
@@ -38,7 +39,8 @@ def heatmaps(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
         maps: [N, C, H, W].
         titles: one for each image.
     """
-    with new_figure(2, len(images), (1.45 * len(images), 3.9)) as (figure, axes):
+    panel = min(1.9, PAGE / len(images))
+    with new_figure(2, len(images), (panel * len(images), 2 * panel + 0.9)) as (figure, axes):
         for column, image, relevance, title in zip(axes.T, images, maps, titles, strict=True):
             picture(column[0], image)
             column[0].set_title(title)
@@ -49,7 +51,7 @@ def heatmaps(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
     return figure
 
 
-def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 5) -> Figure:
+def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 3) -> Figure:
     """Draw an image and several relevance maps of it, each divided by its largest absolute relevance.
 
     Args:
@@ -59,15 +61,16 @@ def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 5) ->
     """
     checks.count("columns", columns)
     rows = math.ceil((len(maps) + 1) / columns)
-    with new_figure(rows, columns, (1.75 * columns, 0.5 + 2.0 * rows)) as (figure, axes):
-        picture(axes.flat[0], image)
-        axes.flat[0].set_title("image")
-        for axis, (title, relevance) in zip(axes.flat[1:], maps.items(), strict=False):
+    with new_figure(rows, columns, (1.9 * columns, 0.6 + 2.05 * rows)) as (figure, axes):
+        panels = list(axes.flat[: len(maps) + 1])
+        for axis in axes.flat[len(panels) :]:
+            axis.remove()
+        picture(panels[0], image)
+        panels[0].set_title("image")
+        for axis, (title, relevance) in zip(panels[1:], maps.items(), strict=True):
             drawn = heatmap(axis, relevance, relevance.sum(0).abs().max().item() or 1.0)
             axis.set_title(title)
-        for axis in axes.flat[len(maps) + 1 :]:
-            axis.set_axis_off()
-        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.03)
+        bar = figure.colorbar(drawn, ax=panels, location="bottom", shrink=0.4, aspect=30, pad=0.03)
         bar.set_ticks([-1, 0, 1])
         bar.set_label("relevance / largest |relevance| of the map")
     return figure
