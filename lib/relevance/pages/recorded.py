@@ -78,7 +78,8 @@ class Recorded:
 
         def said(table: pd.DataFrame) -> Sentence:
             story = records.provenance(self.run, self.experiment)
-            lines = "".join(f"\n- **{part}** {verdict}." for part, verdict in carbone_words.theorem(table).items())
+            verdicts = {part: told.partition(":")[0] for part, told in carbone_words.theorem(table).items()}
+            lines = "".join(f"\n- {part}: **{verdict}**." for part, verdict in verdicts.items())
             sizes = story["settings"]
             return Sentence(
                 f"The largest HMC case, {sizes['n_trains'][-1]} points and width {sizes['widths'][-1]}, {sizes['n_samples']} "

@@ -125,7 +125,8 @@ def library_differences(recorded: pd.DataFrame) -> Styler:
     values = recorded.assign(value=recorded["value"].map(lambda value: in_words(value) or "refused"))
     wide = values.pivot(index="compared", columns="library", values="value")[["zennit", "captum"]]
     wide["this book"] = recorded.groupby("compared")["ours"].first().map(in_words)
-    return table(wide.reindex(recorded["compared"].unique()).fillna("").rename_axis(columns=None))
+    rows = wide.reindex(recorded["compared"].unique()).fillna("").rename_axis(columns=None)
+    return table(rows, "Maps and derivatives of other libraries beside ours")
 
 
 def recorded_on(rows: pd.DataFrame) -> Sentence:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from oracles import FakeOutcome, FakePosterior, made_up_scores, planted_scores
 from relevance.explanations.rules import Epsilon
@@ -155,3 +156,11 @@ def test_the_steps_of_a_ladder_are_told_in_one_sentence():
     )
     assert "them less steady is the prior (+0.041); undecided is averaging" in worse
     assert "A single network" not in worse
+
+
+def test_how_much_of_a_gradient_is_across_is_said():
+    along = torch.tensor([[[3.0, 0.0]], [[3.0, 0.0]]])
+    across = torch.tensor([[[0.0, 4.0]], [[0.0, -4.0]]])
+    assert words.averaging({geometry.ALONG: along, geometry.ACROSS: across}) == (
+        "Across the (estimated) manifold lie 0% of the averaged gradient's squared length, and 64% of a single sample's."
+    )

@@ -45,9 +45,9 @@ def autocorrelation(rows: pd.DataFrame, protocols: Mapping[str, float]) -> Figur
         axis = axes[0, 0]
         lengths = np.linspace(0, max(*rows["length"], *protocols.values()) * 1.03, 200)
         axis.plot(lengths, np.cos(lengths), color="0.6", linewidth=1, label=r"$\cos(L e / \sigma)$", zorder=0)
-        axis.plot(rows["length"], rows["measured"], "o", color=BLUE, markersize=5, label="measured")
+        axis.plot(rows["length"], rows["measured"], "o", color="0.3", markersize=5, label="measured")
         for (name, length), colour, mark in zip(
-            protocols.items(), [VERMILION, GREEN, ORANGE] * 3, "^sD" * 3, strict=False
+            protocols.items(), [VERMILION, BLUE, PURPLE] * 3, "^sD" * 3, strict=False
         ):
             axis.plot([length], [np.cos(length)], mark, color=colour, markersize=9, label=name)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)

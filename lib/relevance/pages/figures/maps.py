@@ -16,6 +16,7 @@ from relevance.explanations.top import top_share
 from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.similarity import map_scores
 from relevance.pages.figures.style import OVERLAP, frame, heatmap, new_figure, picture
+from relevance.pages.figures.vector import PAGE
 from relevance.studies.experiment import CLEAN, Gallery, Outcome
 
 
@@ -38,7 +39,8 @@ def heatmaps(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
         maps: [N, C, H, W].
         titles: one for each image.
     """
-    with new_figure(2, len(images), (1.45 * len(images), 3.9)) as (figure, axes):
+    panel = min(1.9, PAGE / len(images))
+    with new_figure(2, len(images), (panel * len(images), 2 * panel + 0.9)) as (figure, axes):
         for column, image, relevance, title in zip(axes.T, images, maps, titles, strict=True):
             picture(column[0], image)
             column[0].set_title(title)
@@ -49,7 +51,7 @@ def heatmaps(images: Tensor, maps: Tensor, titles: Sequence[str]) -> Figure:
     return figure
 
 
-def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 5) -> Figure:
+def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 3) -> Figure:
     """Draw an image and several relevance maps of it, each divided by its largest absolute relevance.
 
     Args:
@@ -59,15 +61,16 @@ def side_by_side(image: Tensor, maps: Mapping[str, Tensor], columns: int = 5) ->
     """
     checks.count("columns", columns)
     rows = math.ceil((len(maps) + 1) / columns)
-    with new_figure(rows, columns, (1.75 * columns, 0.5 + 2.0 * rows)) as (figure, axes):
-        picture(axes.flat[0], image)
-        axes.flat[0].set_title("image")
-        for axis, (title, relevance) in zip(axes.flat[1:], maps.items(), strict=False):
+    with new_figure(rows, columns, (1.9 * columns, 0.6 + 2.05 * rows)) as (figure, axes):
+        panels = list(axes.flat[: len(maps) + 1])
+        for axis in axes.flat[len(panels) :]:
+            axis.remove()
+        picture(panels[0], image)
+        panels[0].set_title("image")
+        for axis, (title, relevance) in zip(panels[1:], maps.items(), strict=True):
             drawn = heatmap(axis, relevance, relevance.sum(0).abs().max().item() or 1.0)
             axis.set_title(title)
-        for axis in axes.flat[len(maps) + 1 :]:
-            axis.set_axis_off()
-        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.4, aspect=30, pad=0.03)
+        bar = figure.colorbar(drawn, ax=panels, location="bottom", shrink=0.4, aspect=30, pad=0.03)
         bar.set_ticks([-1, 0, 1])
         bar.set_label("relevance / largest |relevance| of the map")
     return figure
@@ -84,8 +87,8 @@ def attack_gallery(galleries: Mapping[str, Gallery], index: int, attacks: Sequen
         attacks: which attacks; the clean image comes first.
     """
     names = [CLEAN, *attacks]
-    rows = 2 * len(galleries)
-    with new_figure(rows, len(names), (1.5 * len(names), 0.7 + 1.62 * rows)) as (figure, axes):
+    rows, panel = 2 * len(galleries), min(1.9, PAGE / len(names))
+    with new_figure(rows, len(names), (panel * len(names), 0.7 + (panel + 0.15) * rows)) as (figure, axes):
         for number, (model, gallery) in enumerate(galleries.items()):
             pictures, maps = axes[2 * number], axes[2 * number + 1]
             scale = gallery.maps[CLEAN][index].sum(0).abs().max().item() or 1.0
@@ -151,77 +154,58 @@ def top_pixels(outcome: Outcome, index: int) -> Figure:
 def layer_heatmaps(outcome: Outcome, index: int, maps: Mapping[str, tuple[Tensor, Tensor]]) -> Figure:
     """Draw the explanations of several layers before and after an attack (the idea of Carbone et al., Fig. 1).
 
-    Both maps of a row are divided by the largest absolute relevance of its clean map, and only the pixels that are wholly on
+    Both maps of a column are divided by the largest absolute relevance of its clean map, and only the pixels that are wholly on
     top are drawn.
 
     Args:
         outcome: of the model that was attacked.
         index: which of its images.
-        maps: layer, each a row -> its maps [C, H, W] before and after the attack, such as
+        maps: layer, each a column -> its maps [C, H, W] before and after the attack, such as
             :func:`relevance.studies.scoring.layer_pairs` gives them.
     """
     _in_range(outcome, index)
-    percent = f"top {outcome.top_percent:g} %"
-    pair = (outcome.images[index], outcome.attacked[index])
-    with new_figure(len(maps) + 1, 2, (4.4, 0.6 + 1.75 * (len(maps) + 1))) as (figure, axes):
-        for axis, image, title in zip(axes[0], pair, ("image $x$", r"attacked $\tilde{x}$"), strict=True):
-            picture(axis, image)
-            axis.set_title(title)
-        for row, (layer, (before, after)) in zip(axes[1:], maps.items(), strict=True):
+    with new_figure(2, len(maps), (1.9 * len(maps) + 0.4, 5.0)) as (figure, axes):
+        for column, (layer, (before, after)) in zip(axes.T, maps.items(), strict=True):
             tops = [_only_top(found, outcome.top_percent) for found in (before, after)]
             scale = max(tops[0].sum(0).abs().max().item(), float(np.finfo(np.float32).tiny))
-            drawn, _ = (heatmap(axis, part, scale) for axis, part in zip(row, tops, strict=True))
+            drawn, _ = (heatmap(axis, part, scale) for axis, part in zip(column, tops, strict=True))
             overlap = lrp_robustness(before[None], after[None], outcome.top_percent).item()
-            row[0].set_ylabel(f"layer {layer}")
-            row[1].set_xlabel(f"LRP robustness {overlap:.2f}")
-        axes[1, 0].set_title(f"$R(x, l)$, {percent}")
-        axes[1, 1].set_title(rf"$R(\tilde{{x}}, l)$, {percent}")
-        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.7, aspect=30, pad=0.02)
+            column[0].set_title(f"layer {layer}")
+            column[1].set_xlabel(f"LRP robustness {overlap:.2f}")
+        axes[0, 0].set_ylabel("clean")
+        axes[1, 0].set_ylabel("attacked")
+        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02)
         bar.set_ticks([-1, 0, 1])
-        bar.set_label("relevance / largest |relevance| of the row's $R(x, l)$")
+        bar.set_label("relevance / largest |relevance| of the clean map")
     return figure
 
 
 def failed_attack(outcomes: Mapping[str, Outcome], index: int) -> Figure:
     """Draw one image under attack, and its explanation, for several models (the idea of Carbone et al., Fig. 6).
 
-    Each row is a model with the same image. Both maps of a row are divided by the largest absolute relevance of its
-    clean map, and only the pixels that are wholly on top are drawn, without the tied ones.
+    Each row is a model with the same image: the attacked image, and the maps before and after. Both maps of a row are divided by
+    the largest absolute relevance of the clean one, and only the pixels that are wholly on top are drawn, without the tied ones.
 
     Args:
         outcomes: model -> its outcome, all on the same images.
         index: which of the images.
     """
-    with new_figure(len(outcomes), 5, (9.0, 0.5 + 2.05 * len(outcomes))) as (figure, axes):
+    with new_figure(len(outcomes), 3, (6.6, 0.6 + 2.25 * len(outcomes))) as (figure, axes):
         for row, (name, outcome) in zip(axes, outcomes.items(), strict=True):
             _in_range(outcome, index)
-            percent = f"top {outcome.top_percent:g} %"
             maps = [_only_top(part[index], outcome.top_percent) for part in (outcome.before, outcome.after)]
             scale = max(maps[0].sum(0).abs().max().item(), float(np.finfo(np.float32).tiny))
-            picture(row[0], outcome.images[index])
-            picture(row[1], outcome.attacked[index])
-            drawn, _ = (heatmap(axis, part, scale) for axis, part in zip(row[2:4], maps, strict=True))
-            common = (maps[0] != 0) & (maps[1] != 0)
-            row[4].imshow(common.any(0).cpu().numpy(), cmap="gray_r", vmin=0, vmax=1, interpolation="nearest")
-            frame(row[4])
+            picture(row[0], outcome.attacked[index])
+            drawn, _ = (heatmap(axis, part, scale) for axis, part in zip(row[1:], maps, strict=True))
+            predicted = outcome.after_probabilities[index]
             row[0].set_ylabel(name)
-            clean, attacked = (
-                f"{probabilities[index].argmax().item()} ({probabilities[index].max().item():.0%})"
-                for probabilities in (outcome.before_probabilities, outcome.after_probabilities)
-            )
-            row[0].set_xlabel(f"predicts class {clean}")
-            row[1].set_xlabel(f"predicts class {attacked}")
-            row[4].set_xlabel(f"LRP robustness {outcome.lrp_robustness[index].item():.2f}")
-            row[2].set_title(f"$R(x)$, {percent}")
-            row[3].set_title(rf"$R(\tilde{{x}})$, {percent}")
-        for axis, title in (
-            (axes[0, 0], "image $x$"),
-            (axes[0, 1], r"attacked $\tilde{x}$"),
-            (axes[0, 4], "on top in both"),
-        ):
+            row[0].set_xlabel(f"class {predicted.argmax().item()} ({predicted.max().item():.0%})")
+            row[2].set_xlabel(f"LRP robustness {outcome.lrp_robustness[index].item():.2f}")
+        for axis, title in zip(axes[0], ("attacked image", "map, clean", "map, attacked"), strict=True):
             axis.set_title(title)
-        bar = figure.colorbar(drawn, ax=axes[:, 2:4], location="bottom", shrink=0.8, aspect=30, pad=0.02)
-        bar.set_label("relevance / largest |relevance| of the row's $R(x)$")
+        bar = figure.colorbar(drawn, ax=axes, location="bottom", shrink=0.5, aspect=30, pad=0.02)
+        bar.set_ticks([-1, 0, 1])
+        bar.set_label("relevance / largest |relevance| of the row's clean map")
     return figure
 
 

@@ -11,10 +11,14 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from relevance.base import checks
-from relevance.pages.figures.style import BLUE, COLOURS, new_figure
+from relevance.pages.figures.style import BLUE, PURPLE, VERMILION, colour_of, new_figure
+from relevance.studies.phrases import method_name
+
+# Parts of a gradient have the colours that no model has.
+PARTS = [VERMILION, "0.15", PURPLE, "0.6"]
 
 
-def reliability(calibrations: Mapping[str, pd.DataFrame], columns: int = 4) -> Figure:
+def reliability(calibrations: Mapping[str, pd.DataFrame], columns: int = 3) -> Figure:
     """Draw accuracy against confidence for each posterior; one that knows what it knows lies on the diagonal.
 
     Args:
@@ -27,7 +31,12 @@ def reliability(calibrations: Mapping[str, pd.DataFrame], columns: int = 4) -> F
         for axis, (name, bins) in zip(axes.flat, calibrations.items(), strict=False):
             axis.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", zorder=0)
             axis.scatter(
-                bins["confidence"], bins["accuracy"], 6 + 300 * bins["share"], color=BLUE, alpha=0.7, linewidths=0
+                bins["confidence"],
+                bins["accuracy"],
+                6 + 300 * bins["share"],
+                color=colour_of(name),
+                alpha=0.7,
+                linewidths=0,
             )
             axis.set(title=name, xlim=(0, 1.06), ylim=(0, 1.06), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1], aspect="equal")
         for axis in axes.flat[len(calibrations) :]:
@@ -47,9 +56,9 @@ def known_posterior(mean: Tensor, covariance: Tensor, draws: Mapping[str, Tensor
     """
     values, directions = np.linalg.eigh(covariance.cpu().numpy())
     circle = np.stack([np.cos(angles := np.linspace(0, 2 * np.pi, 200)), np.sin(angles)])
-    with new_figure(1, len(draws), (3.1 * len(draws), 3.2)) as (figure, axes):
-        for axis, (title, points), colour in zip(axes[0], draws.items(), COLOURS * len(draws), strict=False):
-            axis.scatter(*points.cpu().numpy().T, s=5, color=colour, alpha=0.35, linewidths=0, rasterized=True)
+    with new_figure(1, len(draws), (2.7 * len(draws), 2.9)) as (figure, axes):
+        for axis, (title, points) in zip(axes[0], draws.items(), strict=True):
+            axis.scatter(*points.cpu().numpy().T, s=5, color=BLUE, alpha=0.35, linewidths=0, rasterized=True)
             for n_deviations in (1, 2):
                 ellipse = mean.cpu().numpy()[:, None] + n_deviations * directions @ (np.sqrt(values)[:, None] * circle)
                 axis.plot(*ellipse, color="0.15", linewidth=1)
@@ -68,7 +77,8 @@ def attack_curves(by_epsilon: Mapping[str, pd.DataFrame], by_steps: Mapping[str,
     """
     with new_figure(1, 2, (7.6, 3.2)) as (figure, axes):
         marks = ["o", "s", "^", "D", "v", "P"] * len(by_epsilon)
-        for (name, rows), colour, mark in zip(by_epsilon.items(), COLOURS * len(by_epsilon), marks, strict=False):
+        for (name, rows), mark in zip(by_epsilon.items(), marks, strict=False):
+            colour = colour_of(name)
             axes[0, 0].plot(rows["epsilon"], rows["accuracy"], color=colour, marker=mark, markersize=4, label=name)
             steps = by_steps[name]
             gained = (steps["best"] - steps["best"].iloc[0]) / (steps["best"].iloc[-1] - steps["best"].iloc[0])
@@ -91,9 +101,9 @@ def averaging(parts: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         parts: title -> rows of :func:`relevance.studies.carbone.geometry.by_samples`.
     """
-    with new_figure(1, len(parts), (0.8 + 2.6 * len(parts), 3.1)) as (figure, axes):
+    with new_figure(1, len(parts), (0.8 + 3.2 * len(parts), 3.1)) as (figure, axes):
         names = list(dict.fromkeys(name for rows in parts.values() for name in rows["part"]))
-        looks = dict(zip(names, zip(COLOURS, ["o", "s", "^", "D"] * 2, strict=False), strict=False))
+        looks = dict(zip(names, zip(PARTS, "os^D", strict=False), strict=False))
         for axis, (title, rows) in zip(axes[0], parts.items(), strict=True):
             for name, part in rows.groupby("part", sort=False):
                 colour, mark = looks[str(name)]
@@ -126,7 +136,7 @@ def survival(rows: pd.DataFrame, parts: Sequence[str]) -> Figure:
     with new_figure(1, len(manifolds), (2.2 + 2.9 * len(manifolds), 1.1 + 0.42 * n_cases)) as (figure, axes):
         for axis, name in zip(axes[0], manifolds, strict=True):
             chosen = rows[rows["manifold"] == name].reset_index(drop=True)
-            for part, colour, mark, shift in zip(parts, COLOURS, "os^D", (-0.2, 0.0, 0.2, 0.3), strict=False):
+            for part, colour, mark, shift in zip(parts, PARTS, "os^D", (-0.2, 0.0, 0.2, 0.3), strict=False):
                 spread = [chosen[part] - chosen[f"{part}, low"], chosen[f"{part}, high"] - chosen[part]]
                 axis.errorbar(
                     chosen[part], chosen.index + shift, xerr=np.clip(spread, 0, None), fmt=mark, color=colour,
@@ -135,7 +145,7 @@ def survival(rows: pd.DataFrame, parts: Sequence[str]) -> Figure:
             axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
             axis.set(title=name, xlabel="share that survives averaging")
             cases = [
-                f"{row['method']}, {row['training points']} points, width {row['width']}"
+                f"{method_name(row['method'])}, {row['training points']} points, width {row['width']}"
                 for row in chosen.to_dict("records")
             ]
             axis.set_yticks(chosen.index, cases if name == manifolds[0] else [""] * len(cases))

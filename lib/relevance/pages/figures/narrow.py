@@ -66,7 +66,7 @@ def _plots(figure: Figure, grid: Sequence[Sequence[Axes]], height: float) -> Non
             axis.set_ylabel(axis.get_ylabel() or first.get_ylabel())
         if row is not grid[0]:
             for axis, title in zip(row, titles, strict=False):
-                axis.set_title(axis.get_title() or title)
+                axis.title.set_text(axis.get_title() or title)
     _rows(figure, [[axis] for axis in panels], max(height, 1.5) * len(panels))
 
 

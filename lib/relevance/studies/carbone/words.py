@@ -200,17 +200,18 @@ def theorem(rows: pd.DataFrame) -> dict[str, str]:
 
 
 @sentence
-def averaging(rows: pd.DataFrame, parts: Mapping[str, Tensor]) -> str:
-    """Say what the largest average of :func:`geometry.by_samples` keeps of each part, and how much is across the manifold."""
-    most = rows[rows["n_samples"] == rows["n_samples"].max()]
-    kept_of = ", ".join(f"{row['kept']:.0%} of the {row['part']} part" for row in most.to_dict("records"))
+def averaging(parts: Mapping[str, Tensor]) -> str:
+    """Say how much of a gradient is across the manifold, of an average and of a single sample.
+
+    Args:
+        parts: name -> [S, N, d], of which :data:`geometry.ALONG` is along the manifold.
+    """
     lengths = {name: vectors.mean(0).square().sum().item() for name, vectors in parts.items()}
     single = {name: vectors.square().sum(-1).mean(0).sum().item() for name, vectors in parts.items()}
     share, alone = (1 - one[ALONG] / sum(one.values()) for one in (lengths, single))
     return (
-        f"The mean of {int(most['n_samples'].iloc[0])} samples keeps {kept_of}, in length; independent samples of mean zero "
-        f"would keep {most['independent'].iloc[0]:.0%}. Across the (estimated) manifold lie {share:.0%} of the "
-        f"averaged gradient's squared length, and {alone:.0%} of a single sample's."
+        f"Across the (estimated) manifold lie {share:.0%} of the averaged gradient's squared length, and {alone:.0%} of a single "
+        "sample's."
     )
 
 
