@@ -19,6 +19,7 @@ from relevance.pages.figures.models import attack_curves, averaging, known_poste
 from relevance.pages.figures.roar import removal_curves, removals
 from relevance.pages.figures.scores import (
     difference_grid,
+    intervals,
     paired_differences,
     robustness_distributions,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "first_of_each_class",
     "generated_maps",
     "heatmaps",
+    "intervals",
     "known_posterior",
     "layer_heatmaps",
     "manipulations",

@@ -10,12 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relevance.attacks.named import NOISE
+from relevance.pages.figures.scores import MARKS
 from relevance.pages.figures.style import BLUE, COLOURS, PURPLE, colour_of, new_figure
 from relevance.studies.carbone.when import OTHERS, OWN
-from relevance.studies.names import BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE
+from relevance.studies.names import BAYESIAN, DETERMINISTIC
 from relevance.studies.phrases import samples
 
-MARKS = {DETERMINISTIC: "v", MAP: "s", MAP_ENSEMBLE: "D", BAYESIAN: "o"}
 SCORE = "k-LRP robustness"
 
 
