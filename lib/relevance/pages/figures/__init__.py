@@ -24,7 +24,7 @@ from relevance.pages.figures.scores import (
     robustness_distributions,
 )
 from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
-from relevance.pages.figures.when import rho_parts, transfer, when
+from relevance.pages.figures.when import rho_parts, steps, transfer, when
 from relevance.pages.figures.why import masked_gradient, three_columns
 
 __all__ = [
@@ -61,6 +61,7 @@ __all__ = [
     "smoothing",
     "smoothing_curve",
     "smoothing_depth",
+    "steps",
     "survival",
     "three_columns",
     "top_pixels",

@@ -172,10 +172,13 @@ def intervals(found: pd.DataFrame, *, rows: Sequence[str], columns: str, about: 
         checks.one_of("rows and columns", name, found.columns)
     places = found[list(rows)].astype(str).agg(", ".join, axis=1)
     down, across, models = (list(some.unique()) for some in (places, found[columns], found["model"]))
-    shifts = dict(zip(models, np.linspace(-0.34, 0.34, len(models)) if len(models) > 1 else [0.0], strict=True))
+    beside = not found.duplicated([*rows, columns]).any()  # a place each, which says whose it is
+    shifts = (
+        dict.fromkeys(models, 0.0) if beside else dict(zip(models, np.linspace(-0.34, 0.34, len(models)), strict=True))
+    )
     many = [name for name in models if name.startswith(BAYESIAN)]
     sizes = dict(zip(many, np.linspace(3.2, 6, len(many)) if len(many) > 1 else [5.0], strict=True))
-    height = 1.25 + len(down) * (0.16 + 0.11 * len(models))
+    height = 1.25 + len(down) * (0.16 + 0.11 * (2 if beside else len(models)))
     with new_figure(1, len(across), (2.0 + 2.05 * len(across), height)) as (figure, axes):
         for number, (axis, panel) in enumerate(zip(axes[0], across, strict=True)):
             axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
@@ -210,8 +213,9 @@ def intervals(found: pd.DataFrame, *, rows: Sequence[str], columns: str, about: 
         for axis in axes[0]:
             axis.set_xlim(low, high + 0.12 * (high - low) * ("asterisks" in found))
         figure.supxlabel(about)
-        handles, names = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, names, loc="outside upper center", ncols=min(len(models), 4 if len(models) > 5 else 3))
+        if not beside:
+            handles, called = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, called, loc="outside upper center", ncols=3 if len(models) < 7 else 4)
     return figure
 
 

@@ -10,11 +10,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relevance.attacks.named import NOISE
-from relevance.pages.figures.scores import MARKS
+from relevance.pages.figures.scores import MARKS, intervals
 from relevance.pages.figures.style import BLUE, COLOURS, PURPLE, colour_of, new_figure
-from relevance.studies.carbone.when import OTHERS, OWN
+from relevance.studies.carbone.when import OTHERS, OWN, STEPS
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
 from relevance.studies.phrases import samples
+from relevance.studies.verdicts import NOT_JUDGED
 
 SCORE = "k-LRP robustness"
 
@@ -48,6 +49,19 @@ def when(rows: pd.DataFrame, attack: str) -> Figure:
         handles = dict(zip(*reversed(axes[0, 1].get_legend_handles_labels()), strict=True))
         figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=4)
     return figure
+
+
+def steps(rungs: pd.DataFrame) -> Figure:
+    """Draw what prior, averaging and the rest of the posterior do to k-LRP, under every attack.
+
+    Args:
+        rungs: of :func:`relevance.studies.carbone.when.ladder`, of one prior and one training size.
+    """
+    found = rungs.assign(
+        model=[STEPS[step][1] for step in rungs["step"]],
+        reason=rungs["standing"].where(rungs["standing"] == NOT_JUDGED, ""),
+    )
+    return intervals(found, rows=["step"], columns="attack", about=f"difference of {SCORE} that the step makes")
 
 
 def _against_draws(axis: Axes, rows: pd.DataFrame) -> None:

@@ -32,15 +32,17 @@ def in_short(changes: pd.DataFrame) -> str:
     made = f"{CHOICES[before['recipe']]}, and {CELLS.get(cell, f'of what the released code does otherwise, {cell}')}"
     if n_parts == len(PARTS):
         return f"What makes the paper's picture here is {made}."
-    return f"Nothing makes the whole of the paper's picture here; nearest comes {made}, with {n_parts} of its {len(PARTS)} parts."
+    return f"Nothing makes the whole of the paper's picture here; nearest is {made}, with {n_parts} of its {len(PARTS)} parts."
 
 
 @sentence
 def left(changes: pd.DataFrame) -> str:
     """Say what is left of the picture of :func:`in_short` when the attack follows the margin, which does not saturate."""
     before, after = (changes.set_index("what").loc[name].to_dict() for name in ("the picture", "the margin followed"))
-    there = [name for name, part in (("the gain", STEADIER), ("the correlation", CORRELATED)) if after[part]]
-    what = f"There still is {' and '.join(there)}" if there else "Neither gain nor correlation is left"
+    there = [name for name, part in (("gain", STEADIER), ("correlation", CORRELATED)) if after[part]]
+    what = (
+        f"Of gain and correlation, {' and '.join(there)} is left" if there else "Neither gain nor correlation is left"
+    )
     gains = [f"{row['k-LRP'] - row['k-LRP of SGD']:+.2f}".replace("-", "\N{MINUS SIGN}") for row in (before, after)]
     return f"{what} when the attack follows the margin: the gain over SGD goes from {gains[0]} to {gains[1]}."
 
