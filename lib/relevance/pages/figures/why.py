@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relevance.metrics.statistics import spearman
-from relevance.pages.figures.style import BLUE, INK, ORANGE, VERMILION, new_figure
+from relevance.pages.figures.style import BLUE, INK, VERMILION, colour_of, new_figure
 from relevance.studies.carbone.masking import MASKED, OPEN
 from relevance.studies.carbone.picture import REPORTED
 from relevance.studies.carbone.recipes import SGD
+from relevance.studies.names import BAYESIAN, DETERMINISTIC
 
 # Deterministic and Bayesian; of the latter, what an attack moved and what it did not.
-LOOKS = {SGD: (ORANGE, "s"), "Bayesian": (BLUE, "o")}
+LOOKS = {SGD: (colour_of(DETERMINISTIC), "s"), BAYESIAN: (colour_of(BAYESIAN), "o")}
 FROZEN = (VERMILION, "^")
 
 
