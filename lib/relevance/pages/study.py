@@ -32,9 +32,18 @@ def fresh(study: Study, **also: Any) -> show.Folded:
     return show.Folded(f"*This build.* {carbone_words.study(story)} {made(story)}")
 
 
-def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
-    """Draw :func:`figures.scores.lrp_against_softmax` of the rows that have the chosen values, as for :func:`only`."""
-    return lrp_against_softmax(only(table, **chosen))
+def scatter(table: pd.DataFrame, rows: str = "layer", models: Sequence[str] = (), **chosen: str) -> Figure:
+    """Draw :func:`figures.scores.lrp_against_softmax` of the rows that have the chosen values, as for :func:`only`.
+
+    Args:
+        table: from :meth:`relevance.studies.carbone.study.Study.table`.
+        rows: a column of the table that sets the rows of panels.
+        models: that are shown, all if none is named; ``"Bayesian"`` is the one with the most samples.
+        chosen: as for :func:`only`.
+    """
+    part = only(table, **chosen)
+    called = [names.most_samples(part) if name == BAYESIAN else name for name in models]
+    return lrp_against_softmax(part[part["model"].isin(called)] if called else part, rows)
 
 
 def correlations(table: pd.DataFrame, **chosen: str) -> Styler:

@@ -24,21 +24,24 @@ from relevance.studies.verdicts import NOT_JUDGED
 PREMISE = "premise not met"
 # What explanations are beside others, by the standing of the difference of their scores.
 BESIDE = {HIGHER: "steadier than", EQUIVALENT: "as steady as", LOWER: "less steady than", UNDECIDED: "not told from"}
+# What one robustness does beside another, by the standing of their rank correlation.
+RISES = {
+    HIGHER: "rises with",
+    EQUIVALENT: "does not depend on",
+    LOWER: "falls with",
+    UNDECIDED: "may or may not depend on",
+}
 
 
 @sentence
 def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
     """Say on how many images the attack failed on every model, and how the one that is shown was chosen."""
     failed = torch.stack([outcome.failed for outcome in outcomes.values()]).all(0)
-    n_failed, where = int(failed.sum()), f"image {shown} (counted from 0 in this sample)"
-    if not n_failed:
-        return (
-            f"No image of {len(failed)} is classified rightly by all models both before and after their attacks, so **no failed "
-            f"attack can be shown**. The figures have {where}, whose scores are the nearest to the medians."
-        )
+    none = "" if failed.any() else ", so that **no failed attack can be shown**"
     return (
-        f"On {n_failed} of {len(failed)} images all models are right before and after their attacks. The figures have {where}, "
-        "whose scores are the nearest to their medians; images on which an attack fails are not typical of all."
+        f"On {int(failed.sum())} of {len(failed)} images all models are right before and after their attacks{none}. The figures "
+        f"have image {shown} (counted from 0 in this sample), whose scores are the nearest to the medians; images on which an "
+        "attack fails are not typical of all."
     )
 
 
@@ -56,19 +59,21 @@ def common_settings() -> str:
 
 
 @sentence
-def steadiness(settings: pd.DataFrame, beside: str, of: str = "Bayesian explanations") -> str:
+def steadiness(
+    settings: pd.DataFrame, beside: str, of: str = "Bayesian explanations are", said: Mapping[str, str] = BESIDE
+) -> str:
     """Say how explanations stand beside others in most of the judged settings of a verdict, and in the next most."""
     judged = settings[settings["standing"] != NOT_JUDGED]
     if judged.empty:
         reasons = join(list(settings["reason"].unique())) if len(settings) else "there is nothing to compare"
-        return f"How steady {of} are beside {beside} cannot be judged here: {reasons}."
+        return f"Whether {of} {said[HIGHER]} {beside} cannot be judged here: {reasons}."
     (most, count), *others = judged["standing"].value_counts().items()
-    told = f"{of} are {BESIDE[str(most)]} {beside} in"
     if others:
         less, n_less = others[0]
-        return f"{told} {count} of {len(judged)} settings, and {BESIDE[str(less)]} them in {n_less}."
+        return f"{of} {said[str(most)]} {beside} in {count} of {len(judged)} settings, and {said[str(less)]} them in {n_less}."
+    where = {1: "", 2: " in both settings"}.get(count, f" in all {count} settings")
     by = " to ".join(dict.fromkeys(map(signed, (judged["mean"].min(), judged["mean"].max()))))
-    return f"{told} {'all ' if count > 1 else ''}{count} setting{'s' if count > 1 else ''}, by {by}."
+    return f"{of} {said[str(most)]} {beside}{where} ({by})."
 
 
 @sentence
