@@ -52,3 +52,15 @@ def test_each_part_of_rho_has_its_place():
     (axis,) = figures.rho_parts(rows).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["all images", "class stays"]
     assert list(axis.lines[0].get_xdata()) == [0.5]
+
+
+def test_each_step_of_a_ladder_has_its_place_under_every_attack():
+    rungs = pd.DataFrame([
+        {"attack": attack, "step": step, "mean": 0.1, "low": 0.0, "high": 0.2, "standing": standing}
+        for attack, standing in (("FGSM", "higher"), ("PGD", "not judged"))
+        for step in ("prior", "averaging", "posterior beyond it", "all together")
+    ])  # fmt: skip
+    figure = figures.steps(rungs)
+    assert [axis.get_title() for axis in figure.axes] == ["FGSM", "PGD"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(rungs["step"].unique())
+    assert {bar.lines[0].get_markerfacecolor() for bar in figure.axes[1].containers} == {"#ffffff"}

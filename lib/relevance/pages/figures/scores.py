@@ -172,13 +172,11 @@ def intervals(found: pd.DataFrame, *, rows: Sequence[str], columns: str, about: 
         checks.one_of("rows and columns", name, found.columns)
     places = found[list(rows)].astype(str).agg(", ".join, axis=1)
     down, across, models = (list(some.unique()) for some in (places, found[columns], found["model"]))
-    beside = not found.duplicated([*rows, columns]).any()  # a place each, which says whose it is
-    shifts = (
-        dict.fromkeys(models, 0.0) if beside else dict(zip(models, np.linspace(-0.34, 0.34, len(models)), strict=True))
-    )
+    shared = bool(found.duplicated([*rows, columns]).any())  # a place that is one model's alone says whose it is
+    shifts = dict(zip(models, np.linspace(-0.34, 0.34, len(models)) * shared, strict=True))
     many = [name for name in models if name.startswith(BAYESIAN)]
-    sizes = dict(zip(many, np.linspace(3.2, 6, len(many)) if len(many) > 1 else [5.0], strict=True))
-    height = 1.25 + len(down) * (0.16 + 0.11 * (2 if beside else len(models)))
+    sizes = {name: 3.2 + 2.8 * count / len(many) for count, name in enumerate(many, 1)}
+    height = 1.25 + len(down) * (0.16 + 0.11 * (len(models) if shared else 2))
     with new_figure(1, len(across), (2.0 + 2.05 * len(across), height)) as (figure, axes):
         for number, (axis, panel) in enumerate(zip(axes[0], across, strict=True)):
             axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
@@ -186,17 +184,7 @@ def intervals(found: pd.DataFrame, *, rows: Sequence[str], columns: str, about: 
             for model in models:
                 part = found[here & (found["model"] == model)]
                 where = np.array([down.index(place) for place in places[part.index]]) + shifts[model]
-                mark = next((one for name, one in MARKS.items() if model.split(",")[0] == name), "o")
-                look: dict[str, Any] = {
-                    "fmt": mark, "color": colour_of(model), "markersize": sizes.get(model, 5), "elinewidth": 1.3,
-                }  # fmt: skip
-                for hollow in (False, True):
-                    some = ((part["reason"] != "") == hollow).to_numpy()
-                    if some.any():
-                        ends = np.stack([part["mean"] - part["low"], part["high"] - part["mean"]]).clip(0)[:, some]
-                        inside = {"markerfacecolor": PAPER} if hollow else {}
-                        axis.errorbar(part["mean"][some], where[some], xerr=ends, **look, **inside)
-                axis.plot([], [], mark, color=look["color"], markersize=look["markersize"], label=model)
+                _marks(axis, part, where, model, sizes.get(model, 5.0))
             if "asterisks" in found:
                 told = found[here & (found["model"] == models[-1])]
                 for place, text in zip(places[told.index], told["asterisks"], strict=True):
@@ -213,10 +201,23 @@ def intervals(found: pd.DataFrame, *, rows: Sequence[str], columns: str, about: 
         for axis in axes[0]:
             axis.set_xlim(low, high + 0.12 * (high - low) * ("asterisks" in found))
         figure.supxlabel(about)
-        if not beside:
+        if shared:
             handles, called = axes[0, 0].get_legend_handles_labels()
             figure.legend(handles, called, loc="outside upper center", ncols=3 if len(models) < 7 else 4)
     return figure
+
+
+def _marks(axis: Axes, part: pd.DataFrame, where: np.ndarray, model: str, size: float) -> None:
+    """Draw the numbers of one model at their places, hollow where they are not judged."""
+    mark = next((one for name, one in MARKS.items() if model.partition(",")[0] == name), "o")
+    look: dict[str, Any] = {"color": colour_of(model), "markersize": size}
+    for hollow in (False, True):
+        some = ((part["reason"] != "") == hollow).to_numpy()
+        if some.any():
+            ends = np.stack([part["mean"] - part["low"], part["high"] - part["mean"]]).clip(0)[:, some]
+            face = {"markerfacecolor": PAPER} if hollow else {}
+            axis.errorbar(part["mean"][some], where[some], xerr=ends, fmt=mark, elinewidth=1.3, **look, **face)
+    axis.plot([], [], mark, label=model, **look)
 
 
 def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
