@@ -24,7 +24,7 @@ def test_the_crossing_is_drawn_against_draws_prior_and_training_size():
     whole = draws.lines[0]
     assert list(whole.get_xdata()) == [1, 9]
     assert [round(y, 6) for y in whole.get_ydata()] == [0.51, 0.59]
-    assert any(list(line.get_xdata()) == [2] and line.get_marker() == "x" for line in draws.lines)
+    assert any(list(line.get_xdata()) == [2] and line.get_markerfacecolor() == "#ffffff" for line in draws.lines)
     assert [label.get_text() for label in prior.get_xticklabels()] == ["0.2", "0.5"]
     assert [label.get_text() for label in size.get_xticklabels()] == ["30", "60"]
     assert len({axis.get_ylim() for axis in (draws, prior, size)}) == 1
