@@ -49,7 +49,7 @@ def test_a_page_says_what_older_code_recorded(monkeypatch):
     monkeypatch.setattr(records, "is_of_older_code", lambda *_: False)
     for said in (recordings[0].stands_on(), recordings[0].theorem(), recordings[0].told(str), recordings[1].story()):
         assert "*Recorded* (" in said
-    assert study.all_runs().constant["code"] == "as now"
+    assert list(study.all_runs().data["code"].unique()) == ["as now"]
 
 
 def test_the_other_runs_are_one_table_that_says_whose_each_row_is():

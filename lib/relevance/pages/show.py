@@ -31,10 +31,11 @@ class _Shown(Styler):
         rows: pd.DataFrame = self.data  # type: ignore[attr-defined]
         text: str = super()._repr_html_()  # type: ignore[misc]
         if self.constant:
-            text += (
-                f"<p>In every row: {escape(join([f'{name} {value}' for name, value in self.constant.items()]))}.</p>"
-            )
-        file = base64.b64encode(rows.to_csv(index=any(rows.index.names)).encode()).decode()
+            said = join([f"{name} {value}" for name, value in self.constant.items()])
+            text += f"<p>In every row: {escape(said)}.</p>"
+        # Cells may be links to chapters; a file has their words.
+        plain = re.sub(r"</?a\b[^>]*>", "", rows.to_csv(index=any(rows.index.names)))
+        file = base64.b64encode(plain.encode()).decode()
         name = re.sub(r"\W+", "-", self.title.lower()).strip("-") + ".csv"
         text += f'<p class="rr-file"><a download="{name}" href="data:text/csv;base64,{file}">{name}</a></p>'
         return text if self.is_open else _folded(f"{self.title} ({len(rows)} rows)", text)
@@ -74,8 +75,7 @@ def table(rows: pd.DataFrame, title: str = "", *, is_open: bool = False) -> Styl
     """
     title = title or ", ".join(str(name) for name in (*rows.index.names, *rows.columns[:3]) if name)
     same = [name for name in rows if len(rows) > 2 and rows[name].notna().all() and rows[name].nunique() == 1]
-    constant = {str(name): _plain(rows[name].iloc[0]) for name in same if len(same) < rows.columns.size}
-    rows = rows.drop(columns=same) if constant else rows
+    same = same if len(same) < rows.columns.size else []
 
     def decimals(value: float) -> str:
         text = f"{value:.3f}"
@@ -85,8 +85,10 @@ def table(rows: pd.DataFrame, title: str = "", *, is_open: bool = False) -> Styl
     formats |= dict.fromkeys(rows.select_dtypes("integer"), "{:,d}")
     # The class is the one by which the theme knows a table.
     shown = _Shown(rows)
-    shown.title, shown.is_open, shown.constant = title, is_open, constant
+    shown.title, shown.is_open = title, is_open
+    shown.constant = {str(name): _plain(rows[name].iloc[0]) for name in same}
     styled = shown.format(formats, na_rep="").set_table_attributes('class="dataframe"')  # type: ignore[arg-type]
+    styled = styled.hide(same, axis="columns") if same else styled
     for level in range(rows.index.nlevels):
         # Settings, not results: as short as they were given.
         if pd.api.types.is_float_dtype(rows.index.get_level_values(level)):

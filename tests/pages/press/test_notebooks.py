@@ -41,17 +41,13 @@ def test_a_page_says_where_it_runs():
     notebooks.ready(without, "method/some-chapter", None)
     for made in (with_clone, without):
         nbformat.validate(made)
-        text = made.cells[1].source
-        assert text.startswith("(label)=\n# Title\n\n:::{container} run-it\n")
-        assert text.endswith(":::\n\nText.")
-        assert "{download}`this page as a notebook <some-chapter.ipynb>`" in text
+        assert made.cells[1].source == "(label)=\n# Title\n\nText."
+        assert made.cells[-1].source.startswith("## Run this page\n\nAs {download}`a notebook <some-chapter.ipynb>`")
         assert made.cells[0].metadata.tags == ["remove-cell"]
-    assert (
-        "https://mybinder.org/v2/gh/a/b/HEAD?urlpath=lab%2Ftree%2Fbook%2Fmethod%2Fsome-chapter.md"
-        in with_clone.cells[1].source
-    )
-    assert "https://colab.research.google.com/github/a/b/blob/HEAD/binder/colab.ipynb" in with_clone.cells[1].source
-    assert "http" not in without.cells[1].source
+    told = with_clone.cells[-1].source
+    assert "https://mybinder.org/v2/gh/a/b/HEAD?urlpath=lab%2Ftree%2Fbook%2Fmethod%2Fsome-chapter.md" in told
+    assert "https://colab.research.google.com/github/a/b/blob/HEAD/binder/colab.ipynb" in told
+    assert "http" not in without.cells[-1].source
 
 
 def test_the_first_cell_does_nothing_where_the_library_is_and_says_what_to_do_where_not(monkeypatch):

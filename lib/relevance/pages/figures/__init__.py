@@ -4,6 +4,7 @@ from relevance.pages.figures.answer import answer, claims_grid
 from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
+from relevance.pages.figures.front import front
 from relevance.pages.figures.generator import generated_maps
 from relevance.pages.figures.manipulation import manipulations, resistance, smoothing
 from relevance.pages.figures.maps import (
@@ -42,6 +43,7 @@ __all__ = [
     "difference_grid",
     "failed_attack",
     "first_of_each_class",
+    "front",
     "generated_maps",
     "heatmaps",
     "intervals",

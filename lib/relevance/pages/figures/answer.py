@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Mapping
 from typing import Any
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from relevance.metrics.statistics import UNDECIDED
+from relevance.pages.figures.narrow import PHONE
 from relevance.pages.figures.style import BLUE, MODELS, PAPER, VERMILION, new_figure
 from relevance.studies.carbone.reproduction import AGREES, DIFFERS, NO_DIFFERENCE, agreement
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
@@ -92,7 +94,29 @@ def claims_grid(settings: pd.DataFrame, called: Mapping[str, str]) -> Figure:
         axis.spines[["left", "bottom"]].set_visible(False)
         handles = [Patch(label=name, **{**PLAIN, **look}) for name, look in FILLED.items()]
         figure.legend(handles=handles, loc="outside lower center", ncols=3)
+
+    def narrow() -> None:
+        """Have the claims stand above their bars, and say less in these."""
+        axis.set_yticks([])
+        columns = (text.replace(", ", "\n") for text in called.values())
+        axis.set_xticks(range(len(runs)), [re.sub("(Fashion-|convo)(?=[Ml])", _broken, text) for text in columns])
+        for bar in axis.patches:
+            bar.set(y=bar.get_y() + 0.13, height=0.36)
+        for text in axis.texts:
+            text.set_text(text.get_text().replace(" of ", "/").replace(NOT_JUDGED, "-"))
+        for row, claim in enumerate(claims):
+            told = axis.text(-0.45, row - 0.26, textwrap.fill(claim, 50), va="bottom")
+            told.set_in_layout(False)
+        axis.set_ylim(len(claims) - 0.5, -1)
+        figure.set_size_inches(PHONE, 2.2 + 0.82 * len(claims))
+
+    figure.narrow = narrow  # type: ignore[attr-defined]
     return figure
+
+
+def _broken(match: re.Match[str]) -> str:
+    """Return the first half of a word that goes on in the next line."""
+    return f"{match[0].removesuffix('-')}-\n"
 
 
 def _divided(axis: Axes, column: int, row: int, counts: pd.Series) -> None:

@@ -10,8 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
-PHONE = 3.72  # inches: 358 pixels
-LETTERS = 52  # of the smallest type in a line of that width
+PHONE = 3.55  # inches: 341 pixels, what a figure has on a phone of 390
+LETTERS = 49  # of the smallest type in a line of that width
 PICTURES = 3  # side by side
 
 
@@ -32,7 +32,7 @@ def narrowed(figure: Figure) -> bool:
         if not grid:
             return False
         if any(axis.images for row in grid for axis in row):
-            _pictures(figure, grid, width, height)
+            _pictures(figure, grid, (height / len(grid)) / (width / max(map(len, grid))))
         else:
             _plots(figure, grid, height / len(grid))
     _wrapped(figure)
@@ -44,7 +44,7 @@ def _grid(figure: Figure) -> list[list[Axes]]:
     places: dict[int, list[tuple[int, Axes]]] = {}
     for axis in figure.axes:
         place = axis.get_subplotspec()
-        if place is None or hasattr(axis, "_colorbar"):
+        if place is None or hasattr(axis, "_colorbar_info"):
             continue
         if not axis.axison:
             axis.remove()
@@ -70,7 +70,10 @@ def _plots(figure: Figure, grid: Sequence[Sequence[Axes]], height: float) -> Non
     _rows(figure, [[axis] for axis in panels], max(height, 1.5) * len(panels))
 
 
-def _pictures(figure: Figure, grid: Sequence[Sequence[Axes]], width: float, height: float) -> None:
+def _pictures(figure: Figure, grid: Sequence[Sequence[Axes]], shape: float) -> None:
+    """Put pictures of one ``shape``, height over width, three in a row; each column stays together where columns have titles."""
+    if all(axis.get_title() for row in grid for axis in row):
+        grid = [[axis for row in grid for axis in row]]
     columns = max(map(len, grid))
     beside = min(columns, PICTURES)
     parts: list[list[Axes]] = []
@@ -81,7 +84,7 @@ def _pictures(figure: Figure, grid: Sequence[Sequence[Axes]], width: float, heig
                 part[0].set_ylabel(part[0].get_ylabel() or row[0].get_ylabel())
                 parts.append(part)
     panel = (PHONE - 0.3) / beside
-    _rows(figure, parts, len(parts) * (panel * (height / len(grid)) / (width / columns)))
+    _rows(figure, parts, len(parts) * panel * shape)
 
 
 def _rows(figure: Figure, rows: Sequence[Sequence[Axes]], height: float) -> None:
@@ -91,6 +94,10 @@ def _rows(figure: Figure, rows: Sequence[Sequence[Axes]], height: float) -> None
     for number, row in enumerate(rows):
         for column, axis in enumerate(row):
             axis.set_subplotspec(places[number, column] if len(row) > 1 or columns > 1 else places[number, 0])
+    panels = [axis for row in rows for axis in row]
+    for axis in figure.axes:
+        if held := getattr(axis, "_colorbar_info", None):  # a scale stands below all of them
+            held["parents"] = panels
     figure.set_size_inches(PHONE, height + 0.4)
 
 
@@ -105,7 +112,10 @@ def _wrapped(figure: Figure) -> None:
         for text in (axis.title, axis.xaxis.label):
             if "$" not in text.get_text():
                 text.set_text(textwrap.fill(text.get_text(), max(8, LETTERS // beside - 4)))
-    for legend in figure.legends:
+    for legend in list(figure.legends):
         names = [text.get_text() for text in legend.get_texts()]
         fitting = max(1, (LETTERS - 4) // (max(map(len, names), default=1) + 7))
-        legend.set_ncols(min(legend._ncols, fitting))  # type: ignore[attr-defined]
+        side: Any = f"outside {getattr(legend, '_outside_loc', None) or 'lower'} center"
+        handles: Any = legend.legend_handles
+        legend.remove()
+        figure.legend(handles, names, loc=side, ncols=min(len(names), fitting), frameon=False, fontsize=9)

@@ -16,6 +16,7 @@ from relevance.studies import records
 
 # A line of the page's source, in place of which the tables stand.
 PLACE = "% The press puts the tables here."
+FOLDED = "```{rst-class} folded\n```\n"
 PACKAGES = ("torch", "numpy", "pyro-ppl", "captum", "jupyter-book", "jupytext", "papermill", "matplotlib", "ipywidgets")
 
 
@@ -38,11 +39,13 @@ def filled(source: str, executed: Sequence[Executed]) -> str:
 
     installed = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     parts = [
+        FOLDED,
         "## Chapters\n",
         _table(("chapter", "data", "executed", "seconds"), [_chapter(one) for one in executed]),
         f"\nOn {device_name(default_device())}, with Python {platform.python_version()}, {installed}. Seconds are those of the "
         "chapter's own cells; what it found in the store, trained by itself before or by another chapter, is not counted "
         "again.\n",
+        FOLDED,
         "## Recorded runs\n",
         _table(("run", "table", "date", "seconds", "hardware", "commit"), _runs()),
     ]
