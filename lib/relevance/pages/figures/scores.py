@@ -215,7 +215,7 @@ def _marks(axis: Axes, part: pd.DataFrame, where: np.ndarray, model: str, size: 
         some = ((part["reason"] != "") == hollow).to_numpy()
         if some.any():
             ends = np.stack([part["mean"] - part["low"], part["high"] - part["mean"]]).clip(0)[:, some]
-            face = {"markerfacecolor": PAPER} if hollow else {}
+            face: dict[str, Any] = {"markerfacecolor": PAPER} if hollow else {}
             axis.errorbar(part["mean"][some], where[some], xerr=ends, fmt=mark, elinewidth=1.3, **look, **face)
     axis.plot([], [], mark, label=model, **look)
 

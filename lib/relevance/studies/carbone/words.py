@@ -22,9 +22,8 @@ from relevance.studies.phrases import certificate, difference, join, sentence, s
 from relevance.studies.verdicts import NOT_JUDGED
 
 PREMISE = "premise not met"
-# What explanations are beside others, by the standing of the difference of their scores.
+# What explanations are beside others, by the standing of a difference; one robustness beside another, by that of rho.
 BESIDE = {HIGHER: "steadier than", EQUIVALENT: "as steady as", LOWER: "less steady than", UNDECIDED: "not told from"}
-# What one robustness does beside another, by the standing of their rank correlation.
 RISES = {
     HIGHER: "rises with",
     EQUIVALENT: "does not depend on",
@@ -48,13 +47,10 @@ def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
 @sentence
 def common_settings() -> str:
     """Say what all figures of the paper have in common, from :mod:`relevance.studies.carbone.source`."""
-    top, beta = source.TOP_K, source.TARGET_MAP
     return (
         f"*This build.* The {len(source.FIGURES)} panels share {source.N_IMAGES} test images, balanced over the classes, attacks "
-        f"of size {source.EPSILON:g} in the maximum norm, and the rules {join([repr(rule) for rule in names.RULES.values()])}. "
-        f"Top-k and target region: {top['n_steps']} steps of {top['step_size']:g} (cut to the size of the attack here) on the "
-        f"top {top['top_percent']:g} %. Target map: {beta['n_steps']} steps of {beta['step_size']:g}, weight of the outputs "
-        f"{beta['output_weight']:g}. relevance {relevance.__version__}, torch {torch.__version__}."
+        f"of size {source.EPSILON:g} in the maximum norm, and the rules {join([repr(rule) for rule in names.RULES.values()])}; "
+        f"relevance {relevance.__version__}, torch {torch.__version__}."
     )
 
 
@@ -107,15 +103,15 @@ def theorem(rows: pd.DataFrame) -> dict[str, str]:
     """
     found = {}
     for part in (OUTSIDE, CURVED):
-        told, words = [], {}
+        told, words = [], list[tuple[str, str]]()
         for name, cases in rows[rows["method"] == "hmc"].groupby("manifold", sort=False):
             row = cases.sort_values(["training points", "width"]).iloc[-1]
             low, high = row[f"{part}, low"], row[f"{part}, high"]
             told.append(f"{name} {row[part]:.2f} [{low:.2f}, {high:.2f}], R-hat {row['R-hat']:.2f}")
             # What an interval over four chains cannot tell from nothing has not been shown to be nothing.
-            words[name] = PREMISE if low > NOTHING else "vanishes" if high < NOTHING else "cannot be told from zero"
-        alike = len(set(words.values())) == 1
-        verdict = told and (next(iter(words.values())) if alike else ", ".join(f"{w} on {n}" for n, w in words.items()))
+            word = PREMISE if low > NOTHING else "vanishes" if high < NOTHING else "cannot be told from zero"
+            words.append((word, str(name)))
+        verdict = words[0][0] if len(dict(words)) == 1 else ", ".join(f"{word} on {name}" for word, name in words)
         found[part] = f"{verdict}: {'; '.join(told)}".replace(" -", " \N{MINUS SIGN}").replace("[-", "[\N{MINUS SIGN}")
     return found
 
@@ -150,10 +146,8 @@ def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
             for word, text in SAYS.items() if word in found]  # fmt: skip
     if not told:
         return "No step of the ladder is measured."
-    lead = ""
-    if "all together" in rows.index and (word := rows.loc["all together", "standing"]) in BESIDE:
-        by = signed(rows.loc["all together", "mean"])
-        lead = f"**Bayesian explanations are {BESIDE[word]} those of ordinary networks ({by}).** "
+    word, by = rows["standing"].get("all together"), signed(rows["mean"].get("all together", 0))
+    lead = f"**Bayesian explanations are {BESIDE[word]} those of ordinary networks ({by}).** " if word in BESIDE else ""
     alone = " A single network can have the prior, too." if rows["standing"].get("prior") == HIGHER else ""
     return f"{lead}{told[0][0].upper()}{'; '.join(told)[1:]}.{alone}"
 
