@@ -20,11 +20,12 @@ from relevance.pages.figures.models import attack_curves, averaging, known_poste
 from relevance.pages.figures.roar import removal_curves, removals
 from relevance.pages.figures.scores import (
     difference_grid,
+    intervals,
     paired_differences,
     robustness_distributions,
 )
 from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
-from relevance.pages.figures.when import rho_parts, transfer, when
+from relevance.pages.figures.when import rho_parts, steps, transfer, when
 from relevance.pages.figures.why import masked_gradient, three_columns
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "front",
     "generated_maps",
     "heatmaps",
+    "intervals",
     "known_posterior",
     "layer_heatmaps",
     "manipulations",
@@ -61,6 +63,7 @@ __all__ = [
     "smoothing",
     "smoothing_curve",
     "smoothing_depth",
+    "steps",
     "survival",
     "three_columns",
     "top_pixels",
