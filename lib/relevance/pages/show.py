@@ -31,7 +31,9 @@ class _Shown(Styler):
         rows: pd.DataFrame = self.data  # type: ignore[attr-defined]
         text: str = super()._repr_html_()  # type: ignore[misc]
         if self.constant:
-            text += f"<p>In every row: {escape(join([f'{name} {value}' for name, value in self.constant.items()]))}.</p>"
+            text += (
+                f"<p>In every row: {escape(join([f'{name} {value}' for name, value in self.constant.items()]))}.</p>"
+            )
         file = base64.b64encode(rows.to_csv(index=any(rows.index.names)).encode()).decode()
         name = re.sub(r"\W+", "-", self.title.lower()).strip("-") + ".csv"
         text += f'<p class="rr-file"><a download="{name}" href="data:text/csv;base64,{file}">{name}</a></p>'

@@ -5,7 +5,7 @@ from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
 from relevance.pages.figures.generator import generated_maps
-from relevance.pages.figures.manipulation import manipulations, resistance, smoothing
+from relevance.pages.figures.manipulation import manipulated_shares, manipulations, resistance, smoothing
 from relevance.pages.figures.maps import (
     attack_gallery,
     failed_attack,
@@ -45,6 +45,7 @@ __all__ = [
     "heatmaps",
     "known_posterior",
     "layer_heatmaps",
+    "manipulated_shares",
     "manipulations",
     "masked_gradient",
     "paired_differences",
