@@ -4,7 +4,6 @@ from relevance.pages.figures.answer import answer, claims_grid
 from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
-from relevance.pages.figures.generator import generated_maps
 from relevance.pages.figures.manipulation import manipulated_shares, manipulations, resistance, smoothing
 from relevance.pages.figures.maps import (
     attack_gallery,
@@ -16,13 +15,13 @@ from relevance.pages.figures.maps import (
     top_pixels,
 )
 from relevance.pages.figures.models import attack_curves, averaging, known_posterior, reliability, survival
-from relevance.pages.figures.roar import removal_curves, removals
+from relevance.pages.figures.roar import removal_curves
 from relevance.pages.figures.scores import (
     difference_grid,
     paired_differences,
     robustness_distributions,
 )
-from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
+from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training, steady_and_true
 from relevance.pages.figures.when import rho_parts, transfer, when
 from relevance.pages.figures.why import masked_gradient, three_columns
 
@@ -41,7 +40,6 @@ __all__ = [
     "difference_grid",
     "failed_attack",
     "first_of_each_class",
-    "generated_maps",
     "heatmaps",
     "known_posterior",
     "layer_heatmaps",
@@ -51,7 +49,6 @@ __all__ = [
     "paired_differences",
     "reliability",
     "removal_curves",
-    "removals",
     "resistance",
     "rho_parts",
     "robustness_distributions",
@@ -60,6 +57,7 @@ __all__ = [
     "smoothing",
     "smoothing_curve",
     "smoothing_depth",
+    "steady_and_true",
     "survival",
     "three_columns",
     "top_pixels",
