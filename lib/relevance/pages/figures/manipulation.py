@@ -117,7 +117,7 @@ def smoothing(rows: pd.DataFrame, names: Mapping[str, str]) -> Figure:
             values = rows.loc[rows["defence"] == name, "parameter"].unique()
             axis.set_xticks(values, [f"{value:g}" for value in values])
             axis.minorticks_off()
-            axis.set_xlabel(parameter)
+            axis.set_xlabel(parameter.replace(" [", "\n["))
         axes[0, 0].set_ylabel("correlation with the original map")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

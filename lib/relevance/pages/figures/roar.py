@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from relevance.base import checks
-from relevance.pages.figures.style import GREEN, INK, MODELS, PURPLE, SKY, VERMILION, new_figure, picture
+from relevance.pages.figures.style import GREEN, INK, MODELS, PURPLE, SKY, VERMILION, new_figure
 from relevance.studies import names
-from relevance.studies.zeng.retraining import removed
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 BASELINES = {"random": ("0.5", "--"), "Sobel": (INK, ":")}
