@@ -24,10 +24,10 @@ from relevance.studies.phrases import sentence
 @sentence
 def manipulated(runs: Mapping[str, pd.DataFrame], method: str) -> str:
     """Say of how many images the deterministic map was led to its target: run -> rows of :func:`tables.summary`."""
-    shares = {
-        name: rows.set_index(["model", "method"]).loc[(DETERMINISTIC, method), "manipulated"]
-        for name, rows in runs.items()
-    }
+    shares = {}
+    for name, rows in runs.items():
+        own = rows[(rows["model"] == DETERMINISTIC) & (rows["method"] == method)]
+        shares[name] = float(own["manipulated"].iloc[0])
     listed = phrases.join([f"{share:.0%} of the images with {name}" for name, share in shares.items()])
     return f"{'Yes' if max(shares.values()) > 0.5 else 'Not often'}: by {method}, the map was led to its target for {listed}."
 

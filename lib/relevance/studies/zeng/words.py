@@ -91,7 +91,8 @@ def transfer(rows: pd.DataFrame, chosen: Mapping[str, Setting]) -> str:
     for name, setting in chosen.items():
         if setting.method == PGD:
             other = [L2, MARGIN_L2] if setting.norm == "linf" else [LINF, MARGIN_LINF]
-            helped[name] = int(rows.loc[name, other].min() > rows.loc[STANDARD, other].min() + CLEARLY)
+            least = {str(training): float(worst) for training, worst in rows[other].min(axis=1).items()}
+            helped[name] = int(least[name] > least[STANDARD] + CLEARLY)
     words = {1: "It helps against the other norm too in", 0: "It does not help against the other norm in"}
     return f"{phrases.mostly(pd.Series(helped), words, 'trainings under attack')}."
 
