@@ -97,6 +97,8 @@ def mostly(directions: pd.Series, words: Mapping[int, str], things: str) -> str:
     """
     found = {way: [str(name) for name in directions.index[directions == way]] for way in words}
     ways = sorted((way for way in words if found[way]), key=lambda way: -len(found[way]))
+    if len(directions) == 1:
+        return f"{words[ways[0]]} {directions.index[0]}"
     if len(ways) == 1:
         return f"{words[ways[0]]} all {len(directions)} {things}"
     parts = [f"{words[ways[0]]} {len(found[ways[0]])} of {len(directions)} {things}"]

@@ -108,7 +108,7 @@ def test_a_gain_that_a_fair_attack_undoes_is_told_as_undone():
     rows.loc["PGD-l2 1"] = 0.5
     assert "PGD-l2 1 keeps an accuracy of 50%; standard training keeps 10%" in words.withstood(rows)
     assert words.transfer(rows, source.settings(["standard", "PGD-l2 1"])) == (
-        "It helps against the other norm too in all 1 trainings under attack."
+        "It helps against the other norm too in PGD-l2 1."
     )
 
 

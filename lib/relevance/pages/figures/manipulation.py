@@ -56,7 +56,7 @@ def manipulated_shares(runs: Mapping[str, pd.DataFrame]) -> Figure:
                               linewidth=1.2, label=str(model).partition(",")[0])  # fmt: skip
             axis.axvline(0.5, color="0.7", linewidth=0.8, zorder=0)
             axis.set(title=title, xlim=(-0.03, 1.03), xticks=[0, 0.5, 1], xticklabels=["0", "50 %", "100 %"])
-            axis.set_xlabel("images whose map was led to its target")
+            axis.set_xlabel("images led to their target")
             axis.set_yticks(range(len(methods)), methods if axis is axes[0, 0] else [""] * len(methods))
             axis.invert_yaxis()
         handles = {
