@@ -12,7 +12,7 @@ from relevance.base import checks
 from relevance.metrics.deletion import deletion_area
 from relevance.metrics.statistics import paired_difference, t_interval
 from relevance.studies import phrases
-from relevance.studies.phrases import interval, sentence, signed
+from relevance.studies.phrases import sentence, signed
 from relevance.studies.zeng import tables
 from relevance.studies.zeng.effects import L2, LINF, MARGIN_L2, MARGIN_LINF, QUANTITIES
 from relevance.studies.zeng.generator.setting import ALONE, OF_CLASS
@@ -136,7 +136,7 @@ def pair(table: pd.DataFrame, first: str, second: str) -> str:
         checks.one_of("attribution", name, found.index)
     paired = t_interval(found.loc[first].to_numpy(float) - found.loc[second].to_numpy(float))
     verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "cannot be told apart from"}[paired.direction]
-    return f"The curve of *{first}* {verb} that of *{second}*: the areas differ by {interval(paired)}."
+    return f"The curve of *{first}* {verb} that of *{second}*: the areas differ by {phrases.difference(paired)}."
 
 
 @sentence
