@@ -52,6 +52,14 @@ class Size:
         return nn.Sequential(OrderedDict(layers))
 
 
+class Sum(nn.Module):
+    """The sum of two branches, as a layer, which has a name and can be put in another's place."""
+
+    def forward(self, inner: Tensor, x: Tensor) -> Tensor:
+        """Return both, added."""
+        return inner + x
+
+
 class InvertedResidual(nn.Module):
     """A block that widens its input, filters each channel by itself, and narrows it again; added to its input where it fits."""
 
@@ -63,16 +71,13 @@ class InvertedResidual(nn.Module):
             layers |= {"expand": size.convolution(channels, inner, 1, 1), "activation0": nn.ReLU6()}
         layers |= {"depthwise": size.convolution(inner, inner, kernel, stride, groups=inner), "activation1": nn.ReLU6()}
         layers |= {"project": size.convolution(inner, out_channels, 1, 1)}
-        for name, layer in layers.items():
-            self.add_module(name, layer)
-        self.adds = stride == 1 and channels == out_channels
+        self.inner = nn.Sequential(OrderedDict(layers))
+        self.sum = Sum() if stride == 1 and channels == out_channels else None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the block's values."""
-        inner = x
-        for layer in self.children():
-            inner = layer(inner)
-        return inner + x if self.adds else inner
+        inner: Tensor = self.inner(x)
+        return inner if self.sum is None else self.sum(inner, x)
 
 
 class EfficientNetLite0(nn.Module):
@@ -119,6 +124,6 @@ def renamed(state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
 def _name(published: str) -> str:
     block = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", published)
     if block and block[2] in OF_BLOCK:
-        return f"blocks.{block[1]}.{OF_BLOCK[block[2]]}.{block[3]}"
+        return f"blocks.{block[1]}.inner.{OF_BLOCK[block[2]]}.{block[3]}"
     head, _, rest = published.partition(".")
     return f"{PUBLISHED[head]}.{rest}" if head in PUBLISHED else published
