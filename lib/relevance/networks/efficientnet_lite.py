@@ -23,7 +23,13 @@ STEM, HEAD, DROPOUT = 32, 1280, 0.2
 # The published weights come from TensorFlow, whose batch norms add this to variances.
 EPSILON = 1e-3
 # Parts of the names of published weights -> those here. Batch norms are numbered as they follow each other in their block.
-PUBLISHED = {"_conv_stem": "stem.conv", "_conv_head": "head.conv", "_fc": "dense", "_bn0": "stem.norm", "_bn1": "head.norm"}
+PUBLISHED = {
+    "_conv_stem": "stem.conv",
+    "_conv_head": "head.conv",
+    "_fc": "dense",
+    "_bn0": "stem.norm",
+    "_bn1": "head.norm",
+}
 OF_BLOCK = {"_expand_conv": "expand.conv", "_bn0": "expand.norm", "_depthwise_conv": "depthwise.conv",
             "_bn1": "depthwise.norm", "_project_conv": "project.conv", "_bn2": "project.norm"}  # fmt: skip
 

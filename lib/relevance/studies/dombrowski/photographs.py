@@ -28,13 +28,15 @@ from relevance.explanations.pattern import fit_patterns, pattern_attribution
 from relevance.explanations.rules import Composite, Epsilon, ZBox, ZPlus
 from relevance.explanations.smoothing import SoftLeakyReLU, shaken, softened
 from relevance.explanations.steps import Step
-from relevance.explanations.ways.table import register
-from relevance.explanations.ways.way import Shares, Visit, pass_on
+from relevance.explanations.ways import table as table_of_ways
+from relevance.explanations.ways.activations import POSITIVE
+from relevance.explanations.ways.way import Shares, Visit
 from relevance.networks import efficientnet_lite, pretrained
 from relevance.networks.posterior import Posterior
 from relevance.studies import records
 from relevance.studies.dombrowski import smoothing
 from relevance.studies.dombrowski.manipulation import METHODS, Case, table
+from relevance.studies.dombrowski.tables import summary
 from relevance.studies.names import DETERMINISTIC
 from relevance.studies.store import kept
 
@@ -47,6 +49,8 @@ COMPOSITE = Composite(default=ZPlus(), first=ZBox(LOW, HIGH), types={nn.Linear: 
 REMEMBERED = 4
 COLOURS = ("red", "green", "blue")
 BYTE = 255
+# Of the recorded figure.
+NAMES, HOW = ("cat", "coffee"), Manipulation(n_quadrature=2)
 TINY = 1e-9
 
 
@@ -83,8 +87,9 @@ def by_size(function: nn.Module, inputs: tuple[Tensor, Tensor], outputs: Tensor,
     return [size / (sizes[0] + sizes[1]) * relevance for size in sizes]
 
 
-register(ClippedReLU, pass_on)
-register(BoundedSum, by_size)
+# What it gives is at least 0, of which `register` knows nothing: rules for such inputs are faster, and exact.
+table_of_ways.MODULES[ClippedReLU] = POSITIVE
+table_of_ways.register(BoundedSum, by_size)
 
 
 IN_PLACE: dict[type[nn.Module], type[nn.Module]] = {nn.ReLU6: ClippedReLU, efficientnet_lite.Sum: BoundedSum}
@@ -165,18 +170,21 @@ def led(
     """Return what :func:`relevance.attacks.manipulated` does, in less time, as images of 8 bits a colour.
 
     All steps follow one softened network, whose beta is set before each: of a deep network, tracing a new one takes as long
-    as a step. Images are rounded as a file has them, and what is found is what is left after that.
+    as a step. Its outputs are held to its own on the clean image: those of a deep softened network are far from the network's.
+    Images are rounded as a file has them, and what is found is what is left after that.
 
     Args:
         posterior, images, target, explain, aims, how: as there.
     """
     size = aims[0].numel()
-    outputs, predicted = posterior.predict(images), posterior.predict(images).argmax(1)
+    predicted = posterior.predict(images).argmax(1)
     soft = softened(posterior, how.betas[0][0])
 
     def loss(of: Posterior, points: Tensor, rows: Tensor) -> Tensor:
         error = (explain(of, points, target[rows]) - aims[rows]).flatten(1).square().sum(1)
-        change = of.log_predictive(points).exp() - outputs[rows]
+        with torch.no_grad():
+            before = of.predict(images[rows])
+        change = of.log_predictive(points).exp() - before
         return error + how.output_weight * size * change.square().sum(1)
 
     def score(points: Tensor, rows: Tensor) -> Tensor:
@@ -313,6 +321,11 @@ class Experiment:
             self.network, self.posterior, self.images, by_graph, [smoothing.Defence(smoothing.NONE), *chosen], self.how
         )
 
+    @property
+    def table(self) -> pd.DataFrame:
+        """The manipulations as :func:`relevance.studies.dombrowski.manipulation.table` has them."""
+        return table(self.cases)
+
     def keep(self, record: str) -> None:
         """Leave the tables for a record, as :func:`relevance.studies.records.keep`; nothing if ``record`` is empty."""
         for name, made in self._tables() if record else ():
@@ -320,7 +333,7 @@ class Experiment:
 
     def _tables(self) -> Iterator[tuple[str, pd.DataFrame]]:
         if self.methods:
-            yield "photographs", table(self.cases)
+            yield "photographs", self.table
             if set(self.methods) == set(METHODS) and self.n_images <= len(self.names):
                 yield "pixels", pixels(self.cases)
         if self.defences:
@@ -369,3 +382,35 @@ def of_pixels(rows: pd.DataFrame, images: Tensor) -> dict[str, Tensor]:
         added = torch.stack(of_colours).reshape(3, len(images), *images.shape[2:]).movedim(0, 1)
         found[method] = ((images * BYTE).round() + added.to(images)) / BYTE
     return found
+
+
+def explained(rows: pd.DataFrame, names: Sequence[str] = NAMES, how: Manipulation = HOW) -> dict[str, Case]:
+    """Explain again what was found: method -> the maps of photographs as they were and as they are now.
+
+    Args:
+        rows: of :func:`pixels`.
+        names: of the photographs, in the order of the rows.
+        how: for noise as large and for points of integrated gradients.
+    """
+    side = round((len(rows) / rows["image"].nunique()) ** 0.5)
+    experiment = Experiment(names, side, len(names), METHODS, how=how)
+    given = experiment.network, experiment.images
+    return {
+        method: case_of(*given, found, method, how, experiment.train_images)
+        for method, found in of_pixels(rows, experiment.images).items()
+    }
+
+
+def medians(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each method: what became of the images, in short.
+
+    Args:
+        rows: of :func:`relevance.studies.dombrowski.manipulation.table`.
+
+    Returns:
+        Shares of images, ``manipulated`` and ``labels kept``; and medians: ``before``, the correlation of original and target
+        map, ``to target`` and ``to origin``, those of the manipulated map, ``under noise``, ``outputs`` and ``l2 / image``.
+    """
+    found = summary(rows).set_index("method")
+    return found[["images", "manipulated", "before", "to target", "to origin", "under noise", "outputs", "labels kept",
+                  "l2 / image"]]  # fmt: skip

@@ -17,7 +17,7 @@ from relevance.studies import phrases
 from relevance.studies.dombrowski import curvature
 from relevance.studies.dombrowski.manipulation import MANIPULATED, NOISE
 from relevance.studies.dombrowski.own_models import LOSS
-from relevance.studies.dombrowski.smoothing import BETA, NONE, POSTERIOR, SMOOTH_GRAD
+from relevance.studies.dombrowski.smoothing import AWARE, BETA, NONE, POSTERIOR, SMOOTH_GRAD, UNAWARE
 from relevance.studies.dombrowski.tables import differences, summary
 from relevance.studies.dombrowski.theorem_1 import ROUNDING, path, planted
 from relevance.studies.dombrowski.theorem_2_deep import EACH, ONE
@@ -56,6 +56,51 @@ def manipulated(table: pd.DataFrame, model: str) -> str:
         else ""
     )
     return f"**{model[0].upper()}{model[1:]}**: {'; '.join(parts)}.{nothing}"
+
+
+@sentence
+def on_photographs(table: pd.DataFrame) -> str:
+    """Answer, from :func:`manipulation.table` of photographs, whether their maps can be led to another photograph's."""
+    rows = summary(table).set_index("method")
+    led = rows.index[rows["closer to target"] > 0]
+    farthest = (rows["to target"] - rows["to origin"]).idxmax()
+    size = table.loc[table["change"] == MANIPULATED, "relative"].max()
+    answer = "Yes, for" if len(led) else "Not in this search, for any of"
+    return (
+        f"**{answer} {len(led) or len(rows)} of the six methods**, with a change of at most {size:.1%} of the photograph's norm. "
+        f"Farthest goes {farthest}: in the median its maps come to correlate {rows['to target'][farthest]:.2f} with the other "
+        f"photograph's map and {rows['to origin'][farthest]:.2f} with their own."
+    )
+
+
+@sentence
+def photographed(table: pd.DataFrame) -> str:
+    """Say of :func:`manipulation.table` of photographs which maps stood, and whether classes and outputs were held."""
+    found = table[table["change"] == MANIPULATED]
+    rows = summary(table).set_index("method")
+    stood = rows.index[rows["to target"] <= rows["to origin"]]
+    kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
+    told = f"{kept}, and no probability moved by more than {found['output_change'].max():.2f}."
+    if len(stood):
+        told += f" More like their own than like the target stayed, in the median, the maps of {phrases.join(stood)}."
+    return told
+
+
+@sentence
+def averaged(rows: pd.DataFrame) -> str:
+    """Say of :func:`smoothing.steadiness` whether the mean over noisy weights steadies a photograph's map."""
+    medians = rows.groupby(["defence", "manipulation"])[["similarity", "noise"]].median()
+    found: dict[str, str] = {}
+    for how, words in ((UNAWARE, "does not know of it"), (AWARE, "does")):
+        plain, mean = (medians.loc[(name, how), "similarity"] for name in (NONE, POSTERIOR))
+        found[words] = f"{plain:.2f} without and {mean:.2f} with it"
+    gains = medians.loc[(POSTERIOR, AWARE), "similarity"] - medians.loc[(NONE, AWARE), "similarity"]
+    word = "does not steady" if gains <= 0 else "steadies"
+    listed = ", and ".join(f"{told} against an attacker who {words}" for words, told in found.items())
+    return (
+        f"Averaging over noisy weights {word} the gradient of these {rows['image'].nunique()} photographs when the attacker "
+        f"averages too. What is left of the map is, in correlation, {listed}. So few photographs show a case, and no rule."
+    )
 
 
 @sentence
