@@ -162,8 +162,8 @@ def _title(name: str) -> str:
         return LITE0_TITLE
     if not isinstance(name, str) or name not in classifiers():
         raise ValueError(
-            f"name is {checks.shown(name)}; it may be {LITE0} or one of torchvision's classifiers, such as "
-            f"{', '.join(sorted(ARCHITECTURES))}, which relevance.networks.pretrained.classifiers() names."
+            f"name is {checks.shown(name)}; it may be one of torchvision's classifiers, such as "
+            f"{', '.join(sorted(ARCHITECTURES))}, which relevance.networks.pretrained.classifiers() names, or {LITE0}."
         )
     return ARCHITECTURES.get(name, name)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -66,6 +65,6 @@ def photographs_defended(rows: pd.DataFrame) -> Figure:
             axis.scatter(found[defences], range(len(defences)), color=colour, marker=mark, s=48, label=label)
         axis.set_yticks(range(len(defences)), defences)
         axis.invert_yaxis()
-        axis.set(xlim=(min(0.0, plt.xlim()[0]), 1.03), xlabel="correlation with the map before")
+        axis.set(xlim=(min(-0.03, rows["similarity"].min()), 1.03), xlabel="correlation with the map before")
         figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
     return figure

@@ -63,7 +63,7 @@ def on_photographs(table: pd.DataFrame) -> str:
     """Answer, from :func:`manipulation.table` of photographs, whether their maps can be led to another photograph's."""
     rows = summary(table).set_index("method")
     led = rows.index[rows["closer to target"] > 0]
-    farthest = (rows["to target"] - rows["to origin"]).idxmax()
+    farthest = str((rows["to target"] - rows["to origin"]).idxmax())
     size = table.loc[table["change"] == MANIPULATED, "relative"].max()
     answer = "Yes, for" if len(led) else "Not in this search, for any of"
     return (
@@ -78,7 +78,7 @@ def photographed(table: pd.DataFrame) -> str:
     """Say of :func:`manipulation.table` of photographs which maps stood, and whether classes and outputs were held."""
     found = table[table["change"] == MANIPULATED]
     rows = summary(table).set_index("method")
-    stood = rows.index[rows["to target"] <= rows["to origin"]]
+    stood = [str(name) for name in rows.index[rows["to target"] <= rows["to origin"]]]
     kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
     told = f"{kept}, and no probability moved by more than {found['output_change'].max():.2f}."
     if len(stood):
@@ -89,13 +89,11 @@ def photographed(table: pd.DataFrame) -> str:
 @sentence
 def averaged(rows: pd.DataFrame) -> str:
     """Say of :func:`smoothing.steadiness` whether the mean over noisy weights steadies a photograph's map."""
-    medians = rows.groupby(["defence", "manipulation"])[["similarity", "noise"]].median()
+    left = rows.groupby(["defence", "manipulation"])["similarity"].median().to_dict()
     found: dict[str, str] = {}
     for how, words in ((UNAWARE, "does not know of it"), (AWARE, "does")):
-        plain, mean = (medians.loc[(name, how), "similarity"] for name in (NONE, POSTERIOR))
-        found[words] = f"{plain:.2f} without and {mean:.2f} with it"
-    gains = medians.loc[(POSTERIOR, AWARE), "similarity"] - medians.loc[(NONE, AWARE), "similarity"]
-    word = "does not steady" if gains <= 0 else "steadies"
+        found[words] = f"{left[NONE, how]:.2f} without and {left[POSTERIOR, how]:.2f} with it"
+    word = "steadies" if left[POSTERIOR, AWARE] > left[NONE, AWARE] else "does not steady"
     listed = ", and ".join(f"{told} against an attacker who {words}" for words, told in found.items())
     return (
         f"Averaging over noisy weights {word} the gradient of these {rows['image'].nunique()} photographs when the attacker "
