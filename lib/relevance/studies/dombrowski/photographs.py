@@ -228,7 +228,7 @@ def sharpen(soft: Posterior, beta: float) -> None:
 def search(
     posterior: Posterior, images: Tensor, target: Tensor, method: str, how: Manipulation, train_images: Tensor
 ) -> Tensor:
-    """Return the manipulated images of :func:`case`."""
+    """Return the manipulated images of one method, whose maps are led to those of the images before them."""
     explain = shares(explainer(method, posterior, train_images, how))
     with torch.no_grad():
         aims = explain(posterior, images, target).roll(1, 0)
