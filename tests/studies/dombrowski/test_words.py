@@ -113,3 +113,29 @@ def test_networks_are_counted_and_the_farthest_from_conserving_is_named():
         "Of 3 classifiers with random weights, 2 have a finite map, for 3.0 input gradients (median). In 1 the pixels get what "
         "the logit has, within 1 %. Farthest from it is b, where the layer that keeps the most is block.f."
     )
+
+
+def test_photographs_that_were_led_are_counted_by_method():
+    table = made_up_manipulations({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4})
+    table = table.assign(relative=0.05)
+    told = words.on_photographs(table)
+    assert told.startswith("**Yes, for 1 of the six methods**, with a change of at most 5.0% of the photograph's norm.")
+    stood = table.assign(correlation_target=-0.5)
+    assert words.on_photographs(stood).startswith("**Not in this search, for any of 1 of the six methods**")
+    assert "stayed, in the median, the maps of LRP" in words.photographed(stood)
+    assert "stayed" not in words.photographed(table)
+    assert words.photographed(table.assign(label_kept=True)).startswith("Every photograph kept its class")
+    assert words.photographed(table.assign(label_kept=False)).startswith("Not every photograph kept its class")
+
+
+def test_averaging_is_judged_by_who_knows_of_it():
+    given = {
+        ("none", 0, UNAWARE): 0,
+        ("none", 0, AWARE): 0,
+        ("posterior", 4, UNAWARE): 0.3,
+        ("posterior", 4, AWARE): 0.1,
+    }
+    assert words.averaged(made_up(given)).startswith("Averaging over noisy weights steadies the gradient of these 30")
+    told = words.averaged(made_up({**given, ("posterior", 4, AWARE): -0.1}))
+    assert "does not steady" in told
+    assert "against an attacker who does not know of it, and" in told

@@ -10,9 +10,10 @@ import torch
 
 from relevance.base.environment import default_device, device_name
 from relevance.studies import phrases
+from relevance.studies.dombrowski.manipulation import MANIPULATED
 from relevance.studies.dombrowski.own_models import LOSS
-from relevance.studies.dombrowski.smoothing import AWARE, BETA, NONE, POSTERIOR, SMOOTH_GRAD
-from relevance.studies.dombrowski.tables import differences
+from relevance.studies.dombrowski.smoothing import AWARE, BETA, NONE, POSTERIOR, SMOOTH_GRAD, UNAWARE
+from relevance.studies.dombrowski.tables import differences, summary
 from relevance.studies.dombrowski.theorem_1 import ROUNDING
 from relevance.studies.dombrowski.theorem_2_deep import EACH, ONE
 from relevance.studies.dombrowski.theorem_2_deep import NONE as PLAIN
@@ -158,3 +159,46 @@ def own_models(rows: pd.DataFrame) -> str:
 def _places() -> list[str]:
     # In words where they are the same for every reader; a book does not name one machine's folders.
     return ["$RELEVANCE_DATA", "$RELEVANCE_DATA/weights", "$TORCH_HOME/hub/checkpoints"]
+
+
+@sentence
+def on_photographs(table: pd.DataFrame) -> str:
+    """Answer, from :func:`manipulation.table` of photographs, whether their maps can be led to another photograph's."""
+    rows = summary(table).set_index("method")
+    led = rows.index[rows["closer to target"] > 0]
+    farthest = str((rows["to target"] - rows["to origin"]).idxmax())
+    size = table.loc[table["change"] == MANIPULATED, "relative"].max()
+    answer = "Yes, for" if len(led) else "Not in this search, for any of"
+    return (
+        f"**{answer} {len(led) or len(rows)} of the six methods**, with a change of at most {size:.1%} of the photograph's norm. "
+        f"Farthest goes {farthest}: in the median its maps come to correlate {rows['to target'][farthest]:.2f} with the other "
+        f"photograph's map and {rows['to origin'][farthest]:.2f} with their own."
+    )
+
+
+@sentence
+def photographed(table: pd.DataFrame) -> str:
+    """Say of :func:`manipulation.table` of photographs which maps stood, and whether classes and outputs were held."""
+    found = table[table["change"] == MANIPULATED]
+    rows = summary(table).set_index("method")
+    stood = [str(name) for name in rows.index[rows["to target"] <= rows["to origin"]]]
+    kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
+    told = f"{kept}, and no probability moved by more than {found['output_change'].max():.2f}."
+    if stood:
+        told += f" More like their own than like the target stayed, in the median, the maps of {phrases.join(stood)}."
+    return told
+
+
+@sentence
+def averaged(rows: pd.DataFrame) -> str:
+    """Say of :func:`smoothing.steadiness` whether the mean over noisy weights steadies a photograph's map."""
+    left = rows.groupby(["defence", "manipulation"])["similarity"].median().to_dict()
+    found: dict[str, str] = {}
+    for how, words in ((UNAWARE, "does not know of it"), (AWARE, "does")):
+        found[words] = f"{left[NONE, how]:.2f} without and {left[POSTERIOR, how]:.2f} with it"
+    word = "steadies" if left[POSTERIOR, AWARE] > left[NONE, AWARE] else "does not steady"
+    listed = ", and ".join(f"{told} against an attacker who {words}" for words, told in found.items())
+    return (
+        f"Averaging over noisy weights {word} the gradient of these {rows['image'].nunique()} photographs when the attacker "
+        f"averages too. What is left of the map is, in correlation, {listed}. So few photographs show a case, and no rule."
+    )
