@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from relevance.base import checks
-from relevance.networks.layouts import columns, flattened, is_dense, weight_of
+from relevance.networks.layouts import columns, flattened, is_dense, weight_of, without_plates
 from relevance.networks.posterior import Posterior, log_mean_softmax
 
 # Of the largest logit: how far two computations of the same in single precision may be apart, also of a GPU's shorter products.
@@ -47,9 +47,16 @@ def compared(posterior: Posterior, images: Tensor, logits: Tensor) -> dict[str, 
         ValueError: they differ by more than rounding; with the largest difference, the draw, and the likely cause.
     """
     own = next(iter(posterior.samples.values()))
-    images = images.to(own)
-    with torch.no_grad():
-        found = posterior.logits(images)
+    images = checks.pixels("images of check", images, posterior.image_shape).to(own)
+    try:
+        with torch.no_grad():
+            found = posterior.logits(images)
+    except Exception as error:  # whatever the network's code raises
+        raise ValueError(
+            f"images of check have shape {list(images.shape)}, which the network cannot take "
+            f"({(str(error) or repr(error)).splitlines()[0]:.120}); they must be what it takes."
+        ) from None
+    logits = without_plates(logits, found.shape)
     if tuple(logits.shape) not in {tuple(found.shape), tuple(found.shape[1:])}:
         raise ValueError(
             f"logits of check have shape {list(logits.shape)}; they must have shape {list(found.shape)}, of each draw, or "
@@ -61,7 +68,7 @@ def compared(posterior: Posterior, images: Tensor, logits: Tensor) -> dict[str, 
         where = "the mean over the draws" if off.draw is None else f"draw {off.draw}"
         raise ValueError(
             f"check does not agree: {where} differs by up to {off.largest:.3g} from the source, whose largest value is "
-            f"{off.size:.3g}; {_cause(posterior, images, found, wanted)}."
+            f"{off.size:.3g}; they must agree ({_cause(posterior, images, found, wanted)})."
         )
     return {"images": len(images), "largest difference": off.largest}
 
@@ -88,7 +95,7 @@ def _cause(posterior: Posterior, images: Tensor, found: Tensor, wanted: Tensor) 
     for cause, samples in _other_layouts(posterior, images):
         with torch.no_grad():
             if difference(replace(posterior, samples=samples).logits(images), wanted).agrees:
-                return f"{cause} would agree, so it is likely of another layout (from_sites has layout='jax')"
+                return f"{cause} would, so it is likely of another layout: from_sites has layout='jax'"
     if wanted.ndim == 3:
         if _are_probabilities(wanted) and difference(found.softmax(-1), wanted).agrees:
             return "these are its softmax outputs, and check must have the logits before"
@@ -96,8 +103,8 @@ def _cause(posterior: Posterior, images: Tensor, found: Tensor, wanted: Tensor) 
             return "these are its log-softmax outputs, and check must have the logits before"
         pairs = (found[:, None] - wanted.to(found)[None]).abs().flatten(2).amax(2)
         if bool((pairs.amin(1) <= SHARE * wanted.abs().max()).all()):
-            return "the same draws in another order would agree"
-    return "likely the source was in training mode, or only one of them normalises its images, or they are different networks"
+            return "the same draws in another order would"
+    return "likely the source was in training mode, or only one of them normalises its images, or the networks differ"
 
 
 def _other_layouts(posterior: Posterior, images: Tensor) -> Iterator[tuple[str, dict[str, Tensor]]]:

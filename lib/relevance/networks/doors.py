@@ -70,7 +70,10 @@ class _Taken:
                 raise ValueError(f"check has {len(self.check)} parts; it must be {wanted}.")
             images, logits = self.check
             checks.some_images("images of check", checks.pixels("images of check", images))
-            object.__setattr__(self, "check", (images, _array("logits of check", logits)))
+            logits = checks.tensor(
+                "logits of check", _array("logits of check", logits), "a float tensor [S, N, K]", "float"
+            )
+            object.__setattr__(self, "check", (images, logits))
 
 
 def from_states(
@@ -116,15 +119,15 @@ def from_states(
     ):
         given = [given]
     checks.kind_of("states", given, Iterable, "state dicts, modules or paths")
-    found = [_stripped(f"state {index}", _state(index, state), prefix) for index, state in enumerate(given)]
+    found = [_stripped(f"states[{index}]", _state(index, state), prefix) for index, state in enumerate(given)]
     if not found:
         raise ValueError("states is empty; there must be at least one state dict.")
     wanted = network.state_dict()
     for index, state in enumerate(found):
-        _same_names(f"state {index}", state, wanted)
-        _tied(f"state {index}", state, network)
+        _same_names(f"states[{index}]", state, wanted)
+        _tied(f"states[{index}]", state, network)
         for name, value in state.items():
-            _fits(f"{name} of state {index}", value, wanted[name])
+            _fits(f"{name} of states[{index}]", value, wanted[name])
     own, fixed = _buffers(network, found)
     names = [*dict(network.named_parameters()), *own]
     if fixed:
@@ -210,7 +213,8 @@ def from_sites(
 
     Args:
         network: the architecture; it stays as it is.
-        sites: parameter name, after ``prefix`` -> [S, ...], a tensor or an array; chains are one after another.
+        sites: parameter name, after ``prefix`` -> [S, ...], a tensor or an array; chains are one after another, and dimensions of
+            size 1 that Pyro's plates leave behind the first do not count.
         prefix: what the names of the network's sites begin with, such as ``"net."`` or Pyro's ``"net$$$"``; names without it
             are refused.
         layout: ``"torch"``; or ``"jax"``: dense weights [in, out], those of convolutions [H, W, in, out], and dense layers
@@ -234,25 +238,28 @@ def from_sites(
     ours = {name: value for name, value in sites.items() if name not in left}
     if not ours:
         raise ValueError("sites has none but others; it must have some of the network's parameters.")
-    found = {name: _array(f"site {name}", value) for name, value in _stripped("sites", ours, prefix).items()}
+    found = {name: _array(f"sites[{name!r}]", value) for name, value in _stripped("sites", ours, prefix).items()}
     parameters = dict(network.named_parameters())
     needed = {name: value for name, value in parameters.items() if not partial or name in found}
     _same_names("sites", found, needed, "others=[...] leaves out what is not the network's")
     if layout == JAX:
         found = _from_jax(taken, found)
-    n_samples = len(next(iter(found.values()))) if found else 0
+    n_samples = len(first) if (first := next(iter(found.values()))).ndim else 0
+    found = {name: layouts.without_plates(value, (n_samples, *parameters[name].shape)) for name, value in found.items()}
     for name, value in found.items():
         shape = parameters[name].shape
-        if value.shape[1:] != shape or len(value) != n_samples or not n_samples:
-            turned = layout == TORCH and layouts.is_dense(network, name) and value.shape[1:] == shape[::-1]
+        if value.shape != (n_samples, *shape) or not n_samples:
+            turned = (
+                layout == TORCH and layouts.is_dense(network, name) and tuple(value.shape[1:]) == tuple(shape)[::-1]
+            )
             hint = "; layout='jax' transposes" * turned + "; chains must be one after another" * (
                 value.ndim == len(shape) + 2
             )
             raise ValueError(
-                f"site {name} has shape {list(value.shape)}; it must have shape [{n_samples or 'S'}, "
+                f"sites[{name!r}] has shape {list(value.shape)}; it must have shape [{n_samples or 'S'}, "
                 f"{', '.join(map(str, shape))}], as many draws as the other sites, at least 1{hint}."
             )
-        _fits(f"site {name}", value, parameters[name].expand(value.shape))
+        _fits(f"sites[{name!r}]", value, parameters[name].expand(value.shape))
     return _posterior(taken, _completed(network, found), "sites")
 
 
@@ -306,12 +313,12 @@ def _state(index: int, given: Any) -> Mapping[str, Tensor]:
     if isinstance(given, nn.Module):
         return given.state_dict()
     state = _read(Path(given)) if isinstance(given, (str, Path)) else given
-    checks.kind_of(f"state {index}", state, Mapping, "a state dict, a module, or the path of a file")
+    checks.kind_of(f"states[{index}]", state, Mapping, "a state dict, a module, or the path of a file")
     inside = [name for name in INSIDE if isinstance(state.get(name), Mapping)]
     state = state[inside[0]] if inside else state
     if not state:
-        raise ValueError(f"state {index} is empty; it must have the network's parameters.")
-    return {name: _array(f"{name} of state {index}", value) for name, value in state.items()}
+        raise ValueError(f"states[{index}] is empty; it must have the network's parameters.")
+    return {name: _array(f"{name} of states[{index}]", value) for name, value in state.items()}
 
 
 def _read(path: Path) -> Any:
@@ -398,7 +405,7 @@ def _finite(what: str, value: Tensor) -> None:
     if not value.is_floating_point() or torch.isfinite(value).all():
         return
     draws = (~torch.isfinite(value)).reshape(len(value) if value.ndim else 1, -1).any(1).nonzero()
-    where = "" if " of state " in what else f" in draw {int(draws[0])}"
+    where = "" if " of states[" in what else f" in draw {int(draws[0])}"
     raise ValueError(f"{what} has values that are NaN or infinite{where}; they must be numbers.")
 
 

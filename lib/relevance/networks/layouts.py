@@ -32,6 +32,16 @@ def is_dense(network: nn.Module, name: str) -> bool:
     return part == "weight" and isinstance(network.get_submodule(place), nn.Linear)
 
 
+def without_plates(value: Tensor, shape: Sequence[int]) -> Tensor:
+    """Return a value [S, 1, ..., 1, ...] in a shape [S, ...] that it has but for these ones, which Pyro's plates leave.
+
+    Any other value is returned as it is: ones at other places may be what tells two layouts apart.
+    """
+    plates = value.ndim - len(shape)
+    is_so = plates > 0 and tuple(value.shape) == (shape[0], *(1,) * plates, *shape[1:])
+    return value.reshape(tuple(shape)) if is_so else value
+
+
 def in_torch_order(module: nn.Module, name: str, value: Tensor, n_dims: int) -> Tensor:
     """Return JAX's stacked weights [S, ...] of a module in torch's order of dimensions.
 
@@ -49,8 +59,8 @@ def in_torch_order(module: nn.Module, name: str, value: Tensor, n_dims: int) -> 
     order = next((order for kind, order in TORCH_ORDER.items() if isinstance(module, kind)), None)
     if order is None or value.ndim != len(order) + 1:
         raise ValueError(
-            f"site {name} has shape {list(value.shape)} and is of a {type(module).__name__}; layout 'jax' may be that of dense "
-            "weights [S, in, out] and of convolutions' [S, H, W, in, out]."
+            f"sites[{name!r}] has shape {list(value.shape)} and is of a {type(module).__name__}; layout 'jax' may be that of "
+            "dense weights [S, in, out] and of convolutions' [S, H, W, in, out]."
         )
     return value.permute(0, *(axis + 1 for axis in order))
 
