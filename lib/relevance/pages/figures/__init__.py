@@ -16,6 +16,7 @@ from relevance.pages.figures.maps import (
     top_pixels,
 )
 from relevance.pages.figures.models import attack_curves, averaging, known_posterior, reliability, survival
+from relevance.pages.figures.own import own
 from relevance.pages.figures.roar import removal_curves, removals
 from relevance.pages.figures.scores import (
     difference_grid,
@@ -47,6 +48,7 @@ __all__ = [
     "layer_heatmaps",
     "manipulations",
     "masked_gradient",
+    "own",
     "paired_differences",
     "reliability",
     "removal_curves",

@@ -7,6 +7,7 @@ For each choice there is a figure, a text for those who cannot see it, and what 
 from relevance.pages.interactive.attacked import Look, of_study, sizes
 from relevance.pages.interactive.manipulated import Defended, Manipulated
 from relevance.pages.interactive.maps import Holes, Ruled, Scatter, Trained
+from relevance.pages.interactive.own import swapping
 from relevance.pages.interactive.pad import canvas
 from relevance.pages.interactive.playground import playground
 from relevance.pages.interactive.turning import turning
@@ -23,5 +24,6 @@ __all__ = [
     "of_study",
     "playground",
     "sizes",
+    "swapping",
     "turning",
 ]
