@@ -35,7 +35,7 @@ chapter: export RELEVANCE_CHAPTER := $(CHAPTER)
 lab: export RELEVANCE_CHAPTER := $(or $(CHAPTER),explore)
 record: export RELEVANCE_RUNS := $(RUNS)
 
-.PHONY: book chapter pdf record test test-slow test-cpus bench differences lab help clean distclean lock format
+.PHONY: book chapter pdf record test test-slow test-cpus test-doors bench differences lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=mnist-5k|digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
@@ -62,6 +62,10 @@ test-slow: $(INSTALLED) ## the tests that kill processes, print a book or open a
 
 test-cpus: $(INSTALLED) ## the stochastic tests as other CPUs would round: three of the levels of instructions that this one has
 	@$(PY) tests/cpus.py
+
+test-doors: $(INSTALLED) ## the doors for posteriors beside libraries too heavy for the lock: bayesian-torch, torch-uncertainty, numpyro (needs uv)
+	uv pip install --quiet --no-deps --python $(PY) --target _build/doors -r requirements/doors.txt
+	PYTHONPATH=_build/doors $(PY) -m pytest tests/networks/test_peers.py
 
 lab: $(INSTALLED) ## open a chapter as a notebook in JupyterLab: CHAPTER=method/lrp-robustness; the playground without
 	@[ -f "book/$$RELEVANCE_CHAPTER.md" ] || { \

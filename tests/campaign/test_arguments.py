@@ -20,7 +20,7 @@ from relevance.datasets.dataset import Dataset
 from relevance.explanations import Epsilon, gradient
 from relevance.inference import evidence
 from relevance.metrics import alignment
-from relevance.networks import architectures, pretrained
+from relevance.networks import architectures, doors, pretrained
 from relevance.networks.posterior import Posterior
 from relevance.studies import records
 
@@ -259,6 +259,31 @@ WALK_BAD = {"step_size": less(POSITIVE, "nothing"), "keep": less(CHOICES, "nothi
 EXPLAIN_BAD = {**WALK_BAD, "rule": less(RULES, "nothing"), "n_samples": less(COUNTS, "nothing")}
 REGION = torch.ones(SHAPE, dtype=torch.bool)
 CURVES = torch.rand(3, 17, dtype=torch.float64)
+
+# What the doors for posteriors take, and what they cannot take.
+STATE = NETWORK.state_dict()
+VECTORS = torch.stack([nn.utils.parameters_to_vector(NETWORK.parameters()).detach()] * 2)
+ANY_NETWORK = less(NETWORKS, "of other images", "of too few classes")
+LOGITS = POSTERIOR.logits(IMAGES)
+CHECKS: dict[str, Any] = {
+    "a text": "a", "a tensor": IMAGES, "three": (IMAGES, LOGITS, LOGITS), "of too few draws": (IMAGES, LOGITS[:1]),
+    "of others": (IMAGES, LOGITS + 1), "of softmax": (IMAGES, LOGITS.softmax(-1)),
+    **{f"images {kind}": (value, LOGITS) for kind, value in less(BATCHES, "of another precision").items()},
+    **{f"logits {kind}": (IMAGES, value) for kind, value in {**less(tensors(LOGITS), "an array"), **finite(LOGITS)}.items()},
+}  # fmt: skip
+
+
+MEAN_FIELD = nn.Module()
+MEAN_FIELD.mu_weight, MEAN_FIELD.rho_weight = nn.Parameter(torch.zeros(2, 2)), nn.Parameter(torch.zeros(2, 2))
+
+
+def states_but(value: Any) -> list[Any]:
+    return [STATE, {**STATE, "5.bias": value}]
+
+
+def sites_but(value: Any) -> dict[str, Any]:
+    return {**POSTERIOR.samples, "5.bias": value}
+
 
 CALLS = {
     "explanations.lrp": call(
@@ -596,6 +621,48 @@ CALLS = {
         {"model": less(NETWORKS, "of other images", "of too few classes"),
          "mean": {**CHANNELS, "nothing": None}, "std": {**CHANNELS, "nothing": None, "zero": [0]}},
         model=NETWORK, image_shape=SHAPE, mean=[0.5], std=[0.5], device="cpu",
+    ),
+    "networks.doors.from_states": call(
+        doors.from_states,
+        {"network": ANY_NETWORK, "prefix": {"a number": 1, "nothing": None, "another": "net."}, "check": CHECKS,
+         "mean": {**CHANNELS, "nothing": None}, "std": {**CHANNELS, "nothing": None, "zero": [0]},
+         "states": {"nothing": None, "a number": 1, "none": [], "an empty one": [{}], "numbers": [1, 2],
+                    "of another network": [nn.Linear(2, 2)], "lacking one": [{"5.bias": STATE["5.bias"]}],
+                    "with another": [{**STATE, "7.bias": STATE["5.bias"]}], "of pickles": [{**STATE, "5.bias": "a"}],
+                    **{kind: states_but(value) for kind, value in less(tensors(STATE["5.bias"]), "an array").items()},
+                    **{kind: states_but(value) for kind, value in finite(STATE["5.bias"]).items()},
+                    "of another shape": states_but(STATE["5.bias"][1:]),
+                    "of another precision": states_but(STATE["5.bias"].float()),
+                    }},
+        network=NETWORK, states=[STATE, STATE], prefix="", check=None, image_shape=SHAPE, mean=[0.5], std=[0.5], device="cpu",
+    ),
+    "networks.doors.from_vectors": call(
+        doors.from_vectors,
+        {"network": ANY_NETWORK, "image_shape": less(SHAPES, "nothing"),
+         "layer": {**less(LAYERS, "no affine one"), "of no parameters": "2"}, "check": CHECKS,
+         "vectors": {**less(tensors(VECTORS), "an array"), **finite(VECTORS), "one": VECTORS[0], "none": VECTORS[:0],
+                     "too short": VECTORS[:, 1:], "of another precision": VECTORS.float()}},
+        network=NETWORK, vectors=VECTORS, layer=None, check=None, image_shape=SHAPE, device="cpu",
+    ),
+    "networks.doors.from_sites": call(
+        doors.from_sites,
+        {"network": ANY_NETWORK, "prefix": {"a number": 1, "nothing": None, "another": "net."}, "check": CHECKS,
+         "layout": CHOICES, "others": {"a text": "5.bias", "a number": 1, "unknown": ["a"], "all": list(POSTERIOR.samples)},
+         "partial": TRUTHS, "image_shape": less(SHAPES, "nothing"),
+         "sites": {"nothing": None, "a number": 1, "none": {}, "a list": [1],
+                   "lacking one": {"5.bias": POSTERIOR.samples["5.bias"]},
+                   "with another": {**POSTERIOR.samples, "7.bias": POSTERIOR.samples["5.bias"]},
+                   **{kind: sites_but(value) for kind, value in less(tensors(POSTERIOR.samples["5.bias"]), "an array").items()},
+                   **{kind: sites_but(value) for kind, value in finite(POSTERIOR.samples["5.bias"]).items()},
+                   "of other draws": sites_but(POSTERIOR.samples["5.bias"][:1]),
+                   "of no draws": {name: value[:0] for name, value in POSTERIOR.samples.items()},
+                   "of a number": sites_but(torch.zeros((), dtype=torch.float64)),
+                   "of another precision": sites_but(POSTERIOR.samples["5.bias"].float())}},
+        network=NETWORK, sites=POSTERIOR.samples, prefix="", layout="torch", others=[], partial=False, check=None,
+        image_shape=SHAPE, device="cpu",
+    ),
+    "networks.doors.mean_field_states": call(
+        doors.mean_field_states, {"model": {**ANY_NETWORK, "of no such layer": NETWORK}}, model=MEAN_FIELD, n_samples=2, seed=0
     ),
     "datasets.load": call(
         datasets.load, {"name": {**CHOICES, "a path": "/nonexistent"}, "root": {"a number": 1, "a list": ["a"]}},

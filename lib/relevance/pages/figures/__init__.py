@@ -16,6 +16,7 @@ from relevance.pages.figures.maps import (
     top_pixels,
 )
 from relevance.pages.figures.models import attack_curves, averaging, known_posterior, reliability, survival
+from relevance.pages.figures.own import own
 from relevance.pages.figures.photographs import photographs, photographs_defended
 from relevance.pages.figures.roar import removal_curves
 from relevance.pages.figures.scores import (
@@ -51,6 +52,7 @@ __all__ = [
     "manipulated_shares",
     "manipulations",
     "masked_gradient",
+    "own",
     "paired_differences",
     "photographs",
     "photographs_defended",

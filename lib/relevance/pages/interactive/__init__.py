@@ -7,6 +7,7 @@ For each choice there is a figure, a text for those who cannot see it, and what 
 from relevance.pages.interactive.attacked import Look, of_study, sizes
 from relevance.pages.interactive.manipulated import Defended, Manipulated
 from relevance.pages.interactive.maps import Drawn, Holes, Ruled, Scatter, Trained
+from relevance.pages.interactive.own import swapping
 from relevance.pages.interactive.pad import canvas
 from relevance.pages.interactive.playground import playground
 from relevance.pages.interactive.preset import preset_link
@@ -26,5 +27,6 @@ __all__ = [
     "playground",
     "preset_link",
     "sizes",
+    "swapping",
     "turning",
 ]
