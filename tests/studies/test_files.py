@@ -92,7 +92,7 @@ def test_a_result_under_the_name_of_another_is_not_served(folder):
     Store(folder)(doubled, X)
     path = result_of(folder)
     Store(folder)(doubled, X + 1)
-    (other,) = {*folder.glob("doubled-*")} - {path, *folder.glob("*.lock")}
+    (other,) = {*folder.glob("doubled-*")} - {path}
     files.remove(other)
     path.rename(other)
     with pytest.warns(RuntimeWarning, match="is damaged"):
@@ -157,7 +157,7 @@ def test_a_result_comes_back_as_it_was(tmp_path, name):
 def test_a_posterior_is_only_kept_where_it_comes_back_as_it_is(folder):
     network = architectures.fully_connected((1, 2, 2), 3)
     assert Store(folder)(posterior_of, network).network is not network
-    assert len(list(folder.glob("posterior_of-*"))) == 2
+    assert len(list(folder.glob("posterior_of-*"))) == 1
     with pytest.warns(RuntimeWarning, match="the result of hooked is not kept: it would not come back as it is"):
         found = Store(folder)(hooked, network)
     assert found.network[1]._forward_hooks
@@ -219,7 +219,7 @@ def test_a_full_disk_costs_no_result(folder, monkeypatch):
     monkeypatch.setattr(files, "_write_result", full)
     with pytest.warns(RuntimeWarning, match="the result of doubled is not kept: .*No space left on device"):
         assert torch.equal(Store(folder)(doubled, X), 2 * X)
-    assert [path.suffix for path in folder.iterdir()] == [".lock"]
+    assert not list(folder.iterdir())
     monkeypatch.undo()
     Store(folder)(doubled, X)
     assert len(CALLS) == 2
@@ -241,7 +241,7 @@ def test_what_is_kept_may_be_read_by_whom_the_folder_is_shared_with(folder):
 
 IN_THE_WAY = {
     "a file as the result": ("", lambda path: path.write_text("x")),
-    "a folder as the lock": (".lock", lambda path: (path / "x").mkdir(parents=True)),
+    "a folder as the lock": (".held", lambda path: (path / "x").mkdir(parents=True)),
     "a file as what is unfinished": (".partial", lambda path: path.write_text("x")),
     "a folder as what is unfinished": (".partial", lambda path: (path / "x").mkdir(parents=True)),
 }
