@@ -145,6 +145,16 @@ def journal() -> Path | None:
     return Path(found) if (found := os.environ.get("RELEVANCE_JOURNAL")) else None
 
 
+@contextmanager
+def noted_in(file: Path) -> Iterator[None]:
+    """Have the processes that are started inside note in a file which kept results they use; see :func:`journal`."""
+    os.environ["RELEVANCE_JOURNAL"] = str(file.resolve())
+    try:
+        yield
+    finally:
+        del os.environ["RELEVANCE_JOURNAL"]
+
+
 def asked(name: str) -> str | None:
     """Return what the Makefile hands on of its variable ``name``, such as CHAPTER, as it was typed; None if nothing."""
     return os.environ.get(f"RELEVANCE_{name}")
