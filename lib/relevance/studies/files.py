@@ -200,11 +200,12 @@ def _has_ended(holder: str) -> bool:
         return False
     try:
         os.kill(int(process), 0)
+        # An ended process that nobody has asked about keeps its number.
+        return Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[0] in "ZX"
     except ProcessLookupError:
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError):  # no number, another user's, or there is no /proc
         return False
-    return False
 
 
 def _sums(path: Path, name: str = "") -> str:

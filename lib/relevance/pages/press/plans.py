@@ -120,7 +120,8 @@ def watched(root: Path, plans: Iterable[Plan]) -> Iterator[None]:
         with bar(sum(len(plan.pieces) for plan in plans), "recording", "piece") as shown:
             while not ended.wait(1.0):
                 done = [path if path.exists() else path.with_suffix(".txt") for path in paths[: _begun(paths)]]
-                shown.update(sum(len(_pieces(path)[1]) for path in done) - shown.n)
+                if more := sum(len(_pieces(path)[1]) for path in done) - shown.n:
+                    shown.update(more)
 
     thread = Thread(target=watch, daemon=True)
     thread.start()
