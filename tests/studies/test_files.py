@@ -336,7 +336,7 @@ def holder(tmp_path):
 
     def start(how="wait", stale=60.0):
         words = [sys.executable, "-c", HOLDS, str(tmp_path / "a.held"), str(stale), how]
-        begun.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True))
+        begun.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0))
         return begun[-1]
 
     yield start
@@ -349,7 +349,7 @@ def holder(tmp_path):
 
 def says(process, seconds=200):
     """Return what a process says within some seconds: that it waits, then that it holds the file."""
-    return process.stdout.readline().strip() if select.select([process.stdout], [], [], seconds)[0] else ""
+    return process.stdout.readline().decode().strip() if select.select([process.stdout], [], [], seconds)[0] else ""
 
 
 @pytest.mark.slow

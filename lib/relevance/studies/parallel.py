@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import statistics
 import time
 import warnings
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from relevance.base import checks, digests, environment, processes
+from relevance.base import digests, environment, processes
 from relevance.base.environment import bar
 from relevance.studies import store
 from relevance.studies.described import describe
@@ -106,6 +107,7 @@ def made_elsewhere(calls: Sequence[Call], executor: Executor | None = None, jobs
                 _made(call)
             yield index
         return
+    jobs = _n_local(jobs)
     waiting, tries = _batches(calls), 0
     while waiting:
         try:
@@ -191,6 +193,18 @@ class _Refused(Exception):
         self.error = error
 
 
+def _n_local(jobs: int) -> int:
+    """Return how many processes of this machine are asked for, where they are."""
+    address, _, count = (environment.cluster() or "").partition(":")
+    if address != LOCAL:
+        return jobs
+    if count and not re.fullmatch("[1-9][0-9]*", count):
+        raise ValueError(
+            f"RELEVANCE_CLUSTER is {LOCAL}:{count[:60]}; after {LOCAL}: it must have a number of at least 1."
+        )
+    return int(count or os.cpu_count() or 1)
+
+
 @contextmanager
 def _engine(executor: Executor | None, jobs: int) -> Iterator[Executor]:
     address = environment.cluster() or LOCAL
@@ -199,9 +213,6 @@ def _engine(executor: Executor | None, jobs: int) -> Iterator[Executor]:
     elif address.partition(":")[0] == LOCAL:
         from joblib.externals.loky import get_reusable_executor
 
-        if is_shared_out():
-            count = address.partition(":")[2] or str(os.cpu_count() or 1)
-            jobs = checks.count("RELEVANCE_CLUSTER's number of processes", int(count) if count.isdigit() else 0)
         # Fresh processes that do not run the caller's script anew: a fork would copy torch's threads and CUDA's state in the
         # middle of whatever they do, and multiprocessing's own would want the script to be written for it.
         yield get_reusable_executor(jobs, initializer=processes._begin, initargs=(os.getpid(),))
