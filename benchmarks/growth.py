@@ -1,11 +1,11 @@
 """How time and memory of a study grow: with samples, images, width, and workers. Writes data/recorded/growth.csv.
 
-One piece of a study, a posterior attacked by FGSM, explained before and after by the epsilon rule at every layer, and scored, is
-made at growing sizes, each in a process of its own: seconds of processor, and memory beyond what the imports took. Workers are
-counted from the seconds that the pieces of a recording took, given to whoever is free, the longest first; for one and two the
-recording's pieces can be made, too (``--measured``).
+One piece of a study, a posterior that is attacked by FGSM, explained before and after by the epsilon rule at every layer, and
+scored, is made at growing sizes, each in a process of its own: seconds of processor, and memory beyond what was there before. A
+whole study is made by one worker and by two; what more would take is counted from the seconds that its pieces took, given to
+whoever is free, the longest first.
 
-    python benchmarks/growth.py --pieces _build/plans/digits-small/experiments.layers.txt
+    python benchmarks/growth.py
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -30,12 +31,28 @@ from relevance.attacks.named import Attack
 from relevance.explanations.rules import Epsilon
 from relevance.networks.architectures import fully_connected
 from relevance.networks.posterior import Posterior
-from relevance.studies import experiment, records
+from relevance.studies import experiment, files, parallel, records
+from relevance.studies.carbone import pieces
+from relevance.studies.carbone.study import Study
+from relevance.studies.parallel import Call
 
 BASE = {"samples": 50, "images": 100, "width": 128}
 SIZES = {"samples": (10, 25, 50, 100, 200, 400), "images": (50, 100, 200, 500, 1000, 2000),
          "width": (32, 64, 128, 256, 512, 1024)}  # fmt: skip
-WORKERS = (1, 2, 4, 8, 16, 32, 64)
+WORKERS, MEASURED = (1, 2, 4, 8, 16, 32, 64), (1, 2)
+STUDY = Study(
+    "digits",
+    n_train=1000,
+    n_images=300,
+    hidden=128,
+    epochs=20,
+    n_draws=200,
+    n_samples=(50, 100, 200),
+    n_members=5,
+    inference={"warmup": 20, "n_steps": 20, "n_chains": 4, "prior_scale": 0.2},
+    n_runs=1,
+)
+ATTACKS = ("FGSM", "PGD", "noise", "PGD on the margin")
 SHAPE = (1, 28, 28)
 
 
@@ -43,6 +60,7 @@ def piece(samples: int, images: int, width: int) -> tuple[float, float]:
     """Make a piece of a study, and return its seconds of processor and its MiB of memory."""
     torch.set_num_threads(1)
     draw = torch.Generator().manual_seed(0)
+    os.environ["RELEVANCE_PROGRESS"] = "0"
     network = fully_connected(SHAPE, hidden=width)
     weights = {
         name: value + 0.1 * torch.randn((samples, *value.shape), generator=draw) / max(1, value[0].numel()) ** 0.5
@@ -70,39 +88,53 @@ def makespan(seconds: Sequence[float], n_workers: int) -> float:
     return max(free)
 
 
-def apart(**sizes: int) -> tuple[float, float]:
-    """Return :func:`piece` in a process of its own, with a store of its own."""
-    with tempfile.TemporaryDirectory() as store:
-        done = subprocess.run(
-            [sys.executable, __file__, "--piece", json.dumps(sizes)], env={**os.environ, "RELEVANCE_STORE": store},
-            check=True, capture_output=True, text=True,
-        )  # fmt: skip
-    spent, memory = json.loads(done.stdout.splitlines()[-1])
-    return spent, memory
+def study() -> float:
+    """Make a study with the workers that ``RELEVANCE_CLUSTER`` names, and return its seconds, without those of their start."""
+    workers = [Call(time.sleep, (1.0,), is_kept=False)] * (2 * max(MEASURED))
+    for _ in parallel.made_elsewhere(workers):
+        pass
+    started = time.perf_counter()
+    pieces.make([STUDY], ATTACKS)
+    return time.perf_counter() - started
+
+
+def apart(words: Sequence[str], store: str, cluster: str = "") -> Any:
+    """Return what this program prints in a process of its own."""
+    environment = {**os.environ, "RELEVANCE_STORE": store, "RELEVANCE_CLUSTER": cluster}
+    done = subprocess.run(
+        [sys.executable, __file__, *words], env=environment, check=True, stdout=subprocess.PIPE, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--piece", help=argparse.SUPPRESS)
-    parser.add_argument("--pieces", type=Path, help="what a recording left in _build/plans")
+    parser.add_argument("--study", action="store_true", help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.piece:
-        print(json.dumps(piece(**json.loads(given.piece))))
+    if given.piece or given.study:
+        print(json.dumps(piece(**json.loads(given.piece)) if given.piece else study()))
         return
-    rows = []
-    for quantity, sizes in SIZES.items():
+    rows: list[dict[str, Any]] = []
+
+    def add(what: str, value: float, seconds: float, memory: float | None = None) -> None:
+        rows.append({"what": what, "value": value, "seconds": seconds, "peak memory, MB": memory})
+        print(rows[-1], flush=True)
+
+    for what, sizes in SIZES.items():
         for size in sizes:
-            spent, memory = apart(**{**BASE, quantity: size})
-            rows.append({"quantity": quantity, "size": size, "seconds": spent, "memory": memory})
-            print(rows[-1], flush=True)
-    if given.pieces:
-        seconds = [float(line.split()[1]) for line in given.pieces.read_text("utf-8").splitlines()[1:]]
-        for n_workers in WORKERS:
-            rows.append({"quantity": "workers", "size": n_workers, "seconds": makespan(seconds, n_workers)})
+            with tempfile.TemporaryDirectory() as folder:
+                add(what, size, *apart(["--piece", json.dumps({**BASE, what: size})], folder))
+    taken: list[float] = []
+    for n_workers in MEASURED:
+        with tempfile.TemporaryDirectory() as folder:
+            add("workers, measured", n_workers, apart(["--study"], folder, f"local:{n_workers}"))
+            taken = taken or [float(path.read_text("utf-8")) for path in Path(folder).glob(f"*/{files.SECONDS}")]
+    for n_workers in WORKERS:
+        add("workers", n_workers, makespan(taken, n_workers))
     table = stamped(pd.DataFrame(rows))
     table.to_csv(records.folder() / "growth.csv", index=False, float_format="%.5g")
-    print(table.to_string())
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
 from relevance.pages.figures.generator import generated_maps
+from relevance.pages.figures.growth import growth
 from relevance.pages.figures.manipulation import manipulations, resistance, smoothing
 from relevance.pages.figures.maps import (
     attack_gallery,
@@ -42,6 +43,7 @@ __all__ = [
     "failed_attack",
     "first_of_each_class",
     "generated_maps",
+    "growth",
     "heatmaps",
     "known_posterior",
     "layer_heatmaps",
