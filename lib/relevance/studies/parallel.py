@@ -10,6 +10,7 @@ import math
 import os
 import re
 import statistics
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ SHORT, FEWEST_BATCHES = 1.0, 16
 # How often calls are sent again after workers, or who leads them, were lost, and after how many seconds.
 TRIES, PAUSE = 20, 3.0
 LOCAL = "local"
+_ALONE = threading.RLock()
 
 
 class Call(NamedTuple):
@@ -241,7 +243,8 @@ def _make(packed: processes._Packed, code: str, places: Mapping[str, str]) -> Ex
             return ValueError(
                 f"a worker has other code, packages or devices than who asks it for {_name(calls[0])}; it must have the same."
             )
-        with processes.one_thread():
+        # What draws weights sets the seed of the whole process, which may have several threads for calls.
+        with _ALONE, processes.one_thread():
             for call in calls:
                 _made(call)
     except Exception as error:

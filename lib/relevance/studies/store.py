@@ -15,8 +15,8 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache, partial
 from itertools import islice
 from pathlib import Path
@@ -77,6 +77,8 @@ class Store:
         networks = [network for network in networks if not hasattr(network, "settings")]
         with suppress(Damaged):  # what is whole needs no lock, and so no right to write
             return cast(Result, _read(path, networks))
+        if _REFUSES:
+            raise NotKept(f"{path.name} is not in the store.")
         if self.device not in (None, (own := device_of(*arguments, *settings.values()))):
             _warn(f"{name_of(function)} is not kept as a result of {self.device}; it is taken of {own}, here.")
             return Store(self.folder, own)(function, *arguments, **settings)
@@ -147,6 +149,24 @@ def device_of(*arguments: Any) -> str:
         if isinstance(held, Tensor):
             return held.device.type
     return environment.default_device().type
+
+
+class NotKept(Exception):
+    """A result is not in the store, where none was to be computed."""
+
+
+# One for each time that nothing is to be computed.
+_REFUSES: list[None] = []
+
+
+@contextmanager
+def nothing_computed() -> Iterator[None]:
+    """Have stores raise :class:`NotKept` inside for what they would have to compute."""
+    _REFUSES.append(None)
+    try:
+        yield
+    finally:
+        _REFUSES.pop()
 
 
 def name_of(function: Callable[..., Any]) -> str:

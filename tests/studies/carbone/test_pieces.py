@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import AbstractContextManager
 
 import pandas as pd
 import pytest
@@ -23,8 +24,11 @@ STUDIES = {
 }
 
 
-class Here:
-    """Makes calls at once, in this process, as an executor would."""
+class Here(AbstractContextManager):
+    """Makes calls at once, in this process and thread, as an executor would elsewhere."""
+
+    def __exit__(self, *_):
+        pass
 
     def __init__(self):
         self.sent = 0
@@ -42,6 +46,8 @@ def cluster(tmp_path, monkeypatch):
     found = Here()
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "pieces"))
     monkeypatch.setenv("RELEVANCE_CLUSTER", "local:1")
+    # What is made elsewhere does not meet what is made here.
+    monkeypatch.setattr(pieces, "ThreadPoolExecutor", lambda _: Here())
     monkeypatch.setattr("joblib.externals.loky.get_reusable_executor", lambda *_, **__: found)
     return found
 
@@ -65,7 +71,11 @@ def test_a_table_in_pieces_is_the_table_and_of_the_same_results(cluster, tmp_pat
     pd.testing.assert_frame_equal(found, wanted)
     # Nothing that the table does not use, and nothing that was left to whoever asked for it.
     assert results(tmp_path / "pieces") == results(tmp_path / "whole")
-    assert cluster.sent > 0
+    n_sent = cluster.sent
+    assert n_sent > 0
+    # Once more, and nobody is asked for what is there.
+    pd.testing.assert_frame_equal(pieces.table(STUDIES[name], ["FGSM", "noise"], **given), wanted)
+    assert cluster.sent == n_sent
 
 
 def test_after_the_pieces_nothing_is_left_to_compute(cluster, monkeypatch):

@@ -6,8 +6,8 @@ a cluster (``RELEVANCE_CLUSTER``) nothing is made beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from relevance.studies.carbone.study import Study
 from relevance.studies.experiment import rows
 from relevance.studies.names import BAYESIAN, RULES
 from relevance.studies.parallel import Call
+from relevance.studies.store import NotKept, nothing_computed
 
 
 def table(study: Study, attacks: Sequence[str], **settings: Any) -> pd.DataFrame:
@@ -28,20 +29,30 @@ def table(study: Study, attacks: Sequence[str], **settings: Any) -> pd.DataFrame
         study: of which models.
         attacks, settings: as there.
     """
-    if parallel.is_shared_out():
-        make([study], attacks, **settings)
-    return study.table(attacks, **settings)
+    return _after(lambda: make([study], attacks, **settings), lambda: study.table(attacks, **settings))
 
 
 def crossing(
     study: Study, samplers: Sequence[Mapping[str, Any]], n_trains: Sequence[int], attacks: Sequence[str]
 ) -> pd.DataFrame:
     """Return :func:`relevance.studies.carbone.when.crossing`, likewise; arguments as there."""
+    others: list[dict[str, Any]] = [{"inference": {**study.inference, **one}} for one in samplers]
+    others += [{"n_train": n_train} for n_train in n_trains if n_train != study.n_train]
+    return _after(
+        lambda: make([study, *(replace(study, **one) for one in others)], attacks, layers=study.layers[-1:]),
+        lambda: when.crossing(study, samplers, n_trains, attacks),
+    )
+
+
+def _after(make_pieces: Callable[[], None], whole: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return a table, made from the store alone if all of it is there; else after its pieces, if there is a cluster."""
     if parallel.is_shared_out():
-        others = [replace(study, inference={**study.inference, **one}) for one in samplers]
-        others += [replace(study, n_train=n_train) for n_train in n_trains if n_train != study.n_train]
-        make([study, *others], attacks, layers=study.layers[-1:])
-    return when.crossing(study, samplers, n_trains, attacks)
+        try:
+            with nothing_computed():
+                return whole()
+        except NotKept:
+            make_pieces()
+    return whole()
 
 
 def make(
@@ -56,11 +67,12 @@ def make(
     here = [one for one in drawn if one[0].method == "hmc" and one[0].inference.get("n_chains") != 1]
     there = [one for one in drawn if one not in here] + [one for one in chosen if one[0]._counts[one[2]] is None]
     calls = [Call(one._trained, (name, run), is_kept=False) for one, run, name in there]
-    with parallel.spread(), ThreadPoolExecutor() as threads:
-        done: list[Future[Any]] = [threads.submit(list, parallel.made_elsewhere(calls))]
-        done += [threads.submit(one._trained, name, run) for one, run, name in here]
-        for future in done:
-            future.result()
+    with parallel.spread(), ThreadPoolExecutor(1) as thread:
+        trained = thread.submit(list, parallel.made_elsewhere(calls))
+        # One after the other: what draws weights anew sets the seed of the whole process.
+        for one, run, name in here:
+            one._trained(name, run)
+        trained.result()
     attacked = [Call(_attacked, (*one, attack), settings, is_kept=False) for one in chosen for attack in attacks]
     for _ in parallel.made_elsewhere(attacked):
         pass
