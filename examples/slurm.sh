@@ -19,10 +19,13 @@ export OMP_NUM_THREADS=1
 # A worker keeps nothing of its own: what it made is in the store, and what it sends back is nothing.
 export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False
 
+# While Python imports torch it answers nobody, and many that begin at once may take long.
+export DASK_DISTRIBUTED__COMM__TIMEOUTS__TCP=300s DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT=300s
+
 # Who reaches the port may run what it likes as you: behind a firewall, or with Dask's TLS certificates.
 "$PY" -m distributed.cli.dask_scheduler --host "$HOST" --port "$PORT" --no-dashboard &
 srun --ntasks="$SLURM_NTASKS" "$PY" -m distributed.cli.dask_worker "tcp://$HOST:$PORT" \
-    --nthreads 1 --no-nanny --no-dashboard --local-directory "${TMPDIR:-/tmp}" &
+    --nthreads 1 --no-dashboard --preload relevance.studies.carbone.pieces --local-directory "${TMPDIR:-/tmp}" &
 trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 
 RELEVANCE_CLUSTER="tcp://$HOST:$PORT" make record RUNS="$*"

@@ -17,7 +17,7 @@ import submitit
 
 def main(address: str, n_workers: str) -> None:
     """Submit an array of jobs, each of which is a worker until its time is up."""
-    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1", "--no-nanny"]
+    worker = [sys.executable, "-m", "distributed.cli.dask_worker", address, "--nthreads", "1"]
     executor = submitit.AutoExecutor(folder="_build/slurm")
     executor.update_parameters(name="worker", timeout_min=480, cpus_per_task=1, mem_gb=4)
     for job in executor.map_array(subprocess.call, [worker] * int(n_workers)):

@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 
 OPTIONS = ("--no-dashboard", "--host", "127.0.0.1")
+# On a machine that does much else.
+PATIENT = {f"DASK_DISTRIBUTED__COMM__TIMEOUTS__{kind}": "600s" for kind in ("CONNECT", "TCP")}
 
 
 class Cluster:
@@ -43,11 +45,13 @@ class Cluster:
 
     def add_worker(self) -> subprocess.Popen[bytes]:
         # Without a nanny, so that the process is the worker.
-        return self._begin("worker", self.address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0")
+        return self._begin("worker", self.address, "--nthreads", "1", "--no-nanny", "--memory-limit", "0",
+                           "--preload", "relevance.studies.carbone.pieces")  # fmt: skip
 
     def _begin(self, kind: str, *words: str) -> subprocess.Popen[bytes]:
         # What a worker is to know of, it is told.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("RELEVANCE_")}
+        environment |= PATIENT
         log = (self.folder / f"{kind}-{len(self.begun)}.log").open("wb")
         command = [sys.executable, "-m", f"distributed.cli.dask_{kind}", *words, *OPTIONS]
         self.begun.append(subprocess.Popen(command, cwd=self.folder, env=environment, stdout=log, stderr=log))

@@ -29,6 +29,8 @@ from relevance.studies.store import Store
 SHORT, FEWEST_BATCHES = 1.0, 16
 # How often calls are sent again after workers, or who leads them, were lost, and after how many seconds.
 TRIES, PAUSE = 20, 3.0
+# How long whoever leads the workers may say nothing.
+PATIENCE = "300s"
 LOCAL = "local"
 _ALONE = threading.RLock()
 
@@ -220,6 +222,7 @@ def _engine(executor: Executor | None, jobs: int) -> Iterator[Executor]:
         yield get_reusable_executor(jobs, initializer=processes._begin, initargs=(os.getpid(),))
     else:
         try:
+            import dask
             from distributed import Client
         except ImportError:
             raise _Refused(
@@ -228,7 +231,9 @@ def _engine(executor: Executor | None, jobs: int) -> Iterator[Executor]:
                     "group cluster has it, and local:2 takes two processes of this machine."
                 )
             ) from None
-        with Client(address, timeout=60, set_as_default=False) as client:
+        # Python answers nobody while it imports torch, which can take long where many begin at once.
+        patient = {f"distributed.comm.timeouts.{kind}": PATIENCE for kind in ("connect", "tcp")}
+        with dask.config.set(patient), Client(address, set_as_default=False) as client:
             yield client.get_executor(pure=False, retries=2)
 
 

@@ -23,7 +23,7 @@ from relevance.studies.store import NotKept, nothing_computed
 
 
 def table(study: Study, attacks: Sequence[str], **settings: Any) -> pd.DataFrame:
-    """Return :meth:`Study.table`, whose pieces are made by the cluster first, if there is one.
+    """Return :meth:`relevance.studies.carbone.study.Study.table`, whose pieces are made by the cluster first, if there is one.
 
     Args:
         study: of which models.
@@ -58,7 +58,7 @@ def _after(make_pieces: Callable[[], None], whole: Callable[[], pd.DataFrame]) -
 def make(
     studies: Sequence[Study], attacks: Sequence[str], models: Sequence[str] | None = None, **settings: Any
 ) -> None:
-    """Have the models of studies trained, then attacked, side by side; arguments as for :meth:`Study.table`."""
+    """Have the models of studies trained, then attacked, side by side; arguments as for :meth:`relevance.studies.carbone.study.Study.table`."""
     # Without what they have read, which is more than what they are.
     runs = [(replace(one), run) for one in studies for run in range(one.n_runs)]
     chosen = [(one, run, name) for one, run in runs for name in one._counts if models is None or name in models]
@@ -89,7 +89,7 @@ def _attacked(
     n_images: int | None = None,
     top_percent: float = 20,
 ) -> None:
-    """Make what :meth:`Study.table` does for one model and one attack."""
+    """Make what :meth:`relevance.studies.carbone.study.Study.table` does for one model and one attack."""
     count = study._counts[model]
     posterior = study._trained(model, run) if count is None else study.draws(run).thinned(count)
     images, labels = study.data.balanced_test(n_images or study.n_images, study.seed)
