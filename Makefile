@@ -4,14 +4,14 @@ SHELL := /bin/sh
 
 # A slip such as `make book epsilon=0.05` would set a variable that nobody reads.
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
-UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK PYTHON RELEVANCE_DATA RELEVANCE_DEVICE MAKE% -%,$(GIVEN))
+UNKNOWN := $(filter-out PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK DRY PYTHON RELEVANCE_DATA RELEVANCE_DEVICE RELEVANCE_CLUSTER RELEVANCE_RESULTS RELEVANCE_STORE MAKE% -%,$(GIVEN))
 ifneq ($(UNKNOWN),)
 $(error $(UNKNOWN): not a variable of this Makefile; parameters of chapters go into PARAMETERS="name=value ...")
 endif
 
 # Nothing that is given is run: from here on these hold the text as it was typed, in which make expands nothing more, and recipes
 # reach it through the environment, where no shell reads it as a command.
-$(foreach name,PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK PYTHON RELEVANCE_DATA RELEVANCE_DEVICE,\
+$(foreach name,PROFILE DATASET CHAPTER PARAMETERS RUNS CHECK DRY PYTHON RELEVANCE_DATA RELEVANCE_DEVICE RELEVANCE_CLUSTER RELEVANCE_RESULTS RELEVANCE_STORE,\
     $(if $(filter-out undefined,$(origin $(name))),$(eval override export $(name) := $$(value $(name)))))
 
 VENV := .venv
@@ -28,6 +28,7 @@ CHAPTER ?=
 PARAMETERS ?=
 RUNS ?=
 CHECK ?=
+DRY ?=
 book chapter: export RELEVANCE_PROFILE := $(PROFILE)
 book chapter: export RELEVANCE_DATASET := $(DATASET)
 book chapter: export RELEVANCE_PARAMETERS := $(PARAMETERS)
@@ -81,8 +82,8 @@ bench: $(INSTALLED) ## what maps, inference and attacks cost, beside other libra
 	$(PY) benchmarks/attacks.py
 	$(PY) benchmarks/playground.py
 
-record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on; CHECK=1 repeats the smallest, and compares
-	@$(PY) -m relevance.pages.press.recording $(if $(CHECK),--check)
+record: $(INSTALLED) ## record the runs of book/runs.yml in data/recorded: RUNS="mnist-dense"; may be stopped, and goes on; CHECK=1 repeats the smallest, and compares; DRY=1 only says what there is to make
+	@$(PY) -m relevance.pages.press.recording $(if $(CHECK),--check) $(if $(DRY),--dry-run)
 
 differences: $(INSTALLED) ## where zennit and captum differ from the published formulas: writes data/recorded/library-differences.csv
 	$(PY) benchmarks/differences.py

@@ -16,6 +16,8 @@ from oracles import ROOT
 from relevance.pages.press import parameters
 from relevance.pages.press.chapters import read_chapters
 
+# Groups that no build installs.
+NOT_LOCKED = {"cluster"}
 PIN = re.compile(r"^([\w.-]+)==([\w.+!]+)(?: ; ([^\\\n]+?))?(?: \\)?$", re.MULTILINE)
 
 
@@ -30,7 +32,7 @@ def pins(name):
 def direct():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     lines = project["project"]["dependencies"] + [
-        line for group in project["dependency-groups"].values() for line in group
+        line for name, group in project["dependency-groups"].items() for line in group if name not in NOT_LOCKED
     ]
     return {re.match(r"[\w.-]+", line)[0]: line for line in lines}
 

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import select
+import signal
+import subprocess
+import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,6 +52,15 @@ def goes_on(values, checkpoint=None):
     if CALLS[-1]:
         raise ValueError("the checkpoint is damaged")
     return values
+
+
+def taken_over(values):
+    """Be slow: another process takes over meanwhile, and finishes first."""
+    CALLS.append("mine")
+    path = Store(CALLS[0])._path(taken_over, values)
+    path.with_suffix(".held").unlink()
+    files.write(path, values + 1, 1.0)
+    raise FileNotFoundError("its checkpoint is another's")
 
 
 @pytest.fixture
@@ -92,7 +106,7 @@ def test_a_result_under_the_name_of_another_is_not_served(folder):
     Store(folder)(doubled, X)
     path = result_of(folder)
     Store(folder)(doubled, X + 1)
-    (other,) = {*folder.glob("doubled-*")} - {path, *folder.glob("*.lock")}
+    (other,) = {*folder.glob("doubled-*")} - {path}
     files.remove(other)
     path.rename(other)
     with pytest.warns(RuntimeWarning, match="is damaged"):
@@ -157,7 +171,7 @@ def test_a_result_comes_back_as_it_was(tmp_path, name):
 def test_a_posterior_is_only_kept_where_it_comes_back_as_it_is(folder):
     network = architectures.fully_connected((1, 2, 2), 3)
     assert Store(folder)(posterior_of, network).network is not network
-    assert len(list(folder.glob("posterior_of-*"))) == 2
+    assert len(list(folder.glob("posterior_of-*"))) == 1
     with pytest.warns(RuntimeWarning, match="the result of hooked is not kept: it would not come back as it is"):
         found = Store(folder)(hooked, network)
     assert found.network[1]._forward_hooks
@@ -201,8 +215,6 @@ def readable():
 
 def test_a_store_that_cannot_be_written_into_is_read_and_said(readable):
     Store(readable)(doubled, X)
-    for path in readable.rglob("*.lock"):
-        path.unlink()
     readable.chmod(0o555)
     with nobody():
         assert torch.equal(Store(readable)(doubled, X), 2 * X)
@@ -219,7 +231,7 @@ def test_a_full_disk_costs_no_result(folder, monkeypatch):
     monkeypatch.setattr(files, "_write_result", full)
     with pytest.warns(RuntimeWarning, match="the result of doubled is not kept: .*No space left on device"):
         assert torch.equal(Store(folder)(doubled, X), 2 * X)
-    assert [path.suffix for path in folder.iterdir()] == [".lock"]
+    assert not list(folder.iterdir())
     monkeypatch.undo()
     Store(folder)(doubled, X)
     assert len(CALLS) == 2
@@ -241,7 +253,7 @@ def test_what_is_kept_may_be_read_by_whom_the_folder_is_shared_with(folder):
 
 IN_THE_WAY = {
     "a file as the result": ("", lambda path: path.write_text("x")),
-    "a folder as the lock": (".lock", lambda path: (path / "x").mkdir(parents=True)),
+    "a folder as the lock": (".held", lambda path: (path / "x").mkdir(parents=True)),
     "a file as what is unfinished": (".partial", lambda path: path.write_text("x")),
     "a folder as what is unfinished": (".partial", lambda path: (path / "x").mkdir(parents=True)),
 }
@@ -303,3 +315,122 @@ def test_seconds_are_counted_once_for_each_result(folder, monkeypatch):
     (result_of(folder) / files.SUMS).write_text(files._sums(result_of(folder)))
     Store(folder)(doubled, X)
     assert store.seconds_spent() == 2.5
+
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from relevance.studies import files
+files.BEAT, files.STALE = 0.2, float(sys.argv[2])
+print("waits", flush=True)
+with files.alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read() if sys.argv[3] == "wait" else time.sleep(0.1)
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Start processes that hold the same file: what to do with it, and seconds after which a silent one is dead."""
+    begun = []
+
+    def start(how="wait", stale=60.0):
+        words = [sys.executable, "-c", HOLDS, str(tmp_path / "a.held"), str(stale), how]
+        begun.append(subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+
+
+def says(process, seconds=200):
+    """Return what a process says within some seconds: that it waits, then that it holds the file."""
+    return process.stdout.readline().decode().strip() if select.select([process.stdout], [], [], seconds)[0] else ""
+
+
+@pytest.mark.slow
+def test_who_waits_goes_on_when_the_holder_is_done_and_when_it_was_killed(holder):
+    for end in (lambda process: process.stdin.close(), subprocess.Popen.kill):
+        first = holder()
+        assert [says(first), says(first)] == ["waits", "held"]
+        second = holder("go")
+        assert says(second) == "waits"
+        assert not says(second, 2)
+        end(first)
+        assert says(second, 50) == "held"  # and before it would be taken for dead
+        assert second.wait(50) == 0
+
+
+@pytest.mark.slow
+def test_a_holder_of_another_machine_is_dead_when_it_says_nothing_and_not_before(holder, tmp_path):
+    (tmp_path / "a.held").write_text("elsewhere.1.abc")
+    waiting = holder("go", stale=5.0)
+    assert says(waiting) == "waits"
+    for _ in range(40):
+        os.utime(tmp_path / "a.held")
+        time.sleep(0.2)
+    assert not says(waiting, 0)
+    assert says(waiting) == "held"
+    assert waiting.wait(50) == 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_holder_that_was_stopped_finds_that_another_took_over(holder, tmp_path):
+    first, second = holder(stale=3.0), holder(stale=3.0)
+    assert says(first) == says(second) == "waits"
+    holds, waits = (
+        (first, second) if first in select.select([first.stdout, second.stdout], [], [], 50)[0] else (second, first)
+    )
+    holds.send_signal(signal.SIGSTOP)
+    assert says(waits) == "held"
+    held = (tmp_path / "a.held").read_text()
+    holds.send_signal(signal.SIGCONT)
+    holds.stdin.close()
+    assert holds.wait(50) == 0
+    assert (tmp_path / "a.held").read_text() == held  # it lets go of nothing that is another's
+    waits.stdin.close()
+    assert waits.wait(50) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_first_of_two_to_finish_keeps_its_result(tmp_path):
+    assert files.write(tmp_path / "a", X, 1.0)
+    assert not files.write(tmp_path / "a", X + 1, 2.0)
+    assert torch.equal(files.read(tmp_path / "a")[0], X)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+    assert files.hardware(tmp_path / "a") == environment.device_name(environment.default_device())
+
+
+def test_who_was_taken_over_takes_the_others_result(folder):
+    CALLS.append(folder)
+    assert torch.equal(Store(folder)(taken_over, X), X + 1)
+    assert CALLS[1:] == ["mine"]
+
+
+def test_results_of_a_gpu_are_found_where_there_is_none_and_never_made_there(folder, monkeypatch):
+    of_gpu = Store(folder, device="cuda")
+    path = of_gpu._path(doubled, X)
+    assert path != Store(folder)._path(doubled, X)
+    files.write(path, 2 * X + 1e-6, 1.0)
+    assert torch.equal(Store(folder)(doubled, X), 2 * X)
+    monkeypatch.setenv("RELEVANCE_RESULTS", "cuda")
+    assert torch.equal(Store(folder)(doubled, X), 2 * X + 1e-6)
+    with pytest.warns(RuntimeWarning, match="doubled is not kept as a result of cuda; it is taken of cpu, here"):
+        assert torch.equal(Store(folder)(doubled, X + 1), 2 * X + 2)
+    assert not of_gpu.holds(doubled, X + 1)
+    monkeypatch.setenv("RELEVANCE_RESULTS", "abacus")
+    with pytest.raises(ValueError, match="RELEVANCE_RESULTS is 'abacus'; it may be cpu or cuda"):
+        Store(folder)
+
+
+def test_the_device_is_that_of_the_arguments(tiny_data, dense_posterior, monkeypatch):
+    monkeypatch.setattr(environment, "default_device", lambda: torch.device("cuda"))
+    assert store.device_of(1, "a") == "cuda"
+    for on_cpu in (X, tiny_data, dense_posterior):
+        assert store.device_of(1, on_cpu) == "cpu"
+    assert store.device_of(torch.empty(1, device="meta")) == "meta"

@@ -15,6 +15,11 @@ from torch import Tensor
 
 from relevance.base.environment import default_device
 
+# Packages that share calls out over machines, and change no result: with them or without, what is kept is found.
+ENGINES = frozenset({
+    "dask", "dask-jobqueue", "distributed", "locket", "msgpack", "partd", "submitit", "tblib", "toolz", "zict",
+})  # fmt: skip
+
 
 def digest(*parts: str) -> str:
     """Return a digest of texts, 32 hexadecimal digits; where one ends and the next begins counts."""
@@ -26,10 +31,14 @@ def of_parameters(parameters: Mapping[str, Any]) -> str:
     return digest(json.dumps(parameters, sort_keys=True))
 
 
-def of_installed() -> str:
-    """Return a digest of what computes: Python, the installed packages in their versions, and the device."""
-    packages = sorted(f"{package.name}=={package.version}" for package in distributions())
-    return digest(platform.python_version(), str(default_device()), *packages)
+def of_installed(device: str | None = None) -> str:
+    """Return a digest of what computes: Python, the installed packages in their versions, and a kind of device.
+
+    Args:
+        device: ``"cpu"`` or ``"cuda"``; that of the default device if None.
+    """
+    packages = sorted(f"{one.name}=={one.version}" for one in distributions() if one.name.lower() not in ENGINES)
+    return digest(platform.python_version(), device or default_device().type, *packages)
 
 
 def of_tensors(*tensors: Tensor) -> str:

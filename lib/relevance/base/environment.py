@@ -41,6 +41,13 @@ def _device(name: str, wanted: torch.device | str) -> torch.device:
     return device
 
 
+def results_device() -> str | None:
+    """Return the kind of device whose results are asked for, whatever this machine has: ``$RELEVANCE_RESULTS``, or None."""
+    if (wanted := os.environ.get("RELEVANCE_RESULTS")) not in (None, "", "cpu", "cuda"):
+        raise ValueError(f"RELEVANCE_RESULTS is {str(wanted)[:60]!r}; it may be cpu or cuda.")
+    return wanted or None
+
+
 def device_name(device: torch.device) -> str:
     """Return the device in words, for records and captions."""
     if device.type == "cuda":
@@ -126,6 +133,26 @@ def pages_printed(threads: int) -> Iterator[None]:
 def with_progress() -> dict[str, str]:
     """Return the environment for a process whose progress bars are to be read."""
     return {name: value for name, value in os.environ.items() if name != "RELEVANCE_PROGRESS"}
+
+
+def cluster() -> str | None:
+    """Return where independent calls are made: ``$RELEVANCE_CLUSTER``, the address of a Dask scheduler, or ``local:N``."""
+    return os.environ.get("RELEVANCE_CLUSTER") or None
+
+
+def journal() -> Path | None:
+    """Return the file in which every kept result that a process uses is noted: ``$RELEVANCE_JOURNAL``; None without."""
+    return Path(found) if (found := os.environ.get("RELEVANCE_JOURNAL")) else None
+
+
+@contextmanager
+def noted_in(file: Path) -> Iterator[None]:
+    """Have the processes that are started inside note in a file which kept results they use; see :func:`journal`."""
+    os.environ["RELEVANCE_JOURNAL"] = str(file.resolve())
+    try:
+        yield
+    finally:
+        del os.environ["RELEVANCE_JOURNAL"]
 
 
 def asked(name: str) -> str | None:

@@ -135,21 +135,25 @@ class Library:
             package = ".".join(parts[:-1])
             self._sources[package if parts[-1] == "__init__" else ".".join(parts)] = path.read_text("utf-8"), package
         self._at: dict[Place, tuple[str, frozenset[Place]]] = {}
-        self._digests: dict[Place, str] = {}
+        self._digests: dict[tuple[str, str, frozenset[str]], str] = {}
 
-    def behind(self, module: str, name: str = WHOLE) -> str:
+    def behind(self, module: str, name: str = WHOLE, without: frozenset[str] = frozenset()) -> str:
         """Return a digest of a definition and of all that it uses; without a name, of everything that the module defines.
+
+        Args:
+            module, name: where it is.
+            without: modules that do not count, nor what only they use.
 
         Raises:
             ValueError: the source is not on disk, or there is no such name at its top.
         """
-        if (module, name) not in self._digests:
+        if (module, name, without) not in self._digests:
             if not self._is_own(module):
                 raise ValueError(f"the source of {module} is not on disk, so nothing can tell when it changes.")
             if name != WHOLE and name not in self._module(module).definitions:
                 raise ValueError(f"{module} does not define {name} at its top, so nothing can tell when it changes.")
-            self._digests[module, name] = self._digest(self.places((module, name)))
-        return self._digests[module, name]
+            self._digests[module, name, without] = self._digest(self.places((module, name), without=without))
+        return self._digests[module, name, without]
 
     def behind_text(self, text: str) -> str:
         """Return a digest of all that code uses which is no module, such as a chapter's; its own text is not counted.
@@ -158,13 +162,13 @@ class Library:
         """
         return self._digest(self.places_of_text(text))
 
-    def places(self, *roots: Place) -> set[Place]:
-        """Return definitions, and all that they use."""
+    def places(self, *roots: Place, without: frozenset[str] = frozenset()) -> set[Place]:
+        """Return definitions, and all that they use, but for what is in modules that do not count."""
         found: set[Place] = set()
         waiting = list(roots)
         while waiting:
             place = waiting.pop()
-            if place not in found:
+            if place not in found and place[0] not in without:
                 found.add(place)
                 waiting += self._read(place)[1]
         return found
@@ -326,10 +330,10 @@ def _chain(node: ast.expr) -> Chain | None:
 RUNNING = Library()
 
 
-def code_behind(module: str, name: str = WHOLE) -> str:
+def code_behind(module: str, name: str = WHOLE, without: frozenset[str] = frozenset()) -> str:
     """Return a digest of the code that runs behind a definition, as :meth:`Library.behind` of the running library does.
 
     Raises:
         ValueError: the source is not on disk, or there is no such name at its top.
     """
-    return RUNNING.behind(module, name)
+    return RUNNING.behind(module, name, without)

@@ -2,17 +2,26 @@
 
 Nothing is unpickled: posteriors and tensors are safetensors files, tables are JSON. A folder of which a byte is another than was
 written, or which was written for something else, is damaged, and so is one in which a file is missing or one too many.
+
+Processes of several machines may share the folder, on a file system that has no locks: all it takes is that a file is made by one
+process alone, and that a folder is renamed whole. Nothing that is kept depends on who holds what: were two to compute the same
+result, the first to finish would keep it, and the other would take that.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
+import os
+import platform
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import safetensors.torch
@@ -20,13 +29,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from relevance.base import digests
-from relevance.base.environment import default_device
+from relevance.base.environment import default_device, device_name
 from relevance.networks.posterior import Posterior
 from relevance.studies import frames
 from relevance.studies.described import describe
 
-SUMS, SECONDS = "sums.txt", "seconds.txt"
+SUMS, SECONDS, HARDWARE = "sums.txt", "seconds.txt", "hardware.txt"
 POSTERIOR, TENSORS, TABLE = "posterior.safetensors", "tensors.safetensors", "table.json"
+# Seconds after which who holds a file says so again, and after which who has not is taken for dead.
+BEAT, STALE = 10.0, 60.0
 
 
 class Damaged(Exception):
@@ -58,27 +69,38 @@ def read(path: Path, networks: Sequence[nn.Module] = ()) -> tuple[Any, float]:
         raise Damaged(" ".join(f"{type(error).__name__}: {error}".split())[:200]) from None
 
 
-def write(path: Path, result: Any, seconds: float) -> None:
-    """Write a result into a folder that appears whole or not at all.
+def write(path: Path, result: Any, seconds: float) -> bool:
+    """Write a result into a folder that appears whole or not at all; return False if another process was the first to.
 
     Raises:
         ValueError: the result is of a kind that is not kept.
         CannotKeep: the disk is full, or the folder cannot be written into, or the file format does not have such a tensor.
     """
-    unfinished = path.with_suffix(".partial")
+    unfinished = path.with_name(f"{path.name}.{token()}.partial")
     try:
-        remove(unfinished)
         unfinished.mkdir()
         _write_result(unfinished, result)
         (unfinished / SECONDS).write_text(f"{seconds:.3f}\n", "utf-8")
+        (unfinished / HARDWARE).write_text(f"{device_name(default_device())}\n", "utf-8")
         (unfinished / SUMS).write_text(_sums(unfinished, path.name), "utf-8")
         for file in unfinished.iterdir():  # safetensors lets nobody else read what it writes
             file.chmod((unfinished / SUMS).stat().st_mode)
         unfinished.replace(path)
+        return True
     except (OSError, SafetensorError) as error:
+        if path.is_dir():
+            return False
         raise CannotKeep(" ".join(str(error).split())[:200]) from None
     finally:
         remove(unfinished)
+
+
+def hardware(path: Path) -> str | None:
+    """Return what a kept result was computed on; None of one that was kept before that was told."""
+    try:
+        return (path / HARDWARE).read_text("utf-8").strip()
+    except OSError:
+        return None
 
 
 def remove(path: Path) -> None:
@@ -90,22 +112,100 @@ def remove(path: Path) -> None:
 
 
 @contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """Hold a file that one process at a time can hold; the system lets go of it when the process ends, however.
+def alone(path: Path) -> Iterator[Callable[[], bool]]:
+    """Hold a file that one process at a time can hold, of all that share the folder, and give whether it is still held.
+
+    Who holds it says so again every :data:`BEAT` seconds. One that has not for :data:`STALE` seconds is dead, or so slow that
+    it has to be taken for it, and the next one takes over; at once where both are of one machine and the process has ended.
 
     Raises:
         CannotKeep: the file cannot be made, such as where nothing can be written.
     """
-    if path.is_dir():
-        remove(path)
-    with ExitStack() as held:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = held.enter_context(path.open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        except OSError as error:
-            raise CannotKeep(error.strerror) from None
-        yield
+    mine, ended = token(), Event()
+    held = partial(_is_held, path, mine)
+    try:
+        if path.is_dir():
+            remove(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _wait_for(path, mine)
+    except OSError as error:
+        raise CannotKeep(error.strerror) from None
+    beating = Thread(target=_beat, args=(path, held, ended), daemon=True)
+    beating.start()
+    try:
+        yield held
+    finally:
+        ended.set()
+        beating.join()
+        if held():
+            remove(path)
+
+
+def token() -> str:
+    """Return a name that no other has: of machine, process, and time of asking."""
+    return f"{_machine()}.{os.getpid()}.{uuid.uuid4().hex[:8]}"
+
+
+def _machine() -> str:
+    """Return a name of where process numbers are what they are here: of the machine, and of the container in it."""
+    with suppress(OSError):
+        return f"{platform.node()}-{os.stat('/proc/self/ns/pid').st_ino}"
+    return platform.node()
+
+
+def _wait_for(path: Path, mine: str) -> None:
+    """Make a file, as soon as who has made it is done, or dead."""
+    seen, since, pause = None, time.monotonic(), 0.02
+    while True:
+        with suppress(FileExistsError), path.open("x", encoding="utf-8") as file:
+            file.write(mine)
+            return
+        # By this machine's clock, whatever the other's, and that of the disk, say.
+        if (now := _state(path)) != seen:
+            seen, since = now, time.monotonic()
+        elif seen is not None and (time.monotonic() - since > STALE or _has_ended(seen[0])):
+            aside = path.with_name(f"{path.name}.{mine}")  # one of those who wait succeeds, and the others wait for it
+            with suppress(FileNotFoundError):
+                remove(path.rename(aside))
+            continue
+        time.sleep(pause := min(1.0, 1.2 * pause))
+
+
+def _state(path: Path) -> tuple[str, int] | None:
+    """Return who holds a file, and when that was last said; None if nobody does."""
+    try:
+        with path.open(encoding="utf-8") as file:  # opened, since what is known of a file on another machine may be old
+            return file.read(), os.fstat(file.fileno()).st_mtime_ns
+    except FileNotFoundError:
+        return None
+
+
+def _is_held(path: Path, mine: str) -> bool:
+    with suppress(OSError):
+        return (state := _state(path)) is not None and state[0] == mine
+    return False
+
+
+def _beat(path: Path, held: Callable[[], bool], ended: Event) -> None:
+    while not ended.wait(BEAT):
+        with suppress(OSError):
+            if held():
+                os.utime(path)
+
+
+def _has_ended(holder: str) -> bool:
+    """Return whether a process is known to have ended, as those of other machines never are."""
+    machine, _, process = holder.rpartition(".")[0].rpartition(".")
+    if machine != _machine():
+        return False
+    try:
+        os.kill(int(process), 0)
+        # An ended process that nobody has asked about keeps its number.
+        return Path(f"/proc/{process}/stat").read_text("utf-8").rpartition(")")[2].split()[0] in "ZX"
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):  # no number, another user's, or there is no /proc
+        return False
 
 
 def _sums(path: Path, name: str = "") -> str:

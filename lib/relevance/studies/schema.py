@@ -190,6 +190,9 @@ BENCHMARKS = {
         ("attack", "posterior", "accuracy", "samples", "images", "epsilon", "versions", "date", "hardware"),
         gaps=("success", "alone", "linf", "l2", "zero gradients", "seconds", "concerns", "converged"), rows=67,
     ),
+    "growth": Form(
+        ("what", "value", "seconds", "date", "hardware", "torch"), gaps=("peak memory, MB",), rows=27,
+    ),
     "inference-speed": Form(("what", "other", "ours", "theirs", "ratio", "hardware", "date", "torch", "pyro"), rows=3),
     "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
     "sampler-cost": Form(

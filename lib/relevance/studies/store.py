@@ -1,7 +1,12 @@
 """Finished work on disk: found again by all that it depends on, and computed anew when any of that has changed.
 
 What a result depends on is the function with the library's code behind it (:mod:`relevance.base.sources`), the arguments by their
-values (:mod:`relevance.studies.described`), and what is installed. How it is kept says :mod:`relevance.studies.files`.
+values (:mod:`relevance.studies.described`), what is installed, and the kind of device that computes. How it is kept says
+:mod:`relevance.studies.files`.
+
+The device is that of the arguments, not of whoever asks: results of a GPU and of a CPU differ in their last digits, and chains in
+all of them, so each has a key of its own. ``RELEVANCE_RESULTS=cuda`` asks for those of a GPU where there is none. What is not
+there is then computed, kept and told as what it is, a result of this machine.
 """
 
 from __future__ import annotations
@@ -10,17 +15,20 @@ import inspect
 import os
 import time
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from relevance.base import checks, digests
+from relevance.base import checks, digests, environment
 from relevance.base.environment import made_folder, store_root
+from relevance.datasets.dataset import Dataset
+from relevance.networks.posterior import Posterior
 from relevance.studies import files
 from relevance.studies.described import describe, describe_untrained
 from relevance.studies.files import CannotKeep, Damaged
@@ -39,17 +47,20 @@ class Store:
     Args:
         folder: where they are; if None, what the environment variable ``RELEVANCE_STORE`` names, else ``_build/store`` of
             the project.
+        device: kind of device whose results are asked for; if None, what ``RELEVANCE_RESULTS`` names, else what the arguments of
+            each call are on.
     """
 
-    def __init__(self, folder: Path | str | None = None) -> None:
+    def __init__(self, folder: Path | str | None = None, device: str | None = None) -> None:
         self.folder = store_root() if folder is None else made_folder("folder", Path(folder))
+        self.device = device or environment.results_device()
 
     def __call__(self, function: Callable[..., Result], *arguments: Any, **settings: Any) -> Result:
         """Return ``function(*arguments, **settings)``: from the disk if it is there, else computed and kept.
 
-        Two processes that want the same result at the same time compute it once. A function with an argument
-        ``checkpoint`` is given a folder for it, so that it goes on where it was killed. What is damaged is computed anew, and
-        what cannot be kept is returned all the same, each with a warning.
+        Two processes that want the same result at the same time compute it once, also on two machines that share the folder. A
+        function with an argument ``checkpoint`` is given a folder for it, so that it goes on where it was killed. What is
+        damaged is computed anew, and what cannot be kept is returned all the same, each with a warning.
 
         Args:
             function: of this library, or made of it by ``functools.partial``; gives a posterior, a tensor, a mapping of
@@ -66,22 +77,41 @@ class Store:
         networks = [network for network in networks if not hasattr(network, "settings")]
         with suppress(Damaged):  # what is whole needs no lock, and so no right to write
             return cast(Result, _read(path, networks))
-        try:
-            with files.alone(path.with_suffix(".lock")):
-                try:
-                    return cast(Result, _read(path, networks))  # another process may have kept it meanwhile
-                except Damaged as error:
-                    if os.path.lexists(path):
-                        _warn(f"{path} is damaged ({error}); it is computed anew.")
-                        files.remove(path)
-                return cast(Result, _computed(path, networks, function, *arguments, **settings))
-        except CannotKeep as error:
-            _warn(f"{self.folder} cannot be written into ({error}), so results are not kept.")
-            return function(*arguments, **settings)
+        if _REFUSES:
+            raise NotKept(f"{path.name} is not in the store.")
+        if self.device not in (None, (own := device_of(*arguments, *settings.values()))):
+            _warn(f"{name_of(function)} is not kept as a result of {self.device}; it is taken of {own}, here.")
+            return Store(self.folder, own)(function, *arguments, **settings)
+        while True:
+            try:
+                with files.alone(path.with_suffix(".held")) as held:
+                    try:
+                        return cast(Result, _read(path, networks))  # another process may have kept it meanwhile
+                    except Damaged as error:
+                        if os.path.lexists(path):
+                            _warn(f"{path} is damaged ({error}); it is computed anew.")
+                            files.remove(path)
+                    try:
+                        return cast(Result, _computed(path, networks, function, *arguments, **settings))
+                    except Exception:
+                        # Who slept so long that another took over, and its checkpoint with it, waits for that one.
+                        if held():
+                            raise
+            except CannotKeep as error:
+                _warn(f"{self.folder} cannot be written into ({error}), so results are not kept.")
+                return function(*arguments, **settings)
 
     def holds(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> bool:
         """Return whether the result of this call is on the disk, so that it will not be computed unless it is damaged."""
         return self._path(function, *arguments, **settings).exists()
+
+    def seconds(self, name: str, most: int = 20) -> list[float]:
+        """Return how long results of functions of a name took to compute: some of those that are on the disk."""
+        found = []
+        for path in islice(self.folder.glob(f"{name}-*"), 10 * most):
+            with suppress(OSError, ValueError):
+                found.append(float((path / files.SECONDS).read_text("utf-8")))
+        return found[:most]
 
     def key(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> str:
         """Return the digest of all that the result depends on.
@@ -94,23 +124,53 @@ class Store:
         trains = getattr(function, "__module__", "").startswith(TRAINS)
         told = describe_untrained if trains else describe
         given = [*map(told, arguments), *(part for name, value in counted.items() for part in (name, told(value)))]
-        if "<" in _name_of(function):
+        if "<" in name_of(function):
             raise ValueError(
                 f"{function!r} is a function, which the store cannot compare with another: it has no name."
             )
-        return digests.digest(describe(function), *given, str(torch.get_default_dtype()), _installed())
+        device = self.device or device_of(*arguments, *settings.values())
+        return digests.digest(describe(function), *given, str(torch.get_default_dtype()), installed(device))
 
     def _path(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Path:
-        return self.folder / f"{_name_of(function)}-{self.key(function, *arguments, **settings)}"
+        return self.folder / f"{name_of(function)}-{self.key(function, *arguments, **settings)}"
 
 
 @cache
-def _installed() -> str:
+def installed(device: str | None = None) -> str:
     """Return the digest of what is installed, read once: what a running process has imported does not change."""
-    return digests.of_installed()
+    return digests.of_installed(device)
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def device_of(*arguments: Any) -> str:
+    """Return the kind of device that the first of the arguments is on which is on one; else that of the default device."""
+    for value in arguments:
+        held = value.test_images if isinstance(value, Dataset) else value
+        held = next(iter(held.samples.values()), None) if isinstance(held, Posterior) else held
+        if isinstance(held, Tensor):
+            return held.device.type
+    return environment.default_device().type
+
+
+class NotKept(Exception):
+    """A result is not in the store, where none was to be computed."""
+
+
+# One for each time that nothing is to be computed.
+_REFUSES: list[None] = []
+
+
+@contextmanager
+def nothing_computed() -> Iterator[None]:
+    """Have stores raise :class:`NotKept` inside for what they would have to compute."""
+    _REFUSES.append(None)
+    try:
+        yield
+    finally:
+        _REFUSES.pop()
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Return what a function is called in the names of its results."""
     named = function.func if isinstance(function, partial) else function
     return str(getattr(named, "__name__", type(named).__name__)).strip("_")
 
@@ -124,9 +184,22 @@ def seconds_spent() -> float:
     return sum(_SECONDS.values())
 
 
+def hardware_used() -> list[str]:
+    """Return what the results that this process took from stores were computed on, as far as that was told."""
+    return sorted({found for path in _SECONDS if (found := files.hardware(path))})
+
+
 def _read(path: Path, networks: Sequence[nn.Module]) -> Any:
-    result, _SECONDS[path] = files.read(path, networks)
+    result, seconds = files.read(path, networks)
+    _count(path, seconds)
     return result
+
+
+def _count(path: Path, seconds: float) -> None:
+    if path not in _SECONDS and (journal := environment.journal()):
+        with suppress(OSError), journal.open("a", encoding="utf-8") as file:
+            file.write(f"{path.name} {seconds:.3f}\n")
+    _SECONDS[path] = seconds
 
 
 def _computed(
@@ -134,19 +207,26 @@ def _computed(
 ) -> Any:
     """Compute a result, keep it, and return it as it was written, so that the first time is like every other."""
     started = time.perf_counter()
-    unfinished = path.with_suffix(".unfinished")
+    # Under a name that no process that was taken for dead writes under: two that wrote the same chain would spoil it.
+    unfinished = path.with_name(f"{path.name}.{files.token()}.unfinished")
+    for left in path.parent.glob(f"{path.name}*.unfinished"):
+        with suppress(OSError):
+            left.rename(unfinished)
     result = _taken_up(unfinished, function, *arguments, **settings)
-    _SECONDS[path] = time.perf_counter() - started
+    seconds = time.perf_counter() - started
     try:
-        files.write(path, result, _SECONDS[path])
+        is_first = files.write(path, result, seconds)
         kept = files.read(path, networks)[0]
-        if not files.are_same(kept, result):
+        if is_first and not files.are_same(kept, result):
             raise CannotKeep("it would not come back as it is")
     except (CannotKeep, Damaged) as error:
         files.remove(path)
-        _warn(f"the result of {_name_of(function)} is not kept: {error}.")
+        _count(path, seconds)
+        _warn(f"the result of {name_of(function)} is not kept: {error}.")
         return result
-    files.remove(unfinished)
+    _count(path, seconds)
+    for left in path.parent.glob(f"{path.name}*.unfinished"):
+        files.remove(left)
     return kept
 
 

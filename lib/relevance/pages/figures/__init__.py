@@ -5,6 +5,7 @@ from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
 from relevance.pages.figures.front import front
+from relevance.pages.figures.growth import growth
 from relevance.pages.figures.manipulation import manipulated_shares, manipulations, resistance, smoothing
 from relevance.pages.figures.maps import (
     attack_gallery,
@@ -45,6 +46,7 @@ __all__ = [
     "failed_attack",
     "first_of_each_class",
     "front",
+    "growth",
     "heatmaps",
     "intervals",
     "known_posterior",

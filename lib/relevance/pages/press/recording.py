@@ -2,7 +2,7 @@
 
 Every chapter leaves its table in ``_build/recorded`` (:mod:`relevance.studies.records`); it is put in its place when the
 chapter is done. Posteriors, attacks and maps are in the store, so a run that is stopped, in whatever way, goes on where it
-was.
+was. Before it starts it says what it is going to make (:mod:`relevance.pages.press.plans`); with ``--dry-run``, that is all.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from typing import Any
 
 import yaml
 
-from relevance.base.environment import asked, settle_data_root
+from relevance.base.environment import asked, noted_in, settle_data_root
+from relevance.pages.press import plans
 from relevance.pages.press.chapters import BookError, temporary_folder
 from relevance.pages.press.press import print_book, say
 from relevance.studies import records, repeated
@@ -56,16 +57,23 @@ def record(root: Path, name: str, run: Mapping[str, Any], into: Path) -> None:
     Raises:
         BookError: a chapter failed; what others gave is in its place.
     """
+    state = plans.state_of(root)
     for chapter, own in run["chapters"].items():
         say(f"{name}: {chapter}")
         parameters = {**run["parameters"], **(own or {}), "record": name}
         left = root / records.FRESH / name
         shutil.rmtree(left, ignore_errors=True)
-        executed = print_book(root, profile="paper", chapter=chapter, parameters=parameters, jobs=1)
-        if not left.exists():
-            # Executed before, by an unchanged library: the notebook is there, but not what it left.
-            executed.unlink()
-            print_book(root, profile="paper", chapter=chapter, parameters=parameters, jobs=1)
+        pieces = plans.list_of(root, name, chapter)
+        pieces.parent.mkdir(parents=True, exist_ok=True)
+        noted = pieces.with_suffix(".new")
+        noted.write_text(f"{state(chapter, parameters)}\n", "utf-8")
+        with noted_in(noted):
+            executed = print_book(root, profile="paper", chapter=chapter, parameters=parameters, jobs=1)
+            if not left.exists():
+                # Executed before, by an unchanged library: the notebook is there, but not what it left.
+                executed.unlink()
+                print_book(root, profile="paper", chapter=chapter, parameters=parameters, jobs=1)
+        noted.replace(pieces)
         target = into / name
         target.mkdir(parents=True, exist_ok=True)
         for file in sorted(left.iterdir()):
@@ -116,6 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--root", type=Path, default=Path.cwd(), help="the project folder")
     parser.add_argument("--into", type=Path, help="data/recorded of the project if not given")
+    parser.add_argument("--dry-run", action="store_true", help="say what there is to make, and make nothing")
     parser.add_argument("--check", action="store_true", help=f"repeat {SMALLEST}, and compare it with what is recorded")
     given = parser.parse_args(arguments)
     settle_data_root()  # chapters run in another folder
@@ -134,9 +143,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = repeat(given.root.resolve(), SMALLEST, runs[SMALLEST])
             say("\n".join(found) or f"{SMALLEST} is what was recorded, but for what chains differ by.")
             return int(bool(found))
+        planned = plans.read(given.root, {name: runs[name] for name in chosen})
+        say("\n".join([*(plan.told() for plan in planned), plans.total(planned)]))
+        if given.dry_run:
+            return 0
         into = check_folder(given.into or records.folder())
-        for name in chosen:
-            record(given.root.resolve(), name, runs[name], into)
+        with plans.watched(given.root, planned):
+            for name in chosen:
+                record(given.root.resolve(), name, runs[name], into)
     except (BookError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
