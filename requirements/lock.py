@@ -64,6 +64,7 @@ def cpu_build(torch: str) -> list[str]:
 
 
 CONDA_PYTHON = "3.11"
+GROUPS = ("test", "peers", "photographs")  # of pyproject.toml, which everybody gets
 
 
 def _groups() -> dict[str, list[str]]:
@@ -76,7 +77,8 @@ def direct_pins(blocks: list[str]) -> list[str]:
     project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())
     # pip, which conda calls, would not get past what torchattacks asks for; its tests are skipped there.
     peers = [line for line in project["dependency-groups"]["peers"] if not line.startswith("torchattacks")]
-    named = project["project"]["dependencies"] + project["dependency-groups"]["test"] + peers
+    others = [line for group in GROUPS if group != "peers" for line in project["dependency-groups"][group]]
+    named = project["project"]["dependencies"] + others + peers
     names = {re.match(r"[\w.-]+", line)[0].lower() for line in named}  # type: ignore[index]
     pins = []
     for block in blocks:
@@ -111,7 +113,7 @@ def binder(blocks: list[str]) -> str:
 
 
 def main() -> None:
-    blocks = compiled("pyproject.toml", "--group", "test", "--group", "peers")
+    blocks = compiled("pyproject.toml", *(option for group in GROUPS for option in ("--group", group)))
     torch = [block for block in blocks if block.startswith("torch==")]
     cuda = [block for block in blocks if CUDA.match(block)]
     write("base.txt", [block for block in blocks if block not in torch + cuda])
