@@ -35,7 +35,7 @@ chapter: export RELEVANCE_CHAPTER := $(CHAPTER)
 lab: export RELEVANCE_CHAPTER := $(or $(CHAPTER),explore)
 record: export RELEVANCE_RUNS := $(RUNS)
 
-.PHONY: book chapter record test test-slow test-cpus bench differences lab help clean distclean lock format
+.PHONY: book chapter pdf record test test-slow test-cpus bench differences lab help clean distclean lock format
 
 book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|paper, DATASET=mnist-5k|digits|mnist|fashion_mnist|cifar10|a folder
 	$(if $(CHAPTER),$(error CHAPTER is for a single chapter: make chapter CHAPTER=$(CHAPTER)))
@@ -43,6 +43,9 @@ book: $(INSTALLED) ## execute what changed and print the book: PROFILE=quick|pap
 
 chapter: $(INSTALLED) ## execute one chapter: CHAPTER=method/lrp-robustness PARAMETERS="epsilon=0.1 n_images=50"
 	@$(PY) -m relevance.pages.press
+
+pdf: $(INSTALLED) ## print the book that make book left as one PDF, _build/resilient-relevance.pdf; needs Chromium
+	@$(PY) -m relevance.pages.press.pdf
 
 # Processes for the tests: more than four would only wait for the longest file.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile

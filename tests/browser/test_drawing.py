@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from browsing import axe
 from relevance import attacks, explanations, inference, metrics
 from relevance.datasets import reading
 from relevance.explanations.rules import Epsilon
@@ -153,7 +154,8 @@ def test_a_digit_is_drawn_by_keyboard_alone(opened, models, data):
     labels = data.test_labels[:100]
     index = int((model.predict(plain).argmax(-1) == labels).nonzero()[0])
 
-    opened.keyboard.press("Tab")  # to the pad, whose pen starts in the middle
+    press(opened, "Clear")
+    opened.locator("[data-part=field]").focus()  # the pad, whose pen starts in the middle
     for key in ["ArrowUp"] * 4 + ["ArrowLeft"] * 4:
         opened.keyboard.press(key)
     for row in range(8):
@@ -181,6 +183,7 @@ STROKES = {
 
 @pytest.mark.parametrize("digit", STROKES)
 def test_a_drawn_digit_is_classified(opened, digit):
+    press(opened, "Clear")
     frame = opened.locator(".pad").bounding_box()
     for stroke in STROKES[digit]:
         for number, (x, y) in enumerate(stroke):
@@ -194,13 +197,122 @@ def test_a_drawn_digit_is_classified(opened, digit):
     assert np.argmax(found["models"][0]["probabilities"]) == digit
 
 
-def test_the_empty_pad_and_cleared_pad_show_nothing(opened):
-    assert opened.get_by_role("img", name="The pad is empty").is_visible()
-    press(opened, "Show a test image of class 1")
-    settle(opened)
+def test_a_cleared_pad_shows_nothing(opened):
     press(opened, "Clear")
     opened.get_by_role("img", name="The pad is empty").wait_for()
-    assert opened.locator("[data-part=clean-0]").inner_text() == "none yet"
+    opened.wait_for_function("() => document.querySelector('[data-part=clean-0]').innerText === 'none yet'")
+
+
+def pixels(page, part):
+    return np.array(
+        page.evaluate(
+            "part => [...document.querySelector(`[data-part=${part}]`).getContext('2d').getImageData(0, 0, 28, 28).data]",
+            part,
+        )
+    ).reshape(28, 28, 4)
+
+
+def test_a_digit_and_what_the_library_makes_of_it_are_there_before_anything_is_loaded(opened, models, data):
+    assert opened.locator(".relevance-drawing").get_attribute("data-state") is None
+    firsts = data.test_images[[int((data.test_labels == label).nonzero()[0]) for label in range(10)]]
+    right = torch.stack([model.predict(firsts).argmax(1) == torch.arange(10) for model in models.values()]).all(0)
+    digit = int(right.nonzero().max())
+    image = firsts[digit][None]
+    assert pixels(opened, "seen")[..., 0].ravel() == pytest.approx((255 * (1 - image)).flatten().tolist(), abs=0.51)
+    for number, posterior in enumerate(models.values()):
+        wanted = library(posterior, image, 0.1)
+        text = opened.locator(".relevance-drawing .model").nth(number).inner_text()
+        assert f"class {digit} " in text
+        assert f"class {wanted['attacked_probabilities'].argmax()} " in text
+        assert f"LRP robustness {wanted['score'].item():.2f}" in text
+        drawn = pixels(opened, f"attacked-{number}")[..., 0].ravel()
+        assert drawn == pytest.approx((255 * (1 - wanted["attacked"])).flatten().tolist(), abs=1.01)
+
+
+def score(page):
+    """Wait for the networks; return what the challenge says, and its score."""
+    found = settle(page)
+    return page.locator("[data-part=score]").inner_text(), int(page.evaluate(f"{ROOT}.dataset.score")), found
+
+
+ROOT = "document.querySelector('.relevance-drawing')"
+
+
+def test_the_challenge_scores_the_reader_in_place_of_the_attack(opened, models, data):
+    """The score is 100 (1 - k-LRP robustness / its ceiling) while the class stays; the budget is the longest attack's length."""
+    image = data.test_images[int((data.test_labels == 0).nonzero()[0])][None]
+    press(opened, "Show a test image of class 0")
+    settle(opened)
+    opened.get_by_label("Size of the attack").press("End")  # 0.3
+    press(opened, "Play")
+    said, first, _ = score(opened)
+    assert first == 0
+    attacks_of = {name: library(posterior, image, 0.3) for name, posterior in models.items()}
+    own = attacks_of["deterministic"]
+    ceiling = metrics.lrp_robustness(own["relevance"], own["relevance"], TOP).item()
+    assert f"The attack: {round(100 * (1 - own['score'].item() / ceiling))}, and the class" in said
+    budget = max((one["attacked"] - image).norm().item() for one in attacks_of.values())
+    assert opened.evaluate(f"{ROOT}.querySelector('meter').max") == pytest.approx(budget, abs=1e-3)
+
+    # Cells, one after the other, by touches of a mouse: each within the budget, whatever is touched.
+    frame = opened.locator(".pad").bounding_box()
+    touch = lambda row, column: opened.mouse.click(  # noqa: E731
+        frame["x"] + (column + 0.5) / 8 * frame["width"], frame["y"] + (row + 0.5) / 8 * frame["height"]
+    )
+    scores = []
+    for column in range(8):
+        touch(4, column)
+        said, scored, found = score(opened)
+        scores.append(scored)
+        now = torch.tensor(found["image"]).reshape(1, 1, 28, 28)
+        assert (now - image).norm().item() <= budget + 1e-4
+        model, target = models["deterministic"], models["deterministic"].predict(image).argmax(-1)
+        kept = bool(model.predict(now).argmax(-1) == target)
+        after = explanations.lrp(model, now, target, rule=Epsilon(0.1))
+        left = metrics.lrp_robustness(own["relevance"], after, TOP).item() / ceiling
+        assert scored == pytest.approx(100 * max(0, 1 - left) if kept else 0, abs=0.6)
+        assert ("The class stays" in said) == kept
+    assert max(scores) > 0
+    assert f"Your best against this network at this size: {max(scores)}." in said
+
+    press(opened, "Start over")
+    said, scored, found = score(opened)
+    assert scored == 0
+    assert np.abs(np.array(found["image"]) - image.flatten().numpy()).max() < 1e-6
+    assert f"at this size: {max(scores)}." in said, "the best score stays"
+    press(opened, "Try noise")
+    said, _, found = score(opened)
+    assert 0.5 * budget < (torch.tensor(found["image"]) - image.flatten()).norm().item() <= budget + 1e-4
+    press(opened, "Stop")
+    assert settle(opened)["epsilon"] == pytest.approx(0.3)
+    assert opened.locator("[data-part=score]").inner_text() == ""
+
+
+def test_the_challenge_is_played_by_keyboard(opened):
+    opened.get_by_label("Size of the attack").press("End")
+    press(opened, "Play")
+    _, _, before = score(opened)
+    opened.locator("[data-part=field]").focus()
+    opened.keyboard.press("Space")
+    changed = settle(opened)["image"]
+    assert changed != before["image"]
+    opened.keyboard.press("Space")
+    assert settle(opened)["image"] == before["image"], "given back"
+
+
+def test_all_can_use_the_pad_also_by_touch_on_a_phone(browser, printed):
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(printed.as_uri())
+    assert axe(page) == []
+    page.get_by_label("Size of the attack").press("End")
+    page.get_by_role("button", name="Play").tap()
+    before = settle(page)["image"]
+    page.locator(".pad").tap(position={"x": 20, "y": 20})
+    assert settle(page)["image"] != before
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert axe(page) == []
+    context.close()
 
 
 def test_a_book_printed_without_the_runtime_says_so(page, printed, monkeypatch):

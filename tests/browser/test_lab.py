@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 # As the chapter gives them; small, so that they are trained in seconds.
 PARAMETERS = {
-    "dataset": "digits", "n_train": 200, "hidden": 8, "epochs": 3, "n_draws": 4, "n_samples": 4, "n_images": 3,
+    "dataset": "digits", "n_train": 200, "hidden": 8, "epochs": 3, "n_draws": 4, "n_samples": [4], "n_images": 3,
     "sampler": {"warmup": 4, "n_steps": 4}, "hardening": {},
 }  # fmt: skip
 # The sentence comes after the picture.

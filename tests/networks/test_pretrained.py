@@ -455,3 +455,39 @@ def test_a_file_that_is_not_there_is_said():
         FileNotFoundError, match="weights is 'nowhere.pth', which is no file; it may be 'published', None"
     ):
         pretrained.load("resnet18", "nowhere.pth")
+
+
+def test_lite0_is_loaded_by_its_hash_or_named(nothing_here, monkeypatch):
+    """Without its package a sentence; another file of its name is refused; random weights of any size need neither."""
+    monkeypatch.setattr(pretrained, "LITE0_PACKAGE", "no_such_package")
+    with pytest.raises(FileNotFoundError, match="come with the group photographs") as caught:
+        pretrained.load(pretrained.LITE0)
+    assert len(str(caught.value)) <= 300 + len(str(nothing_here))
+    random = pretrained.load(pretrained.LITE0, None, image_shape=(3, 33, 48), n_classes=5, device="cpu")
+    assert random.logits(torch.rand(2, 3, 33, 48)).shape == (1, 2, 5)
+    folder = nothing_here / "data"
+    folder.mkdir()
+    state = {name.removeprefix("model."): value[0] for name, value in random.samples.items()}
+    torch.save(state, folder / pretrained.LITE0_FILE)
+    assert pretrained.published_file(pretrained.LITE0) == folder / pretrained.LITE0_FILE
+    with pytest.raises(ValueError, match="has the SHA-256 [0-9a-f]{16}...; the published one has 579344248a93e230"):
+        pretrained.load(pretrained.LITE0)
+
+
+@pytest.mark.skipif(
+    pretrained.published_file(pretrained.LITE0) is None,
+    reason="the weights of EfficientNet-Lite0, of the group photographs, are not installed",
+)
+def test_lite0_with_its_published_weights_knows_a_palace():
+    """On a photograph that scikit-learn brings along; the normalisation is the published one."""
+    from relevance.datasets import photographs
+
+    found = pretrained.load(pretrained.LITE0, device="cpu")
+    assert found.record["weights"] == pretrained.LITE0_FILE
+    image = photographs.photographs(["palace"], device="cpu")
+    names = pretrained.imagenet_classes()
+    assert len(names) == 1000
+    assert names[found.predict(image).argmax(1).item()] == "palace"
+    normalise = found.network.get_submodule("normalise")
+    assert torch.allclose(normalise(torch.full((1, 3, 1, 1), 127 / 255)), torch.zeros(1), atol=1e-6)
+    assert torch.allclose(normalise(torch.ones(1, 3, 1, 1)), torch.ones(1), atol=1e-6)

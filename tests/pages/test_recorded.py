@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from relevance.pages import study
+from relevance.pages import recorded, study
 from relevance.pages.recorded import Recorded
 from relevance.studies import records, tables
+from relevance.studies.carbone import reproduction
 from relevance.studies.phrases import Sentence
 
 
@@ -49,3 +50,32 @@ def test_a_page_says_what_older_code_recorded(monkeypatch):
     for said in (recordings[0].stands_on(), recordings[0].theorem(), recordings[0].told(str), recordings[1].story()):
         assert "*Recorded* (" in said
     assert list(study.all_runs().data["code"].unique()) == ["as now"]
+
+
+def test_the_other_runs_are_one_table_that_says_whose_each_row_is():
+    rows = recorded.others("layers", layer="last")
+    assert list(rows["recorded"].unique()) == [
+        "MNIST, convolutional",
+        "Fashion-MNIST, dense",
+        "Fashion-MNIST, convolutional",
+    ]
+    assert rows.groupby("recorded")["layer"].nunique().eq(1).all()
+    assert rows["run"].notna().all()
+    unmixed = reproduction.is_unmixed("fashion-dense", "layers")
+    bayesian = rows["model"].str.startswith("Bayesian") & (rows["recorded"] == "Fashion-MNIST, dense")
+    assert set(rows.loc[bayesian, "unjudged"]) == {"chains not converged" if unmixed else ""}
+    assert set(rows.loc[~bayesian, "unjudged"]) == {""}
+
+
+def test_verdicts_of_a_chapter_are_those_of_the_ledger():
+    shown = recorded.verdicts("saliency-attacks").data
+    ledger = reproduction.claimed().query("chapter == 'saliency-attacks' and verdict != 'not recorded'")
+    assert shown["verdict"].tolist() == ledger["verdict"].tolist()
+    assert next(iter(shown.index.get_level_values("run"))) == "MNIST, dense"
+
+
+def test_the_stories_of_all_runs_stand_below_one_another():
+    told = recorded.stories("saliency")
+    runs = [part.partition("(")[2].partition(")")[0] for part in told.split("\n\n")]
+    assert runs == ["mnist-dense", "mnist-convolutional", "fashion-dense"]
+    assert told.split("\n\n")[0] == recorded.Recorded("mnist-dense", "saliency").story()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from html import unescape
 from pathlib import Path
 
 import nbformat
@@ -27,20 +29,34 @@ def explore(page, pages):
 def test_no_page_is_larger_than_three_megabytes(pages):
     sizes = {path.name: path.stat().st_size / 1e6 for path in pages.rglob("*.html")}
     assert max(sizes.values()) < MEGABYTES, sizes
-    assert sizes["explore.html"] > 0.3, "the views are in the page"
+    (views,) = (pages / "_static/parts").glob("views-*.js")
+    assert 0.3 < views.stat().st_size / 1e6 < MEGABYTES, "the views lie beside the page"
 
 
 def test_keys_alone_change_what_is_shown(explore):
-    said = explore.locator(".rr-scene [role=status]")
+    said = explore.locator(".rr-said")
     before, seen = said.inner_text(), set()
-    for name in ("attack size", "top percent"):
+    for name in ("size of attack and noise", "top percent", "posterior samples"):
         explore.get_by_label(name, exact=True).focus()
         explore.keyboard.press("ArrowLeft")
         seen.add(said.inner_text())
     explore.get_by_label("model", exact=True).focus()
     explore.keyboard.press("ArrowDown")
     seen.add(said.inner_text())
-    assert len(seen | {before}) == 4
+    assert len(seen | {before}) == 5
+
+
+def test_every_link_into_the_playground_is_a_choice_that_it_has(page, pages):
+    links = {
+        match
+        for path in (pages / "book").rglob("*.html")
+        for match in re.findall(r'class="[^"]*rr-preset[^"]*"[^>]* href="[^"#]*#([^"]+)"', path.read_text())
+    }
+    assert links
+    for fragment in links:
+        page.goto((pages / f"book/explore.html#{unescape(fragment)}").as_uri().replace("%23", "#"))
+        page.wait_for_selector(".rr-scene[data-ready]")
+        assert page.locator(".rr-notice").inner_text() == "", fragment
 
 
 @pytest.mark.skipif(web.packed() is None, reason="the runtime for pages is not installed (npm)")

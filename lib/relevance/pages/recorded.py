@@ -9,9 +9,48 @@ from typing import Any, Self
 import pandas as pd
 
 from relevance.pages import show
-from relevance.studies import phrases, records
+from relevance.studies import answer, phrases, records, tables
+from relevance.studies.carbone import reproduction
 from relevance.studies.carbone import words as carbone_words
+from relevance.studies.names import BAYESIAN
 from relevance.studies.phrases import Sentence, made
+
+DECISIVE = "mnist-dense"  # chains that mix, and several runs of each model
+
+
+def others(experiment: str, *, layer: str = "", first: str = DECISIVE) -> pd.DataFrame:
+    """Return the tables of all recorded runs of the main source but one, with ``recorded``, what each of them is of.
+
+    In ``unjudged`` stands of which models nothing is said, whatever their numbers are: of chains that have not converged.
+
+    Args:
+        experiment: name of the tables.
+        layer: "last" for the explanation of the class alone.
+        first: the run that a page shows by itself.
+    """
+    parts = []
+    for run, called in answer.columns().items():
+        if run != first and run in records.runs(experiment):
+            rows = records.read_run(run, experiment)
+            rows = tables.last_layer(rows) if layer == "last" else rows
+            unmixed = rows["model"].str.startswith(BAYESIAN) & reproduction.is_unmixed(run, experiment)
+            reasons = unmixed.map({True: reproduction.UNMIXED, False: ""})
+            parts.append(rows.assign(recorded=called, run=rows.get("run", 0), unjudged=reasons))
+    return pd.concat(parts, ignore_index=True)
+
+
+def verdicts(chapter: str) -> Any:
+    """Return what every recorded run says of the claims that a chapter tests: a row for each claim and run."""
+    rows = reproduction.claimed(chapter).reset_index().rename(columns={"item": "claim"})
+    rows = rows[rows["verdict"] != reproduction.NOT_RECORDED].drop(columns="chapter")
+    rows["run"] = rows["run"].map(answer.columns())
+    return show.table(rows.set_index(["claim", "run"]), "What every recorded run says of each claim")
+
+
+def stories(experiment: str) -> show.Folded:
+    """Say what the tables of all recorded runs of the main source stand on, and what is smaller than in the paper."""
+    runs = [run for run in answer.columns() if run in records.runs(experiment)]
+    return show.Folded("\n\n".join(Recorded(run, experiment).told_of() for run in runs))
 
 
 class Recorded:
@@ -60,18 +99,14 @@ class Recorded:
 
     def story(self) -> Any:
         """Say what the table stands on, and what is smaller than in the paper."""
+        return self.shown(lambda _: show.Folded(self.told_of()))
 
-        def said(_: Any) -> Sentence:
-            story = records.provenance(self.run, self.experiment)
-            smaller_than = carbone_words.cut(story)
-            smaller = (
-                f" **Cut**, compared with the paper: {phrases.join(smaller_than)}."
-                if smaller_than
-                else " At the paper's size."
-            )
-            return show.Folded(f"{self._recorded()}. {carbone_words.study(story)}{smaller} {made(story)}")
-
-        return self.shown(said)
+    def told_of(self) -> str:
+        """Return what :meth:`story` says of a run that is recorded."""
+        story = records.provenance(self.run, self.experiment)
+        less = carbone_words.cut(story)
+        smaller = f" **Cut**, compared with the paper: {phrases.join(less)}." if less else " At the paper's size."
+        return f"{self._recorded()}. {carbone_words.study(story)}{smaller} {made(story)}"
 
     def theorem(self) -> Any:
         """Say what a recorded sweep of :mod:`relevance.studies.carbone.geometry` shows of Theorem IV.1, and what it stands on."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pandas as pd
@@ -9,15 +10,17 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from relevance.attacks.named import NOISE
+from relevance.metrics.statistics import mann_whitney
 from relevance.pages import show
-from relevance.pages.figures.scores import difference_grid, lrp_against_softmax
+from relevance.pages.figures.scores import difference_grid, intervals, lrp_against_softmax
 from relevance.studies import names, records, tables
 from relevance.studies.carbone import claims
 from relevance.studies.carbone import words as carbone_words
 from relevance.studies.carbone.study import Study
-from relevance.studies.differences import comparisons
+from relevance.studies.differences import between, by_run, comparisons
 from relevance.studies.dombrowski import tables as dombrowski_tables
-from relevance.studies.names import ADVERSARIAL, DETERMINISTIC
+from relevance.studies.gates import why_not
+from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
 from relevance.studies.phrases import made
 from relevance.studies.tables import only
 from relevance.studies.verdicts import standings
@@ -29,9 +32,18 @@ def fresh(study: Study, **also: Any) -> show.Folded:
     return show.Folded(f"*This build.* {carbone_words.study(story)} {made(story)}")
 
 
-def scatter(table: pd.DataFrame, **chosen: str) -> Figure:
-    """Draw :func:`figures.scores.lrp_against_softmax` of the rows that have the chosen values, as for :func:`only`."""
-    return lrp_against_softmax(only(table, **chosen))
+def scatter(table: pd.DataFrame, rows: str = "layer", models: Sequence[str] = (), **chosen: str) -> Figure:
+    """Draw :func:`figures.scores.lrp_against_softmax` of the rows that have the chosen values, as for :func:`only`.
+
+    Args:
+        table: from :meth:`relevance.studies.carbone.study.Study.table`.
+        rows: a column of the table that sets the rows of panels.
+        models: that are shown, all if none is named; ``"Bayesian"`` is the one with the most samples.
+        chosen: as for :func:`only`.
+    """
+    part = only(table, **chosen)
+    called = [names.most_samples(part) if name == BAYESIAN else name for name in models]
+    return lrp_against_softmax(part[part["model"].isin(called)] if called else part, rows)
 
 
 def correlations(table: pd.DataFrame, **chosen: str) -> Styler:
@@ -61,6 +73,70 @@ def grid(table: pd.DataFrame, rows: str, columns: str, *, asterisks: bool = Fals
     compared = (ADVERSARIAL, names.most_samples(table)) if asterisks else None
     part = only(table, **chosen)
     return difference_grid(part, DETERMINISTIC, rows=rows, columns=columns, compared=compared)
+
+
+def gaps(table: pd.DataFrame, rows: Sequence[str], columns: str, *, asterisks: bool = False, **chosen: str) -> Figure:
+    """Draw how much more robust the explanations of every model are than the deterministic network's, with intervals.
+
+    Args:
+        table: from :meth:`relevance.studies.carbone.study.Study.table`, or of several runs :func:`recorded.others`.
+        rows, columns: as for :func:`figures.intervals`.
+        asterisks: of the paper's test that adversarially trained is lower than Bayesian; then of the Bayesian models that with
+            the most samples alone is shown.
+        chosen: as for :func:`only`.
+    """
+    about = f"LRP robustness minus that of the {DETERMINISTIC} network: to the right of the dashed line steadier"
+    found = pd.DataFrame(_gaps(only(table, **chosen), asterisks=asterisks))
+    return intervals(_layers(found), rows=rows, columns=columns, about=about)
+
+
+def _gaps(table: pd.DataFrame, *, asterisks: bool) -> Iterator[dict[str, Any]]:
+    """Yield a row for each model but the deterministic one and each setting, as :func:`figures.intervals` takes it."""
+    setting = [name for name in ("recorded", *tables.SETTING) if name in table]
+    for values, part in table.groupby(setting, sort=False):
+        most = names.most_samples(part)
+        known = {str(name): rows for name, rows in part.groupby("model", sort=False)}
+        for name, rows in known.items():
+            if name == DETERMINISTIC or (asterisks and name.startswith(BAYESIAN) and name != most):
+                continue
+            pair = part[part["model"].isin([DETERMINISTIC, name])]
+            found = between(by_run(known[DETERMINISTIC]), by_run(rows))
+            row = dict(zip(setting, values, strict=True)) | {"model": name, "reason": _unjudged(rows) or why_not(pair)}
+            if asterisks:
+                averages = [by_run(known[model]).mean(0) for model in (ADVERSARIAL, most)]
+                row["asterisks"] = mann_whitney(*averages).asterisks
+            yield row | {end: getattr(found, end) for end in ("mean", "low", "high")}
+
+
+def rhos(table: pd.DataFrame, rows: Sequence[str], columns: str, **chosen: str) -> Figure:
+    """Draw Spearman's rho of LRP and softmax robustness of every model, with intervals; arguments are those of :func:`gaps`."""
+    part = only(table, **chosen)
+    runs = part.groupby("recorded", sort=False) if "recorded" in part else [("", part)]
+    parts = []
+    for called, some in runs:
+        each = claims.correlations(some)
+        reasons = {name: _unjudged(of_model) for name, of_model in some.groupby("model")}
+        parts.append(
+            each.assign(recorded=called, reason=each["model"].map(reasons).where(lambda why: why != "", each["reason"]))
+        )
+    found = pd.concat(parts, ignore_index=True)
+    return intervals(_layers(found), rows=rows, columns=columns, about="Spearman's rho of LRP and softmax robustness")
+
+
+def _unjudged(rows: pd.DataFrame) -> str:
+    """Say why nothing is said of a model's rows, as :func:`recorded.others` has it."""
+    return str(rows["unjudged"].iloc[0]) if "unjudged" in rows else ""
+
+
+def _layers(found: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose layers are called by their place, as networks of several architectures share it."""
+    runs = found.groupby("recorded", sort=False) if "recorded" in found else [("", found)]
+    parts = []
+    for _, some in runs:
+        layers = list(some["layer"].astype(str).unique())
+        called = {layer: f"layer {place}" for place, layer in enumerate(layers[:-1], 1)} | {layers[-1]: "class"}
+        parts.append(some.assign(layer=some["layer"].astype(str).map(called)))
+    return pd.concat(parts, ignore_index=True)
 
 
 def all_runs() -> Styler:

@@ -12,15 +12,29 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
+
 STATIC = Path(__file__).parent / "static"
 
 
-def inlined(name: str) -> str:
-    """Return the script and the style of ``static/NAME.js`` and ``.css`` as elements of a page.
+# What style sheets call the models whose names begin so: see static/models.css.
+MODELS = {DETERMINISTIC: "deterministic", ADVERSARIAL: "adversarial", BAYESIAN: "bayesian"}
+
+
+def model(name: str) -> str:
+    """Return what style sheets call a model, which has one colour throughout the book; empty for any other."""
+    return next((short for start, short in MODELS.items() if name.startswith(start)), "")
+
+
+def inlined(*names: str) -> str:
+    """Return the scripts and styles ``static/NAME.js`` and ``.css``, of which a name has one or both, as elements of a page.
 
     They go with each block, so that it works wherever a notebook's output is shown; a second copy on a page does nothing.
     """
-    style, script = ((STATIC / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    style, script = (
+        "".join(path.read_text(encoding="utf-8") for name in names if (path := STATIC / f"{name}.{kind}").is_file())
+        for kind in ("css", "js")
+    )
     return f"<style>{style}</style><script>{script}</script>"
 
 

@@ -85,6 +85,30 @@ def by_direction(
     return [f"{words[way]} {listed(names)}" for way, names in found.items() if names]
 
 
+def mostly(directions: pd.Series, words: Mapping[int, str], things: str) -> str:
+    """Return what most entries have in common, and the exceptions by name: 'more for 4 of 6 methods, and less for LRP and IG'.
+
+    Three numbers at most; of exceptions, at most two are named.
+
+    Args:
+        directions: name -> 1, 0 or -1.
+        words: what is said of each direction.
+        things: what the entries are, in the plural.
+    """
+    found = {way: [str(name) for name in directions.index[directions == way]] for way in words}
+    ways = sorted((way for way in words if found[way]), key=lambda way: -len(found[way]))
+    if len(directions) == 1:
+        return f"{words[ways[0]]} {directions.index[0]}"
+    if len(ways) == 1:
+        return f"{words[ways[0]]} all {len(directions)} {things}"
+    parts = [f"{words[ways[0]]} {len(found[ways[0]])} of {len(directions)} {things}"]
+    for way in ways[1:]:
+        named = list(dict.fromkeys(found[way]))
+        which = join(named) if len(named) <= 2 else "the others" if way == ways[-1] else str(len(found[way]))
+        parts.append(f"{words[way]} {which}")
+    return f"{', '.join(parts[:-1])}, and {parts[-1]}"
+
+
 def direction(low: pd.Series, high: pd.Series, at: float = 0.0) -> pd.Series:
     """Return 1 where a whole interval lies above ``at``, -1 where it lies below, 0 where it holds it."""
     return (low > at).astype(int) - (high < at).astype(int)

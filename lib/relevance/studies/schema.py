@@ -66,6 +66,7 @@ NAMED = {
     r"0|1|0\.\d+": SHARE,
     r".+, (low|high)": NUMBER,
     r"LRP under .+": SHARE,
+    r".+, (red|green|blue)": Kind(-255, 255, whole=True),
 }
 STUDY = ("dataset", "architecture", "method", "n_train", "n_images", "hidden", "epochs", "inference", "n_draws", "n_samples",
          "epsilon", "seed")  # fmt: skip
@@ -100,6 +101,7 @@ _GENERATOR = ("zeng.generator.measures", "zeng.generator.training")
 _CELL = ("recipe", "cell", "attack", "size", "rule", "seed")
 _RHOS = ("rho", "rho, low", "rho, high", "rho, class kept", "rho, moved")
 _WHY = ("carbone.why", "carbone.recipes", "carbone.criteria", "carbone.picture")
+_PHOTOGRAPHS = ("photographs", "side", "n_images", "n_steps", "norm", "seed")
 _WHY_SETTINGS = ("dataset", "architecture", "wide", "recipes", "n_samples", "n_images", "epsilon")
 FORMS = {
     **dict.fromkeys(("layers", "rules", "saliency"), _SCORES),
@@ -112,6 +114,17 @@ FORMS = {
     "smoothing": Form(
         ("defence", "parameter", "manipulation", "image", "similarity", "ranks", "noise", "output_change", "l2"),
         ("dombrowski.smoothing", "carbone.study"), STUDY,
+    ),
+    "photographs": Form(
+        ("model", "method", "image", "change", "output_change", "logit_change", "label_kept", "l2", "linf", "before",
+         *(f"{name}_{side}" for name in ("correlation", "rank", "structure", "top_k", "error") for side in
+           ("target", "origin"))),
+        ("dombrowski.photographs",), _PHOTOGRAPHS,
+    ),
+    "pixels": Form(("image",), ("dombrowski.photographs",), _PHOTOGRAPHS),
+    "defended": Form(
+        ("defence", "parameter", "manipulation", "image", "similarity", "ranks", "noise", "output_change", "l2"),
+        ("dombrowski.photographs",), _PHOTOGRAPHS,
     ),
     "geometry": Form(
         ("manifold", "method", "training points", "width", "samples", "R-hat", "accuracy", "tangent",

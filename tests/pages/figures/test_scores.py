@@ -52,3 +52,36 @@ def test_several_rules_in_one_panel_get_a_sentence():
     both = pd.concat([rows, rows.assign(rule="gamma")])
     with pytest.raises(ValueError, match="several rows of the same image and model; choose one rule"):
         figures.difference_grid(both, "deterministic", rows="layer", columns="attack")
+
+
+def found():
+    return pd.DataFrame([
+        {"model": model, "attack": attack, "layer": layer, "mean": mean, "low": mean - 0.02, "high": mean + 0.01,
+         "reason": "at chance" if attack == "PGD" else "", "asterisks": "**"}
+        for attack in ("FGSM", "PGD") for layer in ("1", "5") for model, mean in (("MAP", 0.1), ("Bayesian, 10", 0.2))
+    ])  # fmt: skip
+
+
+def test_intervals_stand_where_their_numbers_are_and_are_hollow_where_nothing_is_judged():
+    figure = figures.intervals(found(), rows=["layer"], columns="attack", about="what it is")
+    first, second = figure.axes
+    assert [axis.get_title() for axis in figure.axes] == ["FGSM", "PGD"]
+    assert [label.get_text() for label in first.get_yticklabels()] == ["1", "5"]
+    marks = [bar.lines[0] for bar in first.containers]
+    assert [line.get_xdata().tolist() for line in marks] == [[0.1, 0.1], [0.2, 0.2]]
+    ends = first.containers[0].lines[2][0].get_segments()[0][:, 0]
+    assert ends == pytest.approx([0.08, 0.11])
+    faces = [{bar.lines[0].get_markerfacecolor() for bar in axis.containers} for axis in (first, second)]
+    assert faces[1] == {"#ffffff"}
+    assert not faces[0] & faces[1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["MAP", "Bayesian, 10"]
+    assert [text.get_text() for text in first.texts] == ["**", "**"]
+    assert first.get_xlim() == second.get_xlim()
+    with pytest.raises(ValueError, match="rows and columns is 'depth'; it may be one of"):
+        figures.intervals(found(), rows=["depth"], columns="attack", about="")
+
+
+def test_one_mark_a_place_needs_no_legend():
+    figure = figures.intervals(found()[::2], rows=["layer", "model"], columns="attack", about="")
+    assert not figure.legends
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["1, MAP", "5, MAP"]

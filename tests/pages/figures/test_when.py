@@ -24,7 +24,7 @@ def test_the_crossing_is_drawn_against_draws_prior_and_training_size():
     whole = draws.lines[0]
     assert list(whole.get_xdata()) == [1, 9]
     assert [round(y, 6) for y in whole.get_ydata()] == [0.51, 0.59]
-    assert any(list(line.get_xdata()) == [2] and line.get_marker() == "x" for line in draws.lines)
+    assert any(list(line.get_xdata()) == [2] and line.get_markerfacecolor() == "#ffffff" for line in draws.lines)
     assert [label.get_text() for label in prior.get_xticklabels()] == ["0.2", "0.5"]
     assert [label.get_text() for label in size.get_xticklabels()] == ["30", "60"]
     assert len({axis.get_ylim() for axis in (draws, prior, size)}) == 1
@@ -52,3 +52,15 @@ def test_each_part_of_rho_has_its_place():
     (axis,) = figures.rho_parts(rows).axes
     assert [label.get_text() for label in axis.get_yticklabels()] == ["all images", "class stays"]
     assert list(axis.lines[0].get_xdata()) == [0.5]
+
+
+def test_each_step_of_a_ladder_has_its_place_under_every_attack():
+    rungs = pd.DataFrame([
+        {"attack": attack, "step": step, "mean": 0.1, "low": 0.0, "high": 0.2, "standing": standing}
+        for attack, standing in (("FGSM", "higher"), ("PGD", "not judged"))
+        for step in ("prior", "averaging", "posterior beyond it", "all together")
+    ])  # fmt: skip
+    figure = figures.steps(rungs)
+    assert [axis.get_title() for axis in figure.axes] == ["FGSM", "PGD"]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == list(rungs["step"].unique())
+    assert {bar.lines[0].get_markerfacecolor() for bar in figure.axes[1].containers} == {"#ffffff"}

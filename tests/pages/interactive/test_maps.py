@@ -34,3 +34,13 @@ def test_holes_say_the_accuracies_of_their_share(some_images):
     assert gaps.reading(0.5) == "Test accuracy after retraining: random 0.700, Sobel 0.450."
     assert tables.accuracies(table)["mean"].tolist() == pytest.approx([0.7, 0.7, 0.7, 0.45])
     turning(gaps.figure, {"share_removed": [0.0, 0.5]}, caption="c", alt=gaps.alt, reading=gaps.reading)
+
+
+def test_drawn_maps_are_those_of_the_chosen_image(some_images):
+    images = {"two": some_images[0], "three": some_images[1]}
+    maps = {"own gradient": some_images[:2], "drawn": 1 - some_images[:2]}
+    shown = interactive.Drawn(images, maps, {"drawn": torch.tensor([0.25, 0.5])})
+    assert shown.reading("three") == "Correlation with the robust gradient: drawn 0.50."
+    panels = [axis for axis in shown.figure("three").axes if axis.images]
+    assert [axis.get_title() for axis in panels[:3]] == ["image", "own\ngradient", "drawn"]
+    turning(shown.figure, {"image": [*images]}, caption="c", alt=shown.alt, reading=shown.reading)

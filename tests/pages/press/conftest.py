@@ -17,6 +17,7 @@ def book(tmp_path):
         "format: jb-book\nroot: book/index\nchapters:\n- file: book/one\n  sections:\n  - file: book/two\n"
     )
     shutil.copy(ROOT / "_config.yml", tmp_path)
+    shutil.copy(ROOT / "CITATION.cff", tmp_path)
     shutil.copytree(ROOT / "book/_static", tmp_path / "book/_static")
     shutil.copy(ROOT / "book/references.bib", tmp_path / "book")
     (tmp_path / "book/index.md").write_text("# Start\n\nText alone.\n")

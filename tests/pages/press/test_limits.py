@@ -15,7 +15,7 @@ from relevance.pages.press.recording import read_runs
         ("method/lrp-robustness", {"rule_epsilon": -1}, "rule_epsilon .* is -1; it must be a finite number at least 0."),
         ("background/bayesian-neural-networks", {"n_members": 0}, "n_members .* is 0; it must be a whole number of at least 1."),
         ("explore", {"largest": 0}, "largest .* is 0; it must be a finite number above 0 and at most 1."),
-        ("explore", {"n_draws": 5}, "n_samples .* is 50; it may be at most n_draws, which is 5."),
+        ("explore", {"n_draws": 5}, r"n_samples .* is \[1, 3, 10, 30, 100\]; it may be at most n_draws, which is 5."),
         ("explore", {"epsilon": 0.5}, "epsilon .* is 0.5; it may be at most largest, which is 0.3."),
         ("robust-training/roar", {"n_seeds": 0}, "n_seeds .* is 0; it must be a whole number of at least 1."),
         ("robust-training/roar", {"mask_share": 2}, "mask_share .* is 2; it must be a finite number above 0 and at most 1."),
@@ -43,7 +43,7 @@ def test_a_refusal_names_what_was_given_and_what_it_may_be(chapter, given, told)
 
 @pytest.mark.parametrize(
     ("chapter", "given"),
-    [("explore", {"n_draws": 50}), ("method/geometry", {"n_samples": 200}), ("experiments/layers", {"hardening": {}}),
+    [("explore", {"n_draws": 100}), ("method/geometry", {"n_samples": 200}), ("experiments/layers", {"hardening": {}}),
      ("manipulation/manipulation", {"models": []}), ("method/lrp-robustness", {"epsilon": 0}),
      ("experiments/layers", {"sampler": {"warmup": 0, "step_size": 0.1}})],
 )  # fmt: skip

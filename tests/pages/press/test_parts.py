@@ -22,6 +22,15 @@ def test_parts_are_set_aside_and_the_rest_is_left(tmp_path):
     assert '"QUJD"' in (tmp_path / "parts" / "network-1.js").read_text()
 
 
+def test_parts_of_what_is_glued_for_another_page_are_set_aside(tmp_path):
+    file = tmp_path / "chapter.ipynb"
+    kind = "application/papermill.record/text/html"
+    file.write_text(json.dumps({"cells": [{"outputs": [{"data": {kind: web.part("network-1", "QUJD")}}]}]}))
+    parts.set_aside(file, tmp_path / "parts")
+    assert json.loads(file.read_text())["cells"][0]["outputs"][0]["data"][kind] == ""
+    assert '"QUJD"' in (tmp_path / "parts" / "network-1.js").read_text()
+
+
 def test_a_notebook_without_parts_is_not_touched(tmp_path):
     file = notebook(tmp_path, ["<p>nothing</p>"])
     before = file.read_bytes()

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 from oracles import chapter_text
-from relevance.pages.press import chapters, parameters, press
+from relevance.pages.press import chapters, citation, parameters, press
 from relevance.pages.press.chapters import BookError, read_chapters
 from relevance.pages.press.press import Press, print_book
 
@@ -112,6 +112,7 @@ def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up
     path, _ = executed(book, "one")
     path.write_text(path.read_text()[:200])
     (book / "book/two.md").write_text(chapter_text("Two", "print('mended')"))
+    (book / "book/redirects.yml").write_text("before/one: one\n")
     page = print_book(book, profile="quick")
     printed = capsys.readouterr().out
     assert "is damaged; it is executed again" in printed
@@ -119,6 +120,8 @@ def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up
     assert page == book / "_build/html/index.html"
     assert "mended" in (book / "_build/html/book/two.html").read_text()
     assert not (book / "_build/failed/two.ipynb").exists()
+    assert '<a href="../one.html">' in (book / "_build/html/book/before/one.html").read_text()
+    assert citation.read(book).title in (book / "_build/html/_static/citation.js").read_text()
 
     # A page that was lost is rendered again.
     (book / "_build/html/book/one.html").unlink()
@@ -137,6 +140,9 @@ def test_a_failed_chapter_is_named_the_others_are_kept_and_a_second_run_takes_up
     # A picture without alt text does not get into the book, and the last whole book stays.
     (book / "book/index.md").write_text("# Start\n\n![](_static/favicon.svg)\n")
     with pytest.raises(BookError, match="a picture has no alt text"):
+        print_book(book)
+    (book / "book/redirects.yml").write_text("before/one: three\n")
+    with pytest.raises(BookError, match="leads from before/one to three, but there is no such page"):
         print_book(book)
     assert page.stat().st_mtime_ns == before
     (book / "book/index.md").write_text("# Start\n\nSee {ref}`nothing`.\n")
@@ -190,7 +196,7 @@ def test_a_chapter_that_is_edited_while_it_waits_is_not_served_as_the_new_one(bo
 
 
 def test_two_builds_of_one_book_do_not_meet(book):
-    with press._alone(book), pytest.raises(BookError, match="another build of the book in .* is running"):
+    with press.alone(book), pytest.raises(BookError, match="another build of the book in .* is running"):
         print_book(book)
 
 

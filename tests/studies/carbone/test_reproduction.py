@@ -11,6 +11,7 @@ import yaml
 from oracles import ROOT, chapters
 from relevance.studies import verdicts
 from relevance.studies.carbone import claims, reproduction, source
+from relevance.studies.verdicts import counted
 
 
 @pytest.mark.slow
@@ -114,3 +115,11 @@ def test_every_run_of_the_book_is_one_that_can_be_recorded():
         for chapter, own in run["chapters"].items():
             resolved = chapters()[chapter].resolved({**run["parameters"], **(own or {}), "record": name})
             assert resolved["record"] == name
+
+
+def test_the_settings_of_a_claim_are_those_that_its_verdict_counts():
+    cells = reproduction.settings_of("bayesian", "mnist-dense")
+    (row,) = reproduction.claimed("layers").reset_index().query("run == 'mnist-dense'").to_dict("records")[:1]
+    assert row["verdict"].startswith(counted(cells))
+    assert reproduction.settings_of("bayesian", "no-such-run").empty
+    assert set(reproduction.claimed("cifar10")["run"]) == {"cifar10-residual"}

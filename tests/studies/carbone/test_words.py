@@ -5,12 +5,9 @@ import pandas as pd
 import pytest
 import torch
 
-from oracles import FakeOutcome, FakePosterior, made_up_scores, planted_scores
-from relevance.explanations.rules import Epsilon
-from relevance.studies import experiment, tables
+from oracles import FakeOutcome, FakePosterior, made_up_scores
+from relevance.studies import experiment
 from relevance.studies.carbone import geometry, words
-from relevance.studies.differences import paired_differences
-from relevance.studies.experiment import Settings
 
 
 def test_without_a_failed_attack_that_is_said():
@@ -20,46 +17,71 @@ def test_without_a_failed_attack_that_is_said():
     assert "no failed attack can be shown" in words.failed_attacks({"a": none}, shown)
 
 
-class FakeData:
-    name = "digits"
-
-
-SCORED = Settings(0.1, Epsilon(), 20)
-
-
-def answer(outcome_rows, **diagnostics):
-    return words.answer(outcome_rows, FakeData(), FakePosterior(**diagnostics), SCORED)
+def settings(**counts):
+    """Settings of a claim, so many of each standing, with differences from 0.1 upwards."""
+    standings = [name for name, count in counts.items() for _ in range(count)]
+    return pd.DataFrame({
+        "standing": [name.replace("_", " ") for name in standings], "mean": [0.1 + 0.01 * at for at in range(len(standings))],
+        "reason": ["at chance" if name == "not_judged" else "" for name in standings],
+    })  # fmt: skip
 
 
 @pytest.mark.parametrize(
-    ("shift", "verdict", "words"),
+    ("found", "told"),
     [
-        (0.1, "is **more robust** than", "a difference of +0.100 (95 % interval +0.100 to +0.100) over 20 images"),
-        (-0.1, "is **less robust** than", "a difference of \N{MINUS SIGN}0.100"),
-        (0.0, "is **as robust** as that of the deterministic network, within 0.02,", "a difference of 0.000"),
+        (settings(higher=3), "Bayesian explanations are steadier than others in all 3 settings (+0.100 to +0.120)."),
+        (settings(lower=2), "Bayesian explanations are less steady than others in both settings (+0.100 to +0.110)."),
+        (settings(equivalent=1), "Bayesian explanations are as steady as others (+0.100)."),
+        (settings(higher=2, undecided=1, not_judged=4),
+         "Bayesian explanations are steadier than others in 2 of 3 settings, and not told from them in 1."),
+        (settings(not_judged=2), "Whether Bayesian explanations are steadier than others cannot be judged here: at chance."),
+        (settings(),
+         "Whether Bayesian explanations are steadier than others cannot be judged here: there is nothing to compare."),
+    ],
+)  # fmt: skip
+def test_the_word_for_most_settings_comes_with_their_number(found, told):
+    assert words.steadiness(found, "others") == told
+
+
+@pytest.mark.parametrize(
+    ("standing", "word"), [("higher", "rises with"), ("lower", "falls with"), ("equivalent", "does not depend on")]
+)
+def test_correlations_have_words_of_their_own(standing, word):
+    assert words.steadiness(settings(**{standing: 2}), "the other", "one", words.RISES).startswith(
+        f"one {word} the other in"
+    )
+
+
+def answer(outcome_rows, **diagnostics):
+    return words.answer(outcome_rows, "digits", FakePosterior(**diagnostics))
+
+
+@pytest.mark.parametrize(
+    ("shift", "verdict", "numbers"),
+    [
+        (0.1, "**steadier than** that of the deterministic network", "by +0.100 [+0.100, +0.100]"),
+        (-0.1, "**less steady than** that", "by \N{MINUS SIGN}0.100"),
+        (0.0, "**as steady as** that of the deterministic network", "by 0.000"),
     ],
 )
-def test_the_answer_follows_the_numbers(shift, verdict, words):
+def test_the_answer_follows_the_numbers(shift, verdict, numbers):
     scores = np.linspace(0.3, 0.6, 20)
     text = answer(made_up_scores(scores, scores + shift))
+    assert text.startswith("On digits, under a one-step attack on the prediction, ")
     assert verdict in text
-    assert words in text
-    assert f"{0.45 + shift:.3f} against 0.450" in text
-    assert "under a one-step attack of size 0.1 on" in text
+    assert numbers in text
     assert "have not converged" not in text
     assert "have not converged" in answer(made_up_scores(scores, scores), certificate="not converged")
 
 
-def test_the_scaled_score_stands_beside_the_verdict():
+def test_a_scaled_score_that_says_otherwise_is_said():
     scores = np.linspace(0.3, 0.6, 20)
     table = made_up_scores(scores, scores + 0.1)
+    assert "As a share of the room" not in answer(table)
     table.loc[table["model"] == "10 samples", "unrelated_lrp_robustness"] = 0.5
-    text = answer(table)
-    assert "is **more robust** than" in text
-    # (0.55 - 0.5) / (1 - 0.5) beside (0.45 - 0.2) / (1 - 0.2).
-    assert "as a share of the room above unrelated maps, it is lower, \N{MINUS SIGN}0.212" in text
+    assert "As a share of the room above unrelated maps it is less steady than it." in answer(table)
     noisy = np.where(np.arange(20) % 2, scores - 0.1, scores + 0.11)
-    assert "**cannot be told apart** in robustness from" in answer(made_up_scores(scores, noisy))
+    assert "**not told from** that" in answer(made_up_scores(scores, noisy))
 
 
 def test_the_answer_is_that_of_the_most_samples_whatever_the_order():
@@ -68,48 +90,8 @@ def test_the_answer_is_that_of_the_most_samples_whatever_the_order():
         made_up_scores(scores, scores + 0.2, "100 samples", 100),
         made_up_scores(scores, scores - 0.1, "1 sample", 1).query("model != 'deterministic'"),
     ])  # fmt: skip
-    text = answer(table)
-    assert "averaged over 100 samples of the posterior is **more robust**" in text
-    assert (
-        "A single draw of the posterior is less robust than the deterministic network; from it to 100 samples the"
-        in text
-    )
-    assert "difference is +0.300" in text
-    assert "A single draw" not in answer(table.query("model != '1 sample'"))
-    assert "A single draw" not in answer(table.query("model != '100 samples'"))
-
-
-def test_images_whose_prediction_stays_are_told_apart():
-    scores = np.linspace(0.3, 0.6, 20)
-    table = made_up_scores(scores, np.where(np.arange(20) < 12, scores + 0.1, scores - 0.1))
-    assert "before and after the attack" not in answer(table)  # all images are such
-    table.loc[(table["model"] == "10 samples") & (table["image"] >= 12), "attacked_class"] = 1
-    assert (
-        "On 12 of them both models predict rightly before and after the attack; there the difference is +0.100"
-        in answer(table)
-    )
-    table.loc[table["image"] >= 5, "clean_class"] = 1
-    assert "On 5 of them both models predict rightly before and after the attack: too few" in answer(table)
-    single = table[table["model"] == "deterministic"].assign(model="1 sample", attacked_class=1)
-    assert "On 5 of them" in answer(pd.concat([table, single]))  # a third model's failures do not count
-    assert tables.surviving(table)["image"].unique().tolist() == [0, 1, 2, 3, 4]
-
-
-def test_a_comparison_names_each_model_with_its_own_direction():
-    scores = np.linspace(0.3, 0.6, 20)
-    differences = paired_differences(made_up_scores(scores, scores - 0.1), "deterministic")
-    assert words.comparison(differences, "the deterministic network", "score") == (
-        "Compared with the deterministic network over the same 20 images, the mean score is lower with 10 samples, by "
-        "\N{MINUS SIGN}0.100 (95 % interval \N{MINUS SIGN}0.100 to \N{MINUS SIGN}0.100)."
-    )
-
-
-def test_a_blind_attack_is_said():
-    table = made_up_scores([0.1, 0.2], [0.3, 0.4])
-    assert "No image's gradient is zero in every pixel" in words.attack_strength(table)
-    table.loc[0, "gradient_is_zero"] = True
-    assert "On 1 of 2 (deterministic) images the gradient is exactly zero" in words.attack_strength(table)
-    assert "deterministic from 100% to 100%" in words.attack_strength(table)
+    assert "by +0.200 [" in answer(table)
+    assert "by \N{MINUS SIGN}0.100 [" in answer(table.query("model != '100 samples'"))
 
 
 def test_the_theorem_is_judged_by_the_largest_case():
@@ -126,14 +108,16 @@ def test_the_theorem_is_judged_by_the_largest_case():
     assert found[geometry.CURVED].startswith("premise not met: sphere 0.60 [0.59, 0.61], R-hat 1.02")
 
 
-def test_noise_that_does_as_much_is_named():
-    rows = planted_scores({"deterministic": lambda attack, layer: 0.1 if attack == "PGD" else 0.0, "Bayesian, 10": 0.0},
-                 attacks=("FGSM", "PGD", "noise")).assign(rule="epsilon")  # fmt: skip
-    rows.loc[rows["attack"] == "FGSM", "lrp_robustness"] -= 0.3
-    told = words.against_noise(rows)
-    assert "deterministic, epsilon: PGD" in told
-    assert "FGSM" not in told
-    assert "not known" in words.against_noise(rows[rows["attack"] != "noise"])
+def test_a_run_that_is_smaller_than_the_paper_s_says_in_what():
+    settings = {
+        "dataset": "mnist", "architecture": "fully_connected", "method": "hmc", "n_images": 500, "hidden": 128, "epochs": 5,
+        "n_draws": 100, "inference": {"warmup": 30}, "adversarial": {"epsilon": 0.1}, "epsilon": 0.2,
+    }  # fmt: skip
+    story = {"settings": settings, "posteriors": {"deterministic": {"n_train": 6000}}}
+    found = words.cut(story)
+    assert found[:2] == ["6,000 training images of 60,000", "128 neurons a layer of 512"]
+    assert found[-2:] == ["30 draws of warm-up of 100", "adversarial training at size 0.1, attacks at 0.2"]
+    assert not any("test images" in text or "posterior draws" in text for text in found)
 
 
 def test_the_steps_of_a_ladder_are_told_in_one_sentence():

@@ -64,5 +64,5 @@ def test_quality_is_that_of_the_maps(dense_posterior, some_images):
     )
     assert rows["correlation"].between(0.99, 1).all()
     assert (rows["time"] > 0).all()
-    assert "plain maps" in words.smoothing(rows)
+    assert f"at least {rows['correlation'].iloc[0]:.3f} with SmoothGrad's" in words.smoothing(rows)
     assert isinstance(explanations_smoothing.shaken(dense_posterior, 0.1, 1), Posterior)

@@ -27,6 +27,14 @@ def test_what_is_said_of_recorded_manipulations_follows_from_their_rows(run):
         assert row["to target"] == pytest.approx(part["correlation_target"].median())
         assert row["manipulated, low"] <= row["manipulated"] <= row["manipulated, high"]
         assert part["l2"].max() <= 4.001
-    told = words.manipulated(table, "deterministic")
     for row in found[found["model"] == "deterministic"].to_dict("records"):
-        assert f"{row['method']} ({row['manipulated']:.0%})" in told
+        told = words.manipulated({"networks": found}, row["method"])
+        assert told.startswith("Yes") == (row["manipulated"] > 0.5)
+        assert f"for {row['manipulated']:.0%} of the images with networks" in told
+
+
+def test_the_image_that_was_led_farthest_is_found():
+    table = made_up_manipulations({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4})
+    table.loc[7, "correlation_target"] = 0.99
+    table.loc[7, "correlation_origin"] = -0.9
+    assert tables.farthest(table, "deterministic", "LRP") == 7

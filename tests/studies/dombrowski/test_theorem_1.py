@@ -49,7 +49,6 @@ def test_the_planted_network_breaks_the_bound_for_the_gradient_and_not_for_the_n
     assert found.bound < 1e-9
     assert found.turned < 1e-9
     assert found.changed <= found.gradient_bound == pytest.approx(3.0, rel=1e-3)
-    assert "the gradient changes by 1.81" in words.counterexample()
 
 
 @pytest.mark.parametrize("beta", [1.0, 10.0, 100.0])
@@ -85,10 +84,9 @@ def test_the_sweep_reports_both_sides(relu_posterior):
     assert (rows["curvature"] <= rows["beta"] * rows["constant"]).all()
     assert (rows["to target, after"] > rows["to target, before"]).mean() > 0.5
     text = words.theorem_1(rows)
-    assert "the bound for the normal was never broken" in text
-    assert "beta 20" in text
+    assert "the bound was never broken" in text
+    assert f"{rows['slack'].median():.1f} times too high" in text
     rows.loc[0, "slack"] = 0.9
-    assert "the bound for the normal was broken 1 times" in words.theorem_1(rows)
-    assert "at beta 2 and from" in words.reached(rows)
+    assert "the bound was broken 1 times" in words.theorem_1(rows)
     assert list(theorem_1.by_beta(rows).index) == [2.0, 20.0]
     assert len(figures.curvature_bounds(rows).axes) == 3

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from oracles import normal_points
-from relevance.studies.dombrowski import theorem_2, words
+from relevance.studies.dombrowski import theorem_2
 
 
 @pytest.mark.parametrize("beta", [0.5, 3.0, 100.0])
@@ -52,9 +52,6 @@ def test_gaussian_noise_is_off_by_the_same_share_for_every_beta():
     assert 0.01 < errors[0] < 0.02
     # sigma is that at which E[relu(e)] is softplus at the kink, log(2) / beta.
     assert theorem_2.gaussian_sigma(4.0) / math.sqrt(2 * math.pi) == pytest.approx(math.log(2) / 4)
-    rows = theorem_2.theorem(torch.tensor([1.0, 2.0]), normal_points(10, 2), [1.0, 10.0], n_draws=2000)
-    assert "Quadrature and closed form differ by" in words.theorem_2(rows)
-    assert "too much" not in words.theorem_2(rows)
 
 
 @pytest.mark.stochastic

@@ -17,41 +17,34 @@ def test_resistance_follows_the_numbers():
     assert rows.loc["deterministic", "manipulated"] == 1
     assert rows.loc["deterministic", "to origin"] == pytest.approx(0.2, abs=0.05)
     assert rows.loc["Bayesian", "manipulated, high"] < 0.5
-    assert "most images were manipulated for LRP (100%)" in words.manipulated(table, "deterministic")
-    assert "fewer than half were for LRP (2%)" in words.manipulated(table, "Bayesian")
+    runs = {"small networks": rows.reset_index(), "others": rows.reset_index().assign(manipulated=0.2)}
+    assert words.manipulated(runs, "LRP") == (
+        "Yes: by LRP, the map was led to its target for 100% of the images with small networks and 20% of the images with others."
+    )
+    assert words.manipulated({"others": runs["others"]}, "LRP").startswith("Not often")
     found = tables.differences(table, "deterministic", "Bayesian")
     assert found.loc["LRP", "mean"] == pytest.approx(0.6)
-    told = words.resists(found, "deterministic", "Bayesian")
-    assert "more for LRP" in told
-    assert "Under noise" not in told
+    told = words.resists(table, "Bayesian")
+    assert "more like themselves for LRP" in told
+    assert "noise" not in told
     shaken = table.assign(correlation_origin=table["correlation_origin"].where(
         (table["change"] == "manipulated") | (table["model"] == "deterministic"), 1.5))  # fmt: skip
-    assert "Under noise of the same size" in words.resists(
-        tables.differences(shaken, "deterministic", "Bayesian"), "deterministic", "Bayesian"
-    )
+    assert "Mere noise of that size shows the same" in words.resists(shaken, "Bayesian")
 
 
-def test_a_search_that_found_nothing_is_called_that():
+def test_summaries_have_the_norms_that_were_recorded():
     table = made_up_manipulations({("deterministic", "manipulated"): 0.3, ("deterministic", "noise"): 0.4})
-    assert "hardly came nearer" not in words.manipulated(table, "deterministic")
-    stuck = table.assign(correlation_target=0.12)
-    assert "hardly came nearer to the target for LRP (0.10 before, 0.12 after)" in words.manipulated(
-        stuck, "deterministic"
-    )
-    # Where there was little room, little is enough.
-    assert "hardly came nearer" not in words.manipulated(
-        stuck.assign(before=0.95, correlation_target=0.97), "deterministic"
-    )
-    assert tables.summary(stuck)["noise l2"].item() == 1
-    assert tables.summary(stuck)["l2 / image"].isna().all()
-    assert tables.summary(stuck.assign(relative=0.2))["l2 / image"].item() == 0.2
+    assert tables.summary(table)["noise l2"].item() == 1
+    assert tables.summary(table)["l2 / image"].isna().all()
+    assert tables.summary(table.assign(relative=0.2))["l2 / image"].item() == 0.2
 
 
-def test_noise_that_is_too_small_is_told():
-    table = made_up_manipulations({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4})
-    assert words.noise(table) == ""
-    small = table.assign(l2=table["l2"].where(table["change"] == "manipulated", 0.7))
-    assert "only 70% of the norm" in words.noise(small)
+def test_the_shares_are_drawn_for_every_run():
+    table = made_up_manipulations({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4,
+                     ("Bayesian, 10", "manipulated"): 0.3, ("Bayesian, 10", "noise"): 0.4})  # fmt: skip
+    figure = figures.manipulated_shares({"one": tables.summary(table), "other": tables.summary(table)})
+    assert [axis.get_title() for axis in figure.axes] == ["one", "other"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["deterministic", "Bayesian"]
 
 
 def made_up(shifts):
@@ -68,10 +61,21 @@ def test_what_helps_follows_the_numbers():
                      ("softplus", 9, UNAWARE): 0.0, ("softplus", 9, AWARE): 0.1})  # fmt: skip
     rows = tables.defended(table)
     assert rows.loc[("softplus", "3"), UNAWARE] == pytest.approx(0.2)
-    told = words.helps(rows)
-    assert f"*{UNAWARE}*: steadier than without: softplus 3; not distinguishable: softplus 9." in told
-    assert f"*{AWARE}*: steadier than without: softplus 9; less steady: softplus 3." in told
+    assert words.helps(rows, UNAWARE) == (
+        "Maps are steadier than without a defence in 1 of 2 settings, and cannot be told from it in softplus."
+    )
+    assert "are less steady in softplus" in words.helps(rows, AWARE)
     medians = tables.smoothed(table)
+    aware = medians[medians["manipulation"] == AWARE].set_index(["defence", "parameter"])["median"]
+    assert f"softplus: manipulated by who knows of it, it correlates {aware['softplus', 9]:.2f}" in words.steadiest(
+        medians
+    )
+    assert words.steadiest(medians[medians["defence"] == "none"]).startswith("None")
+    posterior = medians.assign(defence=medians["defence"].where(medians["defence"] == "none", smoothing.POSTERIOR))
+    assert "the best posterior" not in words.steadiest(posterior)
+    assert "the best posterior keeps" in words.steadiest(
+        pd.concat([medians, posterior[posterior["defence"] != "none"].assign(median=0.1)])
+    )
     figure = figures.smoothing(medians, {"softplus": "beta"})
     assert len(figure.axes) == 1
     assert medians["low"].le(medians["median"]).all()
@@ -90,28 +94,16 @@ def compared(**changes):
 
 
 def test_the_answer_follows_the_table():
-    text = words.tradeoff(compared())
-    assert "Less steady, or not distinguishable: softplus (5) and posterior (5)." in text
-    assert "By deletion not distinguishably" in text
+    assert "Of 2 settings of defences, 0 make the map steadier" in words.tradeoff(compared())
+    assert words.posterior(compared()).count("neither more nor less") == 3
     paid = {"similarity": (0.1, 0.2), "explained": (-0.3, -0.1)}
-    text = words.tradeoff(compared(softplus=paid, posterior={"similarity": (0.1, 0.2), "explained": (0.1, 0.2)}))
-    assert "or both: softplus (5). Steadier, and no such loss to be seen on these images: posterior (5)." in text
-    assert "not distinguishable: none." in text
-    assert "by infidelity more (+0.150" in text
-
-
-def test_what_is_lost_is_named():
-    rows = pd.DataFrame(
-        [
-            {"defence": smoothing.NONE, "setting": "", "map": "LRP", "explained": 0.9},
-            {"defence": smoothing.BETA, "setting": "beta 1", "map": "LRP", "explained": 0.4},
-            {"defence": smoothing.BETA, "setting": "beta 9", "map": "LRP", "explained": 0.88},
-        ]
+    found = compared(softplus=paid, posterior={"similarity": (0.1, 0.2), "explained": (0.1, 0.2)})
+    assert words.tradeoff(found).endswith("2 make the map steadier under attack, 1 of them at a price in faithfulness.")
+    assert words.tradeoff(found.iloc[:1]).endswith("all of them at a price in faithfulness.")
+    assert "none of them at a price" in words.tradeoff(found.iloc[1:])
+    assert words.posterior(found) == (
+        "The expected map is more steady, neither more nor less faithful by deletion, and more by infidelity."
     )
-    text = words.lost(rows)
-    assert "LRP under softplus (beta 1: 0.40 instead of 0.90)" in text
-    assert "beta 9" not in text
-    assert words.lost(rows[rows["setting"] != "beta 1"]).endswith("no map.")
 
 
 def test_networks_are_counted_and_the_farthest_from_conserving_is_named():
@@ -121,3 +113,29 @@ def test_networks_are_counted_and_the_farthest_from_conserving_is_named():
         "Of 3 classifiers with random weights, 2 have a finite map, for 3.0 input gradients (median). In 1 the pixels get what "
         "the logit has, within 1 %. Farthest from it is b, where the layer that keeps the most is block.f."
     )
+
+
+def test_photographs_that_were_led_are_counted_by_method():
+    table = made_up_manipulations({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4})
+    table = table.assign(relative=0.05)
+    told = words.on_photographs(table)
+    assert told.startswith("**Yes, for 1 of the six methods**, with a change of at most 5.0% of the photograph's norm.")
+    stood = table.assign(correlation_target=-0.5)
+    assert words.on_photographs(stood).startswith("**Not in this search, for any of 1 of the six methods**")
+    assert "stayed, in the median, the maps of LRP" in words.photographed(stood)
+    assert "stayed" not in words.photographed(table)
+    assert words.photographed(table.assign(label_kept=True)).startswith("Every photograph kept its class")
+    assert words.photographed(table.assign(label_kept=False)).startswith("Not every photograph kept its class")
+
+
+def test_averaging_is_judged_by_who_knows_of_it():
+    given = {
+        ("none", 0, UNAWARE): 0,
+        ("none", 0, AWARE): 0,
+        ("posterior", 4, UNAWARE): 0.3,
+        ("posterior", 4, AWARE): 0.1,
+    }
+    assert words.averaged(made_up(given)).startswith("Averaging over noisy weights steadies the gradient of these 30")
+    told = words.averaged(made_up({**given, ("posterior", 4, AWARE): -0.1}))
+    assert "does not steady" in told
+    assert "against an attacker who does not know of it, and" in told

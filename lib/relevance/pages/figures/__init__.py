@@ -5,8 +5,7 @@ from relevance.pages.figures.chains import autocorrelation, certificates, chain
 from relevance.pages.figures.curvature import curvature_bounds, smoothing_curve, smoothing_depth
 from relevance.pages.figures.faithfulness import deletion_curves, tradeoff
 from relevance.pages.figures.front import front
-from relevance.pages.figures.generator import generated_maps
-from relevance.pages.figures.manipulation import manipulations, resistance, smoothing
+from relevance.pages.figures.manipulation import manipulated_shares, manipulations, resistance, smoothing
 from relevance.pages.figures.maps import (
     attack_gallery,
     failed_attack,
@@ -17,14 +16,16 @@ from relevance.pages.figures.maps import (
     top_pixels,
 )
 from relevance.pages.figures.models import attack_curves, averaging, known_posterior, reliability, survival
-from relevance.pages.figures.roar import removal_curves, removals
+from relevance.pages.figures.photographs import photographs, photographs_defended
+from relevance.pages.figures.roar import removal_curves
 from relevance.pages.figures.scores import (
     difference_grid,
+    intervals,
     paired_differences,
     robustness_distributions,
 )
-from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training
-from relevance.pages.figures.when import rho_parts, transfer, when
+from relevance.pages.figures.training import alignment_by_epsilon, saliency_by_training, steady_and_true
+from relevance.pages.figures.when import rho_parts, steps, transfer, when
 from relevance.pages.figures.why import masked_gradient, three_columns
 
 __all__ = [
@@ -43,16 +44,18 @@ __all__ = [
     "failed_attack",
     "first_of_each_class",
     "front",
-    "generated_maps",
     "heatmaps",
+    "intervals",
     "known_posterior",
     "layer_heatmaps",
+    "manipulated_shares",
     "manipulations",
     "masked_gradient",
     "paired_differences",
+    "photographs",
+    "photographs_defended",
     "reliability",
     "removal_curves",
-    "removals",
     "resistance",
     "rho_parts",
     "robustness_distributions",
@@ -61,6 +64,8 @@ __all__ = [
     "smoothing",
     "smoothing_curve",
     "smoothing_depth",
+    "steady_and_true",
+    "steps",
     "survival",
     "three_columns",
     "top_pixels",

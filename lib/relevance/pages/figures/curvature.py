@@ -26,7 +26,8 @@ def curvature_bounds(rows: pd.DataFrame) -> Figure:
         growth.plot(betas, last * betas / betas[-1], color="0.5", linestyle="--", label=r"proportional to $\beta$")
         growth.plot(betas, betas * rows["constant"].max(), color=VERMILION, label=r"$\beta\,C$ by the weights")
         growth.set(xscale="log", yscale="log", xlabel=r"$\beta$", ylabel="largest curvature (1 / pixel range)")
-        growth.legend()
+        growth.set_ylim(top=growth.get_ylim()[1] * 40)
+        growth.legend(loc="upper left")
         pairs = [("normal turned", "bound", "unit normal"), ("gradient changed", "gradient bound", "gradient")]
         for axis, (happened, allowed, title) in zip(sides, pairs, strict=True):
             for beta, colour, mark in zip(betas, COLOURS * len(betas), MARKS * len(betas), strict=False):
@@ -36,13 +37,12 @@ def curvature_bounds(rows: pd.DataFrame) -> Figure:
                 )
             ends = max(rows[happened].min(), 1e-6) / 1.5, rows[allowed].max() * 1.5
             axis.plot(ends, ends, color="0.5", linestyle="--")
-            axis.set(xscale="log", yscale="log", title=title, xlabel="change along the path")
+            axis.set(xscale="log", yscale="log", title=title, xlabel="change along the path", ylabel="bound")
             axis.set_xlim(ends[0], rows[happened].max() * 1.5)
             # Hardly more than a decade is shown, in which powers of ten are too few to read by.
             axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
             axis.xaxis.set_major_formatter("{x:g}")
             axis.xaxis.set_minor_formatter(NullFormatter())
-        sides[0].set_ylabel("bound")
         figure.legend(*sides[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(betas))
     return figure
 

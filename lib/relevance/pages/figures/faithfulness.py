@@ -99,7 +99,7 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Fig
             places += [*zip(x, y, rows["setting"].map(_value), [colour] * len(rows), strict=True)]
         axis.set(xlabel=robustness, ylabel=faithfulness)
         figure.legend(loc="outside lower center", ncols=min(len(groups), 3))
-        _label(axis, places)
+        label_marks(axis, places)
     return figure
 
 
@@ -114,7 +114,7 @@ def _named(defence: str, settings: pd.Series) -> str:
     return f"{defence} ({' '.join(words)})" if words else defence
 
 
-def _label(axis: Axes, places: Sequence[tuple[float, float, str, str]]) -> None:
+def label_marks(axis: Axes, places: Sequence[tuple[float, float, str, str]]) -> None:
     """Write labels beside marks: x, y, text, colour; each where it covers no mark and no other label, if it can be."""
     figure = axis.figure
     figure.canvas.draw()

@@ -72,12 +72,13 @@ def holes(image: Tensor, orders: Mapping[str, Tensor], share: float, fill: Tenso
         share: of the pixels, in [0, 1).
         fill: what a removed pixel becomes, as for :func:`relevance.studies.zeng.retraining.removed`.
     """
-    with six_panels() as (figure, axes):
+    edges = {"left": 0.02, "right": 0.97, "bottom": 0.03, "top": 0.89, "wspace": 0.16, "hspace": 0.3}
+    with new_figure(2, 3, (5.4, 4.2), edges) as (figure, axes):
         for axis in axes.flat[len(orders) :]:
             axis.set_axis_off()
         for axis, (name, order) in zip(axes.flat, orders.items(), strict=False):
             picture(axis, removed(image[None], order[None], share, fill)[0] if share else image)
-            axis.set_title(name)
+            axis.set_title(name.replace(" (", "\n("))
     return figure
 
 

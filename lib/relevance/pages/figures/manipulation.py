@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import pandas as pd
 from matplotlib.figure import Figure
 
-from relevance.pages.figures.style import BLUE, ORANGE, heatmap, new_figure, picture
+from relevance.pages.figures.style import PURPLE, VERMILION, colour_of, heatmap, new_figure, picture
 from relevance.studies.dombrowski.manipulation import Case
 
 COLUMNS = ("image", "original map", "target map", "manipulated map", "perturbed image", "perturbation")
@@ -39,6 +39,33 @@ def manipulations(cases: Mapping[str, Case], index: int) -> Figure:
     return figure
 
 
+def manipulated_shares(runs: Mapping[str, pd.DataFrame]) -> Figure:
+    """Draw the share of images that were manipulated, by method, with its 95 % interval: a panel for each run.
+
+    Args:
+        runs: title of the panel -> rows of :func:`relevance.studies.dombrowski.tables.summary`.
+    """
+    methods = list(dict.fromkeys(name for rows in runs.values() for name in rows["method"]))
+    models = list(dict.fromkeys(name for rows in runs.values() for name in rows["model"]))
+    with new_figure(1, len(runs), (1.4 + 3.3 * len(runs), 0.9 + 0.37 * len(methods))) as (figure, axes):
+        for axis, (title, rows) in zip(axes[0], runs.items(), strict=True):
+            for shift, (model, part) in enumerate(rows.groupby("model", sort=False)):
+                places = [methods.index(name) + 0.2 * shift - 0.2 for name in part["method"]]
+                ends = [part["manipulated"] - part["manipulated, low"], part["manipulated, high"] - part["manipulated"]]
+                axis.errorbar(part["manipulated"], places, xerr=ends, fmt="o", markersize=5, color=colour_of(str(model)),
+                              linewidth=1.2, label=str(model).partition(",")[0])  # fmt: skip
+            axis.axvline(0.5, color="0.7", linewidth=0.8, zorder=0)
+            axis.set(title=title, xlim=(-0.03, 1.03), xticks=[0, 0.5, 1], xticklabels=["0", "50 %", "100 %"])
+            axis.set_xlabel("images led to their target")
+            axis.set_yticks(range(len(methods)), methods if axis is axes[0, 0] else [""] * len(methods))
+            axis.invert_yaxis()
+        handles = {
+            label: handle for axis in axes[0] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(len(models), 4))
+    return figure
+
+
 def resistance(rows: pd.DataFrame) -> Figure:
     """Draw how alike manipulated maps are to their targets and to the originals, a panel for each model.
 
@@ -49,20 +76,19 @@ def resistance(rows: pd.DataFrame) -> Figure:
     with new_figure(1, len(models), (2.0 + 2.3 * len(models), 0.9 + 0.4 * len(methods))) as (figure, axes):
         for axis, model in zip(axes[0], models, strict=True):
             part = rows[rows["model"] == model].reset_index(drop=True)
-            for name, colour, mark, shift in (("to target", ORANGE, "s", -0.12), ("to origin", BLUE, "o", 0.12)):
+            for name, colour, mark, shift in (("to target", VERMILION, "s", -0.12), ("to origin", PURPLE, "o", 0.12)):
                 spread = [part[name] - part[f"{name}, low"], part[f"{name}, high"] - part[name]]
                 axis.errorbar(part[name], part.index + shift, xerr=spread, fmt=mark, color=colour, markersize=4,
                               linewidth=1, label=name)  # fmt: skip
             axis.scatter(
-                part["before"], part.index, marker="|", s=90, color=ORANGE, linewidths=1, label="target, before"
+                part["before"], part.index, marker="|", s=90, color=VERMILION, linewidths=1, label="target, before"
             )
             axis.scatter(
-                part["under noise"], part.index, marker="|", s=90, color=BLUE, linewidths=1, label="origin, noise"
+                part["under noise"], part.index, marker="|", s=90, color=PURPLE, linewidths=1, label="origin, noise"
             )
-            axis.set(title=model, xlim=(-0.2, 1.05), xticks=[0, 0.5, 1])
+            axis.set(title=model, xlim=(-0.2, 1.05), xticks=[0, 0.5, 1], xlabel="correlation of the map")
             axis.set_yticks(part.index, methods if model == models[0] else [""] * len(methods))
             axis.invert_yaxis()
-        figure.supxlabel("correlation of the manipulated map, median over images")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     return figure
 
@@ -78,7 +104,10 @@ def smoothing(rows: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     with new_figure(1, len(names), (0.8 + 2.3 * len(names), 3.4)) as (figure, axes):
         for axis, (name, parameter) in zip(axes[0], names.items(), strict=True):
             for (how, part), colour, mark in zip(
-                rows[rows["defence"] == name].groupby("manipulation", sort=False), (BLUE, ORANGE), "os", strict=False
+                rows[rows["defence"] == name].groupby("manipulation", sort=False),
+                (PURPLE, VERMILION),
+                "os",
+                strict=False,
             ):
                 spread = [part["median"] - part["low"], part["high"] - part["median"]]
                 axis.errorbar(part["parameter"], part["median"], yerr=spread, color=colour, marker=mark, markersize=4,
@@ -88,8 +117,7 @@ def smoothing(rows: pd.DataFrame, names: Mapping[str, str]) -> Figure:
             values = rows.loc[rows["defence"] == name, "parameter"].unique()
             axis.set_xticks(values, [f"{value:g}" for value in values])
             axis.minorticks_off()
-            axis.set_xlabel(parameter)
-            axis.tick_params(labelsize=8)
+            axis.set_xlabel(parameter.replace(" [", "\n["))
         axes[0, 0].set_ylabel("correlation with the original map")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -1,21 +1,32 @@
-"""Figures of ROAR: images with holes, and the accuracies of what is trained on them."""
+"""The figure of ROAR: the accuracies of what is trained on images with holes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from relevance.base import checks
-from relevance.pages.figures.style import COLOURS, INK, new_figure, picture
-from relevance.studies.zeng.retraining import removed
+from relevance.pages.figures.style import GREEN, INK, MODELS, PURPLE, SKY, VERMILION, new_figure
+from relevance.studies import names
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 BASELINES = {"random": ("0.5", "--"), "Sobel": (INK, ":")}
+# Attributions have the colour of the model whose gradients they are; others have one of their own.
+OF_MODELS = {
+    "gradient (deterministic)": MODELS[names.DETERMINISTIC],
+    "all logits (deterministic)": MODELS[names.DETERMINISTIC],
+    "standard": MODELS[names.DETERMINISTIC],
+    "gradient (adversarially trained)": MODELS[names.ADVERSARIAL],
+    "all logits (adversarially trained)": MODELS[names.ADVERSARIAL],
+    "PGD-": MODELS[names.ADVERSARIAL],
+    "gradient (Bayesian)": MODELS[names.BAYESIAN],
+    "all logits (Bayesian)": MODELS[names.BAYESIAN],
+}
+OTHERS = (PURPLE, VERMILION, GREEN, SKY)
 
 
 def removal_curves(
@@ -30,9 +41,10 @@ def removal_curves(
     """
     for column in ("attribution", "share", "mean", "low", "high"):
         checks.one_of("the columns of accuracies", column, [*accuracies.columns])
-    names = [name for name in accuracies["attribution"].unique() if name not in baselines]
-    if len(names) > len(COLOURS):
-        raise ValueError(f"accuracies are of {len(names)} attributions; there are colours for at most {len(COLOURS)}.")
+    maps = [name for name in accuracies["attribution"].unique() if name not in baselines]
+    if len(maps) > len(MARKERS):
+        raise ValueError(f"accuracies are of {len(maps)} attributions; there are colours for at most {len(MARKERS)}.")
+    own = iter(OTHERS * 2)
     n_lines = accuracies["attribution"].nunique()
     with new_figure(1, 1, (7.2, 4.6)) as (figure, axes):
         axis = axes[0, 0]
@@ -45,8 +57,9 @@ def removal_curves(
                 colour, line = baselines[str(name)]
                 style: dict[str, Any] = {"color": colour, "linestyle": line}
             else:
-                place = names.index(str(name))
-                style = {"color": COLOURS[place], "marker": MARKERS[place], "markersize": 4.5}
+                place = maps.index(str(name))
+                of_model = next((colour for start, colour in OF_MODELS.items() if str(name).startswith(start)), None)
+                style = {"color": of_model or next(own), "marker": MARKERS[place], "markersize": 4.5}
             axis.errorbar(share, mean, np.nan_to_num(ends), label=name, elinewidth=0.9, capsize=2, **style)
         if chance is not None:
             axis.axhline(chance, color="0.7", linewidth=0.8, zorder=0)
@@ -55,26 +68,5 @@ def removal_curves(
         axis.set(
             xlabel="share of pixels removed", ylabel="test accuracy after retraining", xlim=(-0.03, None), ylim=(0, 1)
         )
-        figure.legend(loc="outside lower center", ncols=min(n_lines, 3))
-    return figure
-
-
-def removals(image: Tensor, orders: Mapping[str, Tensor], shares: Sequence[float], fill: Tensor) -> Figure:
-    """Draw an image as it is and with growing shares of its pixels removed, a row for each ranking.
-
-    Args:
-        image: [C, H, W] in [0, 1].
-        orders: name of the ranking -> places [1 or C, H, W], of :func:`relevance.studies.zeng.roar.rankings`.
-        shares: of the pixels, in (0, 1).
-        fill: what a removed pixel becomes, as for :func:`relevance.studies.zeng.retraining.removed`.
-    """
-    columns = len(shares) + 1
-    with new_figure(len(orders), columns, (0.9 + 1.25 * columns, 0.3 + 1.3 * len(orders))) as (figure, axes):
-        for row, (name, order) in zip(axes, orders.items(), strict=True):
-            picture(row[0], image)
-            row[0].set_ylabel(name, rotation=0, ha="right", va="center")
-            for axis, share in zip(row[1:], shares, strict=True):
-                picture(axis, removed(image[None], order[None], share, fill)[0])
-        for axis, share in zip(axes[0], (0.0, *shares), strict=True):
-            axis.set_title(f"{share:.0%}")
+        figure.legend(loc="outside lower center", ncols=2)
     return figure

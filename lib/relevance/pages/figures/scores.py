@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -14,6 +16,10 @@ from relevance.base import checks
 from relevance.metrics.statistics import mann_whitney, spearman
 from relevance.pages.figures.style import INK, PAPER, VERMILION, colour_of, new_figure
 from relevance.studies.differences import by_run
+from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE
+
+# A model has one mark, as it has one colour; of the longer names the first that fits.
+MARKS = {DETERMINISTIC: "v", ADVERSARIAL: "^", MAP: "s", MAP_ENSEMBLE: "D", BAYESIAN: "o"}
 
 
 def robustness_distributions(table: pd.DataFrame, score: str = "lrp_robustness") -> Figure:
@@ -148,6 +154,70 @@ def difference_grid(
             axis.set_xlim(-reach, reach)
         figure.supxlabel(f"LRP robustness minus that of the {baseline} network, image by image")
     return figure
+
+
+def intervals(found: pd.DataFrame, *, rows: Sequence[str], columns: str, about: str) -> Figure:
+    """Draw numbers with their intervals beside a line at zero: a panel for each setting of one kind, a place for each of others.
+
+    Hollow marks are of settings that are not judged.
+
+    Args:
+        found: a row for each model and setting: ``model``, ``mean``, ``low``, ``high``, ``reason``, why it is not judged, or
+            nothing, and where they are wanted ``asterisks``, which stand at the right.
+        rows: columns whose values a place stands for.
+        columns: column whose values the panels stand for.
+        about: what the numbers are.
+    """
+    for name in (*rows, columns):
+        checks.one_of("rows and columns", name, found.columns)
+    places = found[list(rows)].astype(str).agg(", ".join, axis=1)
+    down, across, models = (list(some.unique()) for some in (places, found[columns], found["model"]))
+    shared = bool(found.duplicated([*rows, columns]).any())  # a place that is one model's alone says whose it is
+    shifts = dict(zip(models, np.linspace(-0.34, 0.34, len(models)) * shared, strict=True))
+    many = [name for name in models if name.startswith(BAYESIAN)]
+    sizes = {name: 3.2 + 2.8 * count / len(many) for count, name in enumerate(many, 1)}
+    height = 1.25 + len(down) * (0.16 + 0.11 * (len(models) if shared else 2))
+    with new_figure(1, len(across), (2.0 + 2.05 * len(across), height)) as (figure, axes):
+        for number, (axis, panel) in enumerate(zip(axes[0], across, strict=True)):
+            axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
+            here = found[columns] == panel
+            for model in models:
+                part = found[here & (found["model"] == model)]
+                where = np.array([down.index(place) for place in places[part.index]]) + shifts[model]
+                _marks(axis, part, where, model, sizes.get(model, 5.0))
+            if "asterisks" in found:
+                told = found[here & (found["model"] == models[-1])]
+                for place, text in zip(places[told.index], told["asterisks"], strict=True):
+                    axis.text(
+                        1.0, down.index(place), text, transform=axis.get_yaxis_transform(), va="center", ha="right"
+                    )
+            for edge in range(1, len(down)):
+                axis.axhline(edge - 0.5, color="0.88", linewidth=0.8)
+            axis.set_title(textwrap.fill(str(panel), 22))
+            axis.set_yticks(range(len(down)), down if number == 0 else [""] * len(down))
+            axis.set_ylim(len(down) - 0.5, -0.5)
+            axis.tick_params(axis="y", length=0)
+        low, high = (pick(axis.get_xlim()[end] for axis in axes[0]) for end, pick in ((0, min), (1, max)))
+        for axis in axes[0]:
+            axis.set_xlim(low, high + 0.12 * (high - low) * ("asterisks" in found))
+        figure.supxlabel(about)
+        if shared:
+            handles, called = axes[0, 0].get_legend_handles_labels()
+            figure.legend(handles, called, loc="outside upper center", ncols=3 if len(models) < 7 else 4)
+    return figure
+
+
+def _marks(axis: Axes, part: pd.DataFrame, where: np.ndarray, model: str, size: float) -> None:
+    """Draw the numbers of one model at their places, hollow where they are not judged."""
+    mark = next((one for name, one in MARKS.items() if model.partition(",")[0] == name), "o")
+    look: dict[str, Any] = {"color": colour_of(model), "markersize": size}
+    for hollow in (False, True):
+        some = ((part["reason"] != "") == hollow).to_numpy()
+        if some.any():
+            ends = np.stack([part["mean"] - part["low"], part["high"] - part["mean"]]).clip(0)[:, some]
+            face: dict[str, Any] = {"markerfacecolor": PAPER} if hollow else {}
+            axis.errorbar(part["mean"][some], where[some], xerr=ends, fmt=mark, elinewidth=1.3, **look, **face)
+    axis.plot([], [], mark, label=model, **look)
 
 
 def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:

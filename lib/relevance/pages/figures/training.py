@@ -10,12 +10,55 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
-from relevance.pages.figures.style import BLUE, VERMILION, heatmap, new_figure, picture
+from relevance.pages.figures.faithfulness import label_marks
+from relevance.pages.figures.style import MODELS, PURPLE, VERMILION, heatmap, new_figure, picture
+from relevance.studies import names
+from relevance.studies.zeng.source import PGD, STANDARD
 
 QUANTITIES = {
-    "alignment": ("alignment", BLUE, "o"),
+    "alignment": ("alignment", PURPLE, "o"),
     "rho": ("distance to the boundary, upper bound", VERMILION, "s"),
 }
+
+# What the models of the joint table are called, by the beginnings of their names -> legend, colour and mark.
+KINDS = {
+    STANDARD: ("standard training", MODELS[names.DETERMINISTIC], "o"),
+    PGD: ("trained under attack", MODELS[names.ADVERSARIAL], "s"),
+    "ensemble of": ("ensemble of these", MODELS[names.ADVERSARIAL], "D"),
+    "ensemble": ("ensemble of standard networks", MODELS[names.MAP_ENSEMBLE], "D"),
+    "HMC": ("posterior", MODELS[names.BAYESIAN], "D"),
+    "variational": ("posterior", MODELS[names.BAYESIAN], "D"),
+    "": ("other defences", PURPLE, "^"),
+}
+
+
+def steady_and_true(rows: pd.DataFrame, steady: str = "LRP under top-k", true: str = "ROAR") -> Figure:
+    """Draw two scores of every model against each other, with their intervals.
+
+    Args:
+        rows: of :func:`relevance.studies.zeng.joint.metrics`, by model.
+        steady, true: which scores: across and up.
+    """
+    with new_figure(1, 1, (7.4, 5.0)) as (figure, axes):
+        axis = axes[0, 0]
+        places = []
+        for name, row in rows.iterrows():
+            label, colour, mark = next(kind for start, kind in KINDS.items() if str(name).startswith(start))
+            ends = [
+                [[row[score] - row[f"{score}, low"]], [row[f"{score}, high"] - row[score]]] for score in (steady, true)
+            ]
+            at = float(row[steady]), float(row[true])
+            axis.errorbar(*at, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.45)
+            axis.plot(*at, color=colour, marker=mark, markersize=7, linestyle="none", label=label)
+            places.append((*at, "" if str(name).startswith(PGD) else str(name), colour))
+        axis.set(
+            xlabel=f"steady: {steady}, share of the top pixels that stay",
+            ylabel="accuracy after removal and retraining",
+        )
+        handles = dict(zip(*reversed(axis.get_legend_handles_labels()), strict=True))
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        label_marks(axis, places)
+    return figure
 
 
 def saliency_by_training(images: Tensor, maps: Mapping[str, Tensor]) -> Figure:

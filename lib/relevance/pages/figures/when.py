@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import StrMethodFormatter
 
 from relevance.attacks.named import NOISE
-from relevance.pages.figures.style import BLUE, COLOURS, PURPLE, colour_of, new_figure
-from relevance.studies.carbone.when import OTHERS, OWN
-from relevance.studies.names import BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE
-from relevance.studies.phrases import samples
+from relevance.pages.figures.scores import MARKS, intervals
+from relevance.pages.figures.style import BLUE, PAPER, PURPLE, colour_of, new_figure
+from relevance.studies.carbone.when import OTHERS, OWN, STEPS
+from relevance.studies.names import BAYESIAN, DETERMINISTIC
+from relevance.studies.verdicts import NOT_JUDGED
 
-MARKS = {DETERMINISTIC: "v", MAP: "s", MAP_ENSEMBLE: "D", BAYESIAN: "o"}
 SCORE = "k-LRP robustness"
+PLAIN = StrMethodFormatter("{x:,g}")  # powers have letters that are too small
 
 
 def when(rows: pd.DataFrame, attack: str) -> Figure:
@@ -50,15 +52,29 @@ def when(rows: pd.DataFrame, attack: str) -> Figure:
     return figure
 
 
+def steps(rungs: pd.DataFrame) -> Figure:
+    """Draw what prior, averaging and the rest of the posterior do to k-LRP, under every attack.
+
+    Args:
+        rungs: of :func:`relevance.studies.carbone.when.ladder`, of one prior and one training size.
+    """
+    found = rungs.assign(
+        model=[STEPS[step][1] for step in rungs["step"]],
+        reason=rungs["standing"].where(rungs["standing"] == NOT_JUDGED, ""),
+    )
+    return intervals(found, rows=["step"], columns="attack", about=f"difference of {SCORE} that the step makes")
+
+
 def _against_draws(axis: Axes, rows: pd.DataFrame) -> None:
-    """Draw the Bayesian models, a line for each prior, through the chains whose trajectories are whole."""
+    """Draw the Bayesian models, a line and a mark for each prior, through the chains whose trajectories are whole."""
     chains = rows[rows["model"].str.startswith(BAYESIAN)]
-    for (scale, part), colour in zip(chains.groupby("prior scale"), COLOURS, strict=False):
+    for (scale, part), mark in zip(chains.groupby("prior scale"), "os^Dv" * 2, strict=False):
         whole = part[part["trajectory"] == 1].sort_values("effective draws")
-        axis.plot(whole["effective draws"], whole["mean"], "o-", color=colour, markersize=4, label=f"{scale:g}")
+        axis.plot(whole["effective draws"], whole["mean"], f"{mark}-", color=BLUE, markersize=4, label=f"{scale:g}")
         short = part[part["trajectory"] < 1]
-        axis.plot(short["effective draws"], short["mean"], "x", color=colour, markersize=5)
+        axis.plot(short["effective draws"], short["mean"], mark, color=BLUE, markersize=5, markerfacecolor=PAPER)
     axis.set(xscale="log", xlabel="effective draws", ylabel=SCORE)
+    axis.xaxis.set_major_formatter(PLAIN)
     axis.legend(title="prior scale")
 
 
@@ -71,7 +87,7 @@ def _against(axis: Axes, rows: pd.DataFrame, column: str, *, faint: bool) -> Non
         part = part.sort_values(column)
         if part.empty:
             continue
-        label = f"HMC, {samples(int(most))}" if kind == BAYESIAN else "SGD" if kind == DETERMINISTIC else kind
+        label = f"{kind}, {most:.0f}" if kind == BAYESIAN else kind
         given: dict[str, Any] = {"color": colour_of(kind), "markersize": 4, "label": label}
         if faint:
             given |= {"linestyle": ":", "alpha": 0.6, "label": None}
@@ -103,6 +119,7 @@ def transfer(rows: pd.DataFrame) -> Figure:
                 axis.plot(part["n_samples"], part[column], mark, color=colour, markersize=3, alpha=0.4)
                 axis.plot(mean.index, mean, f"{mark}-", color=colour, markersize=5, label=f"judged on {kind}")
             axis.set(xscale="log", xlabel="draws that the attack goes through", ylabel=title)
+            axis.xaxis.set_major_formatter(PLAIN)
         axes[0, 0].legend()
     return figure
 

@@ -11,13 +11,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from relevance.metrics.statistics import spearman
-from relevance.pages.figures.style import BLUE, INK, ORANGE, VERMILION, new_figure
+from relevance.pages.figures.style import BLUE, INK, VERMILION, colour_of, new_figure
 from relevance.studies.carbone.masking import MASKED, OPEN
 from relevance.studies.carbone.picture import REPORTED
 from relevance.studies.carbone.recipes import SGD
+from relevance.studies.names import BAYESIAN, DETERMINISTIC
 
 # Deterministic and Bayesian; of the latter, what an attack moved and what it did not.
-LOOKS = {SGD: (ORANGE, "s"), "Bayesian": (BLUE, "o")}
+LOOKS = {SGD: (colour_of(DETERMINISTIC), "s"), BAYESIAN: (colour_of(BAYESIAN), "o")}
 FROZEN = (VERMILION, "^")
 
 
@@ -34,12 +35,12 @@ def three_columns(rows: pd.DataFrame) -> Figure:
     with new_figure(2, 1 + len(columns), (2.9 * (1 + len(columns)), 6.4)) as (figure, axes):
         for axis, (figures, told) in zip(axes[:, 0], REPORTED.items(), strict=True):
             axis.set_axis_off()
-            axis.text(0, 1, figures, transform=axis.transAxes, va="top", fontsize=10, fontweight="bold")
+            axis.text(0, 1, figures, transform=axis.transAxes, va="top", fontweight="bold")
             lines = "\n\n".join(textwrap.fill(one, 30) for one in told)
-            axis.text(0, 0.9, lines, transform=axis.transAxes, va="top", fontsize=9.5, linespacing=1.25)
-        axes[0, 0].set_title("the paper reports", fontsize=10.5, loc="left", pad=14)
+            axis.text(0, 0.9, lines, transform=axis.transAxes, va="top", linespacing=1.25)
+        axes[0, 0].set_title("the paper reports", loc="left", pad=14)
         for place, (title, pair) in enumerate(columns.items(), 1):
-            axes[0, place].set_title(textwrap.fill(title, 30), fontsize=10.5)
+            axes[0, place].set_title(textwrap.fill(title, 30))
             _scores(axes[0, place], pair)
             _scatter(axes[1, place], pair)
         axes[0, 1].set_ylabel("k-LRP robustness of an image")
@@ -49,7 +50,7 @@ def three_columns(rows: pd.DataFrame) -> Figure:
         handles = {
             text: handle for axis in axes.flat for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
         }
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3)
+        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=3, markerscale=2)
     return figure
 
 

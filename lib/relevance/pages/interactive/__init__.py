@@ -6,13 +6,15 @@ For each choice there is a figure, a text for those who cannot see it, and what 
 
 from relevance.pages.interactive.attacked import Look, of_study, sizes
 from relevance.pages.interactive.manipulated import Defended, Manipulated
-from relevance.pages.interactive.maps import Holes, Ruled, Scatter, Trained
+from relevance.pages.interactive.maps import Drawn, Holes, Ruled, Scatter, Trained
 from relevance.pages.interactive.pad import canvas
 from relevance.pages.interactive.playground import playground
+from relevance.pages.interactive.preset import preset_link
 from relevance.pages.interactive.turning import turning
 
 __all__ = [
     "Defended",
+    "Drawn",
     "Holes",
     "Look",
     "Manipulated",
@@ -22,6 +24,7 @@ __all__ = [
     "canvas",
     "of_study",
     "playground",
+    "preset_link",
     "sizes",
     "turning",
 ]

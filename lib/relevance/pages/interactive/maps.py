@@ -14,7 +14,7 @@ from relevance.explanations.lrp import lrp
 from relevance.metrics.statistics import spearman
 from relevance.networks.posterior import Posterior
 from relevance.pages.figures import frames
-from relevance.pages.figures.maps import heatmaps
+from relevance.pages.figures.maps import heatmaps, side_by_side
 from relevance.pages.figures.scores import lrp_against_softmax
 from relevance.pages.figures.training import saliency_by_training
 from relevance.pages.interactive.turning import said
@@ -136,12 +136,43 @@ class Trained:
 
 
 @dataclass(frozen=True, eq=False)
+class Drawn:
+    """Several maps of one image of each class; a reader chooses the ``image``.
+
+    Attributes:
+        images: name -> [C, H, W] in [0, 1].
+        maps: title -> [N, 1, H, W], in the order of ``images``.
+        measured: title -> how like the map is to what it was to be like, [N].
+    """
+
+    images: Mapping[str, Tensor]
+    maps: Mapping[str, Tensor]
+    measured: Mapping[str, Tensor]
+
+    def figure(self, image: str) -> Figure:
+        """Draw the image and its maps."""
+        number = list(self.images).index(image)
+        titled = {title.replace(" ", "\n", 1): found[number] for title, found in self.maps.items()}
+        return side_by_side(self.images[image], titled, columns=3)
+
+    def alt(self, image: str) -> str:
+        """Say what the figure shows."""
+        return f"The image of {image} and its maps: {', '.join(self.maps)}."
+
+    def reading(self, image: str) -> str:
+        """Say how alike the maps are."""
+        number = list(self.images).index(image)
+        told = ", ".join(f"{title} {found[number]:.2f}" for title, found in self.measured.items())
+        return f"Correlation with the robust gradient: {told}."
+
+
+@dataclass(frozen=True, eq=False)
 class Holes:
     """An image without the ``share_removed`` of its pixels, by several rankings, and what is still learned then.
 
     Attributes:
         image: [C, H, W] in [0, 1].
-        orders: ranking -> places, as for :func:`relevance.pages.figures.removals`.
+        orders: ranking -> places [1 or C, H, W].
         fill: what a removed pixel becomes.
         table: of :func:`relevance.studies.zeng.roar.roar`, with these rankings.
     """

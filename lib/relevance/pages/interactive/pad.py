@@ -21,10 +21,11 @@ from torch.nn import functional
 
 from relevance.base import checks
 from relevance.datasets.dataset import Dataset
-from relevance.explanations.rules import Composite, Rule
+from relevance.explanations.rules import Composite, Epsilon, Rule
+from relevance.metrics.overlap import lrp_robustness
 from relevance.networks.posterior import Posterior
 from relevance.pages import web
-from relevance.pages.interactive.onnx import to_onnx
+from relevance.pages.interactive.onnx import OUTPUTS, attacked_and_explained, to_onnx
 from relevance.pages.web import STATIC
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def canvas(
     For each model it shows the predicted class, the relevance map of that class, the attacked drawing with its prediction,
     the map of the same class there, and the k-LRP robustness of the two maps. The attack raises the loss of the class that
     the model predicts on the drawing. Maps are divided by the largest absolute relevance of the model's map of the drawing.
+    At first there is a test image that every model classifies rightly, if there is one. In the challenge, a reader changes
+    pixels in place of the attack: by no more than the longest of the models' attacks, in the Euclidean norm; the score is by
+    how many hundredths of its ceiling the k-LRP robustness has fallen while the class stays.
 
     Args:
         models: name -> posterior, each on images of ``data``.
@@ -75,11 +79,14 @@ def canvas(
     for name, posterior in models.items():
         packed = gzip.compress(to_onnx(posterior, rule=rule, layer=layer), mtime=0)
         parts[name] = (f"network-{hashlib.sha256(packed).hexdigest()[:16]}", base64.b64encode(packed).decode())
+    firsts, start = _examples(models, data)
     config = {
         **_preprocessing(data),
         "models": [{"name": name, "part": part} for name, (part, _) in parts.items()],
         "classes": list(data.classes),
-        "examples": _examples(data),
+        "examples": _cells(data, firsts),
+        "start": start,
+        "first": [_computed(one, firsts[start][None], epsilon, rule, layer, top_percent) for one in models.values()],
         "places": max(1, round(data.image_shape[1] ** 2 * top_percent / 100)),
         "colours": _colours(),
     }
@@ -143,12 +150,47 @@ def counts_of(images: Tensor) -> Tensor:
     return (counts * COUNTS).round().clamp(0, COUNTS) / COUNTS
 
 
-def _examples(data: Dataset) -> list[str]:
-    """Return the first test image of each class, a byte for each cell."""
-    firsts = [int((data.test_labels == label).nonzero()[0]) for label in data.test_labels.unique().tolist()]
-    images = data.test_images[firsts]
+def _examples(models: Mapping[str, Posterior], data: Dataset) -> tuple[Tensor, int]:
+    """Return the first test image of each class [K, 1, H, H], and which one is there at first."""
+    labels = data.test_labels.unique()
+    images = data.test_images[[int((data.test_labels == label).nonzero()[0]) for label in labels]]
+    right = torch.stack([one.predict(images).argmax(1) == labels for one in models.values()]).all(0)
+    return images, max((place for place, each in enumerate(right.tolist()) if each), default=0)
+
+
+def _cells(data: Dataset, images: Tensor) -> list[str]:
+    """Return images as a reader draws them, a byte for each cell."""
     cells = counts_of(images) * COUNTS if data.name == "digits" else images[:, 0] * 255
-    return [base64.b64encode(bytes(one.round().to(torch.uint8).flatten().tolist())).decode() for one in cells]
+    return [_packed(one) for one in cells]
+
+
+def _packed(values: Tensor) -> str:
+    return base64.b64encode(bytes(values.round().to(torch.uint8).flatten().tolist())).decode()
+
+
+def _computed(
+    posterior: Posterior,
+    image: Tensor,
+    epsilon: float,
+    rule: Rule | Composite | None,
+    layer: str | int | None,
+    top_percent: float,
+) -> dict[str, Any]:
+    """Return what the page shows of the first image: maps in bytes, 127 is zero, 0 and 254 the first map's largest."""
+    found = attacked_and_explained(posterior, image, torch.tensor(epsilon), rule or Epsilon(), layer)
+    results = dict(zip(OUTPUTS, found, strict=True))
+    before, after = results["relevance"], results["attacked_relevance"]
+    scale = before.abs().max().item() or 1.0
+    return {
+        **{name: results[name].flatten().tolist() for name in ("probabilities", "attacked_probabilities")},
+        **{
+            name: _packed(127 + 127 * (results[name] / scale).clamp(-1, 1))
+            for name in ("relevance", "attacked_relevance")
+        },
+        "attacked": _packed(255 * results["attacked"]),
+        "zero_gradient": [results["zero_gradient"].item()],
+        "score": lrp_robustness(before, after, top_percent).item(),
+    }
 
 
 def _colours() -> str:
@@ -187,7 +229,19 @@ def _block(
             for number, name in enumerate(config["classes"][: len(config["examples"])])
         ),
         "ROWS": "".join(
-            _filled(row, {"NUMBER": str(number), "NAME": html.escape(model["name"]), "SIDE": str(config["side"])})
+            _filled(
+                row,
+                {
+                    "NUMBER": str(number),
+                    "NAME": html.escape(model["name"]),
+                    "SIDE": str(config["side"]),
+                    "COLOUR": web.model(model["name"]),
+                },
+            )
+            for number, model in enumerate(config["models"])
+        ),
+        "MODELS": "".join(
+            f'<option value="{number}">{html.escape(model["name"])}</option>'
             for number, model in enumerate(config["models"])
         ),
     }
@@ -195,6 +249,7 @@ def _block(
     settings = json.dumps(config).replace("<", "\\u003c")
     return (
         f'<div class="relevance-drawing" id="{identity}">\n<style>\n{style}</style>\n{_filled(page, filled)}'
+        f"{web.inlined('models', 'parts')}"
         f'<script type="application/json" class="relevance-config">{settings}</script>\n{parts}</div>\n'
         f'<script>\n(() => {{\n"use strict";\n{code}\n}})();\n</script>'
     )

@@ -97,7 +97,8 @@ class View:
     ) -> View:  # fmt: skip
         """Look at the image in one row of several; the others' clean maps say what unrelated ones score."""
         both = torch.cat([probabilities[row][None], predicted])
-        others = clean[[index for index in range(len(images)) if index != row]]
+        scores = lrp_robustness(clean, after.expand_as(clean), top_percent)
+        others = [index for index in range(len(images)) if index != row]
         return cls(
             image=images[row],
             attacked=attacked[0],
@@ -106,8 +107,8 @@ class View:
             probabilities=both,
             label=int(labels[row]),
             explained=int(both[0].argmax()),
-            lrp_robustness=lrp_robustness(clean[row][None], after, top_percent).item(),
-            unrelated=lrp_robustness(others, after.expand_as(others), top_percent).mean().item(),
+            lrp_robustness=scores[row].item(),
+            unrelated=scores[others].mean().item(),
             softmax_robustness=softmax_robustness(both[:1], both[1:]).item(),
             blind=blind,
         )

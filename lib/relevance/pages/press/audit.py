@@ -48,6 +48,8 @@ class _Page(HTMLParser):
         self.anchors |= {given.get("id") or "", (given.get("name") or "") if tag == "a" else ""}
         if tag in {"a", "area"} and given.get("href"):
             self.links.append(given["href"] or "")
+        if tag == "meta" and (given.get("http-equiv") or "").lower() == "refresh":
+            self.links += re.findall(r"(?i)\burl=(.+)", given.get("content") or "")
         self.in_style = tag == "style"
         names: tuple[str, ...] = FETCHES.get(tag, ())
         if tag == "link" and LINKS_THAT_FETCH & set((given.get("rel") or "").lower().split()):

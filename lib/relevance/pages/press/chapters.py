@@ -160,19 +160,27 @@ class Chapter:
             return None
 
 
+def listed(root: Path) -> list[tuple[str, str]]:
+    """Return the files of ``_toc.yml`` in its order, each after the caption of its part, which is empty where there is none.
+
+    Raises:
+        ChapterError: it cannot be read.
+    """
+    path = root / "_toc.yml"
+    try:
+        return _files(yaml.safe_load(path.read_text(encoding="utf-8")), "")
+    except (OSError, yaml.YAMLError) as error:
+        raise ChapterError(f"{path} cannot be read: {error}. It lists the chapters of the book.") from None
+
+
 def read_chapters(root: Path) -> list[Chapter]:
     """Return the chapters of ``_toc.yml`` that have code, in its order.
 
     Raises:
         ChapterError: a chapter's file is missing, or its parameters cell is.
     """
-    path = root / "_toc.yml"
-    try:
-        toc = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ChapterError(f"{path} cannot be read: {error}. It lists the chapters of the book.") from None
     chapters = []
-    for file in _files(toc):
+    for _, file in listed(root):
         chapter = Chapter(file.removeprefix("book/"), root / f"{file}.md")
         if not chapter.path.exists():
             raise ChapterError(f"_toc.yml names {file}, but there is no file {file}.md.")
@@ -180,17 +188,18 @@ def read_chapters(root: Path) -> list[Chapter]:
             chapter.parameters  # noqa: B018  # an error here comes before anything is executed
             chapters.append(chapter)
     if not chapters:
-        raise ChapterError(f"{path} names no chapter with code; there is nothing to execute.")
+        raise ChapterError(f"{root / '_toc.yml'} names no chapter with code; there is nothing to execute.")
     return chapters
 
 
-def _files(entry: Any) -> list[str]:
+def _files(entry: Any, part: str) -> list[tuple[str, str]]:
     if isinstance(entry, list):
-        return [file for part in entry for file in _files(part)]
+        return [file for one in entry for file in _files(one, part)]
     if not isinstance(entry, dict):
         return []
-    own = [str(entry[key]) for key in ("root", "file") if key in entry]
-    return own + [file for key in ("parts", "chapters", "sections") for file in _files(entry.get(key))]
+    part = str(entry.get("caption", part))
+    own = [(part, str(entry[key])) for key in ("root", "file") if key in entry]
+    return own + [file for key in ("parts", "chapters", "sections") for file in _files(entry.get(key), part)]
 
 
 class LocalKernelManager(ForkedKernelManager):

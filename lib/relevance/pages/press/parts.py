@@ -40,8 +40,9 @@ def set_aside(notebook: Path, target: Path) -> None:
     for cell in content["cells"]:
         for output in cell.get("outputs", ()):
             data = output.get("data", {})
-            if "text/html" in data:
-                data["text/html"] = _without_parts("".join(data["text/html"]), target)
+            # What is glued without being shown has a longer name.
+            for kind in [name for name in data if name.endswith("text/html")]:
+                data[kind] = _without_parts("".join(data[kind]), target)
     notebook.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

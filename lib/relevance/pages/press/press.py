@@ -33,7 +33,7 @@ from relevance.base.digests import digest, of_files, of_installed, of_parameters
 from relevance.base.environment import data_root, pages_printed, store_root
 from relevance.base.sources import Library
 from relevance.datasets import reading
-from relevance.pages.press import audit, inlining, notebooks, parts, status
+from relevance.pages.press import audit, citation, inlining, notebooks, parts, redirects, status
 from relevance.pages.press.chapters import BookError, Chapter, ChapterError, execute, kernel_sockets, read_chapters
 from relevance.pages.press.parameters import resolve
 from relevance.pages.press.reads import Reads
@@ -51,6 +51,7 @@ NO_PAGES = ("profiles", "runs.yml", ".ipynb_checkpoints")  # below book/
 MARK = ".digest"
 RECORDED = Path("data/recorded")
 PARTS = Path("book/_static/parts")  # of the stage: what pages run when a reader asks for it
+CITATION = Path("book/_static/citation.js")  # of the stage
 LIBRARY = Path(__file__).parents[2]
 
 
@@ -204,6 +205,7 @@ class Press:
         )
         for name in ("_config.yml", "_toc.yml"):
             shutil.copy(self.root / name, stage / name)
+        cite(self.root, stage)
         clone = notebooks.repository(self.root)
         for job in jobs:
             put(job.path, job.chapter.name, stage, clone)
@@ -239,6 +241,7 @@ class Press:
         jupyter_book(self.root / STAGE, rendering, "-W", "-n", "--keep-going")
         pages = rendering / "_build" / "html"
         inlining.figures(pages)
+        redirects.leave(redirects.read(self.root / STAGE), pages)
         if problems := audit.problems(pages):
             raise BookError("The pages break a promise:\n  " + "\n  ".join(problems))
         (pages / MARK).write_text(digest(staged, _inventory(pages)))
@@ -343,6 +346,7 @@ def page_of(root: Path, chapter: str, executed: Path) -> Path:
     put(executed, chapter, folder, None)
     shutil.copy(root / "_config.yml", folder / "_config.yml")
     (folder / "_toc.yml").write_text(f"format: jb-book\nroot: book/{chapter}\n", encoding="utf-8")
+    cite(root, folder)
     carry_along(folder)
     jupyter_book(folder, folder)
     inlining.figures(folder / "_build" / "html")
@@ -378,6 +382,11 @@ def carry_along(stage: Path) -> None:
     parts.copy(stage / PARTS)
 
 
+def cite(root: Path, stage: Path) -> None:
+    """Put beside the pages how the book is cited."""
+    (stage / CITATION).write_text(citation.script(citation.read(root)), encoding="utf-8")
+
+
 def copy_mathjax(target: Path) -> None:
     """Copy MathJax, with its fonts, from the installed package to where the pages look for it."""
     import importlib.util
@@ -398,7 +407,7 @@ def say(text: str) -> None:
 
 
 @contextmanager
-def _alone(root: Path) -> Iterator[None]:
+def alone(root: Path) -> Iterator[None]:
     """Work in the project folder, and keep other builds of the same book out of it meanwhile."""
     (root / "_build").mkdir(exist_ok=True)
     with (root / "_build" / ".lock").open("w") as lock, chdir(root):
@@ -448,7 +457,7 @@ def print_book(
         own = {**(common or {}), **(parameters or {})}
         chosen = {chapter: known[chapter].resolved({**chosen[chapter], **own})}
     store_root()  # which says now, not in the midst of a chapter, that there can be none
-    with _alone(root):
+    with alone(root):
         press = Press(root, jobs=jobs)
         work = press.plan(chapters, chosen)
         if chapter is not None:

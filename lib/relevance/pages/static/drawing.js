@@ -1,15 +1,18 @@
-// A pad to draw a digit on, and networks that run in the page: prediction, relevance map, attacked image, its map.
+// A pad to draw a digit on, and networks that run in the page: prediction, relevance map, attacked image, its map. In the
+// challenge, the reader takes the place of the attack.
 function relevanceDrawing() {
   const root = document.getElementById("DRAWING");
   const config = JSON.parse(root.querySelector(".relevance-config").textContent);
   const find = (name) => root.querySelector(`[data-part="${name}"]`);
-  const [pad, field, slider, said, notice] = ["pad", "field", "slider", "said", "notice"].map(find);
+  const [pad, field, slider, said, notice, against] = ["pad", "field", "slider", "said", "notice", "against"].map(find);
   const { side, cells: grid } = config;
   const { drawn, resized, overlap } = relevancePixels(config);
-  const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const colours = bytes(config.colours);
-  let base = new Float32Array(grid * grid), strokes = [], pen = { row: grid >> 1, column: grid >> 1 };
+  const bytes = relevanceBytes, colours = bytes(config.colours);
+  const example = (number) => Float32Array.from(bytes(config.examples[number]), (value) => value / config.levels);
+  let base = example(config.start), strokes = [], pen = { row: grid >> 1, column: grid >> 1 };
   let sessions = null, loading = null, busy = false, again = false;
+  let game = null; // the digit that is to be changed: its cells, its image, and what the networks make of it and of its attack
+  const best = {};
 
   // Pictures.
 
@@ -83,13 +86,15 @@ function relevanceDrawing() {
         return `strongest in row ${Math.floor(at / side) + 1}, column ${(at % side) + 1}`;
       };
       label(`relevance-${m}`, `${name}: relevance of the pixels for class ${explained}, ${strongest(map)}`);
-      label(`attacked-${m}`, `${name}: the attacked drawing, seen as ${after}`);
-      const after_map = `${name}: relevance for class ${explained} after the attack`;
+      const [by, of] = game ? ["your drawing", "its map"] : ["attacked drawing", "map after the attack"];
+      [find(`by-${m}`).textContent, find(`of-${m}`).textContent] = [by, of];
+      label(`attacked-${m}`, `${name}: ${by}, seen as ${after}`);
+      const after_map = `${name}: ${of}, relevance for class ${game ? config.classes[largest(result.attacked_probabilities)] : explained}`;
       label(`attacked_relevance-${m}`, `${after_map}, ${strongest(result.attacked_relevance)}`);
       texts[0].textContent = clean;
       texts[1].textContent = result.zero_gradient[0] === 1 ? `${after}; zero gradient, nothing to follow` : after;
       texts[2].textContent = `LRP robustness ${result.score.toFixed(2)}`;
-      return `${name}: ${clean}, attacked ${after}, LRP robustness ${result.score.toFixed(2)}.`;
+      return `${name}: ${clean}, ${game ? "yours" : "attacked"} ${after}, LRP robustness ${result.score.toFixed(2)}.`;
     });
     clearTimeout(show.waits);
     show.waits = setTimeout(() => { said.textContent = image ? sentences.join(" ") : "The pad is empty."; }, 400);
@@ -97,41 +102,25 @@ function relevanceDrawing() {
 
   // The runtime and the networks: beside the page, or in this block.
 
-  function script(address) {
-    return new Promise((done, failed) => {
-      const element = Object.assign(document.createElement("script"), { src: address, onload: done, onerror: failed });
-      document.head.append(element);
-    });
-  }
-  const here = (name) => root.querySelector(`script[data-name="${name}"]`)?.textContent.trim();
-  const unpacked = (text) =>
-    new Response(new Blob([bytes(text)]).stream().pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
-  const blobbed = async (text) => URL.createObjectURL(new Blob([await unpacked(text)], { type: "text/javascript" }));
   const OUTSIDE = "The networks run in the printed book; this is not a page of it, and the runtime is not in this " +
     "block (embed_runtime=True puts it there).";
-
-  async function part(name) {
-    const own = here(name);
-    if (own) return own;
-    const folder = document.documentElement.dataset.content_root;
-    if (folder === undefined) throw Error(OUTSIDE);
-    await script(`${folder}_static/parts/${name}.js`).catch(() => { throw Error(OUTSIDE); });
-    return globalThis.relevanceParts[name];
-  }
+  const blobbed = async (text) =>
+    URL.createObjectURL(new Blob([await relevanceUnpacked(text)], { type: "text/javascript" }));
+  const part = (name) => relevancePart(root, name, OUTSIDE);
 
   async function load() {
     if (!globalThis.DecompressionStream) throw Error("This browser is too old to run the networks.");
     const found = JSON.parse(await part("runtime"));
     if (!found) throw Error("The networks cannot run here: the runtime was not there when the book was printed.");
     if (!globalThis.ort) {
-      await script(await blobbed(found.script));
-      Object.assign(ort.env.wasm, { numThreads: 1, proxy: false, wasmBinary: await unpacked(found.binary) });
+      await relevanceScript(await blobbed(found.script));
+      Object.assign(ort.env.wasm, { numThreads: 1, proxy: false, wasmBinary: await relevanceUnpacked(found.binary) });
       ort.env.wasm.wasmPaths = { mjs: await blobbed(found.glue) };
       ort.env.logLevel = "error";
     }
     const ready = [];
     for (const model of config.models) {
-      ready.push(await ort.InferenceSession.create(new Uint8Array(await unpacked(await part(model.part)))));
+      ready.push(await ort.InferenceSession.create(new Uint8Array(await relevanceUnpacked(await part(model.part)))));
     }
     return ready;
   }
@@ -153,26 +142,37 @@ function relevanceDrawing() {
     return loading;
   }
 
+  async function run(image, epsilon) {
+    const results = [];
+    for (const session of sessions) {
+      const output = await session.run({
+        image: new ort.Tensor("float32", image, [1, 1, side, side]),
+        epsilon: new ort.Tensor("float32", [epsilon], []),
+      });
+      const result = Object.fromEntries(Object.entries(output).map(([name, value]) => [name, value.data]));
+      results.push({ ...result, score: overlap(result.relevance, result.attacked_relevance) });
+    }
+    return results;
+  }
+
   async function update() {
     sketch();
     root.dataset.busy = "";
     if (busy) { again = true; return; }
     busy = true;
     const started = performance.now(), values = drawn(base, strokes), empty = values.every((value) => value === 0);
-    const image = empty ? null : resized(values);
+    const image = empty ? null : resized(values), epsilon = Number(slider.value);
     try {
       if (!empty) await wanted();
-      const results = [];
-      for (const session of image && sessions ? sessions : []) {
-        const output = await session.run({
-          image: new ort.Tensor("float32", image, [1, 1, side, side]),
-          epsilon: new ort.Tensor("float32", [Number(slider.value)], []),
-        });
-        const result = Object.fromEntries(Object.entries(output).map(([name, value]) => [name, value.data]));
-        results.push({ ...result, score: overlap(result.relevance, result.attacked_relevance) });
+      let results = [];
+      if (image && sessions) {
+        if (game && game.epsilon !== epsilon) await prepared(epsilon);
+        results = await run(image, game ? 0 : epsilon);
+        if (game) results = results.map((result, m) => played(game.own[m], result, image));
       }
       show(image, results.length ? results : null);
-      root.results = { image, epsilon: Number(slider.value), models: results };
+      judge(image, results);
+      root.results = { image, epsilon, models: results };
       root.dataset.milliseconds = performance.now() - started;
     } finally {
       busy = false;
@@ -181,29 +181,103 @@ function relevanceDrawing() {
     }
   }
 
+  // The challenge: break the map, keep the class. The change of the image may be as long as that of the longest attack.
+
+  const length = (one, other) => Math.hypot(...one.map((value, i) => value - other[i]));
+  // From 0, where all top pixels are left that can be: maps with fewer relevant pixels than places do not reach 1.
+  const fallen = (score, own) => Math.round(100 * Math.max(0, 1 - score / overlap(own.relevance, own.relevance)));
+  const holds = (result) => largest(result.probabilities) === largest(result.attacked_probabilities);
+  const played = (own, result, image) => ({
+    ...own, attacked: image, attacked_probabilities: result.probabilities, attacked_relevance: result.relevance,
+    zero_gradient: [0], score: overlap(own.relevance, result.relevance),
+  });
+
+  async function prepared(epsilon) {
+    game.own = await run(game.image, epsilon);
+    game.budget = Math.max(...game.own.map(({ attacked }) => length(attacked, game.image)));
+    game.epsilon = epsilon;
+  }
+
+  function begin(cells) {
+    base = Float32Array.from(cells);
+    strokes = [];
+    game = { cells: Float32Array.from(cells), image: resized(base) };
+    find("play").textContent = "Start over";
+    find("stop").disabled = false;
+  }
+
+  function stop() {
+    game = null;
+    find("play").textContent = "Play";
+    find("stop").disabled = true;
+    find("score").textContent = "";
+    find("used").value = 0;
+  }
+
+  function judge(image, results) {
+    if (!game || !results.length) return;
+    const m = Number(against.value), own = game.own[m], kept = holds(results[m]), used = length(image, game.image);
+    const within = used <= game.budget + 1e-4, score = kept && within ? fallen(results[m].score, own) : 0;
+    const key = `${m} ${game.epsilon}`;
+    best[key] = Math.max(best[key] ?? 0, score);
+    Object.assign(find("used"), { max: Math.max(game.budget, 1e-6), value: used });
+    find("score").textContent = `Your score: ${score} of 100${within ? "" : "; that is more than the budget"}. ` +
+      `The class ${kept ? "stays" : "is lost, so nothing counts"}. The attack: ${fallen(own.score, own)}, and the class ` +
+      `${holds(own) ? "stays" : "is lost"}. Your best against this network at this size: ${best[key]}.`;
+    root.dataset.score = score;
+  }
+
+  // A cell becomes paper or ink, or as much of it as the budget has left; or again what it was.
+  function change(cell, back) {
+    if (!game.own) return;
+    const was = game.cells[cell], to = was < 0.5 ? 1 : 0;
+    for (const share of back ? [0] : [1, 0.75, 0.5, 0.25]) {
+      const next = Float32Array.from(base);
+      next[cell] = was + share * (to - was);
+      if (back || length(resized(next), game.image) <= game.budget) { base = next; return; }
+    }
+  }
+
+  function noise() {
+    if (!game.own) return;
+    const size = Number(slider.value);
+    const noisy = (scale) => game.cells.map((value, i) => Math.min(1, Math.max(0, value + scale * size * signs[i])));
+    const signs = game.cells.map(() => (Math.random() < 0.5 ? -1 : 1));
+    base = noisy(1);
+    for (let scale = 1; length(resized(base), game.image) > game.budget && scale > 0; scale -= 0.05) base = noisy(scale);
+  }
+
   // What the reader does.
 
-  let line = null;
+  let line = null, back = null;
   const at = (event) => {
     const frame = pad.getBoundingClientRect();
     const inside = (value) => Math.min(1, Math.max(0, value));
     return [inside((event.clientX - frame.left) / frame.width), inside((event.clientY - frame.top) / frame.height)];
   };
+  const cell = (event) => {
+    const [x, y] = at(event).map((value) => Math.min(grid - 1, Math.floor(value * grid)));
+    return y * grid + x;
+  };
   pad.addEventListener("pointerdown", (event) => {
     if (event.button) return;
     event.preventDefault();
     pad.setPointerCapture(event.pointerId);
-    strokes.push((line = [at(event)]));
+    if (game) {
+      back = base[cell(event)] !== game.cells[cell(event)];
+      change(cell(event), back);
+    } else strokes.push((line = [at(event)]));
     update();
   });
   pad.addEventListener("pointermove", (event) => {
-    if (!line) return;
-    for (const one of event.getCoalescedEvents?.() ?? [event]) line.push(at(one));
+    if (!line && back === null) return;
+    for (const one of event.getCoalescedEvents?.() ?? [event]) line ? line.push(at(one)) : change(cell(one), back);
     update();
   });
-  for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => { line = null; });
+  for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => { line = back = null; });
 
   function set(row, column, value) {
+    if (game) return change(row * grid + column, base[row * grid + column] !== game.cells[row * grid + column]);
     base = Float32Array.from(drawn(base, strokes)); // strokes become pixels
     strokes = [];
     base[row * grid + column] = value;
@@ -225,18 +299,30 @@ function relevanceDrawing() {
   });
   for (const change of ["focus", "blur"]) field.addEventListener(change, sketch);
 
-  root.addEventListener("click", (event) => {
-    const { example, part: name } = event.target.dataset ?? {};
-    if (example !== undefined) {
-      base = Float32Array.from(bytes(config.examples[example]), (value) => value / config.levels);
-    } else if (name === "clear") base = new Float32Array(grid * grid);
-    else {
-      if (name === "load") wanted().then(update);
-      return;
-    }
-    strokes = [];
+  const ACTIONS = {
+    clear() { stop(); base = new Float32Array(grid * grid); strokes = []; },
+    load() { return wanted(); },
+    play() { begin(game ? game.cells : drawn(base, strokes).some(Boolean) ? drawn(base, strokes) : example(config.start)); },
+    stop() { base = game.cells; stop(); },
+    async noise() {
+      if (!game?.own) {
+        if (!game) ACTIONS.play();
+        await update();
+      }
+      if (game) noise();
+    },
+  };
+  root.addEventListener("click", async (event) => {
+    const { example: number, part: name } = event.target.dataset ?? {};
+    if (number !== undefined) {
+      base = example(number);
+      strokes = [];
+      if (game) begin(base);
+    } else if (name in ACTIONS) await ACTIONS[name]();
+    else return;
     update();
   });
+  against.addEventListener("input", update);
   slider.addEventListener("input", () => {
     find("size").textContent = Number(slider.value).toFixed(2);
     update();
@@ -244,5 +330,10 @@ function relevanceDrawing() {
 
   paint(find("bar"), (i) => colours.subarray(3 * Math.floor(((i % side) / (side - 1)) * 255)).subarray(0, 3));
   sketch();
-  show(null, null);
+  // What the library made of the first digit, before anything is loaded.
+  const byte = (text) => Float32Array.from(bytes(text), (value) => value / 127 - 1);
+  show(resized(base), config.first.map((result) => ({
+    ...result, relevance: byte(result.relevance), attacked_relevance: byte(result.attacked_relevance),
+    attacked: Float32Array.from(bytes(result.attacked), (value) => value / 255),
+  })));
 }

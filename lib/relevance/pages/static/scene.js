@@ -1,27 +1,27 @@
 "use strict";
-// The playground of a printed page: unpacks the views that relevance/grid.py packed, and shows the one that is chosen.
+// The playground of a printed page: unpacks the views that scene_page.py packed, and shows those that are chosen: all models
+// side by side, after noise and after an attack.
 (() => {
   if (window.relevanceScene) return;
   window.relevanceScene = true;
 
-  const product = (numbers) => numbers.reduce((a, b) => a * b, 1);
-
-  // Where things are in the block; the order is that of _blocks in relevance/grid.py.
+  // Where things are in the block; the order is that of _blocks in scene_page.py.
   class Views {
     constructor(spec, bytes) {
       const [channels, height, width] = spec.shape;
-      const count = Object.fromEntries(Object.entries(spec.axes).map(([name, values]) => [name, values.length]));
+      const count = { ...Object.fromEntries(Object.entries(spec.axes).map(([key, { values }]) => [key, values.length])), ...spec.counts };
       Object.assign(this, { spec, bytes, count, pixels: height * width, entries: channels * height * width });
       this.view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
       this.bits = Math.ceil(this.pixels / 8);
       this.shares = 2 * spec.classes.length;
-      this.cleanMap = this.pixels + count["top percent"] * this.bits;
+      this.cleanMap = this.pixels + count.top * (this.bits + 2);
       this.cleanSize = this.shares + count.rule * count.layer * this.cleanMap;
-      this.mapSize = this.pixels + count["top percent"] * (this.bits + 4);
-      this.stateSize = this.entries + this.shares + 4 + count.layer * this.mapSize;
+      this.mapSize = this.pixels + count.top * (this.bits + 4);
+      this.stateSize = this.entries + this.shares + 2 + count.layer * this.mapSize;
       this.cleanStart = count.image * this.entries;
-      this.stateStart = this.cleanStart + count.image * count.model * this.cleanSize;
-      const whole = this.stateStart + product(["image", "model", "attack", "attack size", "rule"].map((n) => count[n])) * this.stateSize;
+      this.stateStart = this.cleanStart + count.image * count.variant * this.cleanSize;
+      const states = ["image", "variant", "attack", "epsilon", "rule"].reduce((product, name) => product * count[name], 1);
+      const whole = this.stateStart + states * this.stateSize;
       if (whole !== bytes.length) throw new Error(`the views have ${bytes.length} bytes, not ${whole}`);
     }
 
@@ -29,38 +29,31 @@
     number(at) { return this.view.getUint16(at, true) / 65535; }
     probabilities(at) { return this.spec.classes.map((_, k) => this.number(at + 2 * k)); }
 
-    at(choice) {
+    clean({ image, rule, layer, top }, variant) {
       const { count } = this;
-      const pair = choice.image * count.model + choice.model;
-      const clean = this.cleanStart + pair * this.cleanSize;
-      const cleanMap = clean + this.shares + (choice.rule * count.layer + choice.layer) * this.cleanMap;
-      const state = this.stateStart + this.stateSize *
-        (((pair * count.attack + choice.attack) * count["attack size"] + choice["attack size"]) * count.rule + choice.rule);
-      const map = state + this.entries + this.shares + 4 + choice.layer * this.mapSize;
-      const top = map + this.pixels + choice["top percent"] * (this.bits + 4);
+      const start = this.cleanStart + (image * count.variant + variant) * this.cleanSize;
+      const map = start + this.shares + (rule * count.layer + layer) * this.cleanMap;
+      const tops = map + this.pixels + top * (this.bits + 2);
       return {
-        image: this.part(choice.image * this.entries, this.entries),
-        attacked: this.part(state, this.entries),
-        before: this.part(cleanMap, this.pixels),
-        after: this.part(map, this.pixels),
-        topBefore: this.part(cleanMap + this.pixels + choice["top percent"] * this.bits, this.bits),
-        topAfter: this.part(top, this.bits),
-        clean: this.probabilities(clean),
-        probabilities: this.probabilities(state + this.entries),
-        softmax: this.number(state + this.entries + this.shares),
-        blind: this.number(state + this.entries + this.shares + 2) > 0.5,
-        lrp: this.number(top + this.bits),
-        unrelated: this.number(top + this.bits + 2),
-        label: this.spec.labels[choice.image],
+        image: this.part(image * this.entries, this.entries), probabilities: this.probabilities(start),
+        map: this.part(map, this.pixels), top: this.part(tops, this.bits), ceiling: this.number(tops + this.bits),
+      };
+    }
+
+    after({ image, epsilon, rule, layer, top }, variant, attack) {
+      const { count } = this;
+      const pair = image * count.variant + variant;
+      const start = this.stateStart +
+        this.stateSize * (((pair * count.attack + attack) * count.epsilon + epsilon) * count.rule + rule);
+      const map = start + this.entries + this.shares + 2 + layer * this.mapSize;
+      const scores = map + this.pixels + top * (this.bits + 4);
+      return {
+        image: this.part(start, this.entries), probabilities: this.probabilities(start + this.entries),
+        blind: this.number(start + this.entries + this.shares) > 0.5, map: this.part(map, this.pixels),
+        top: this.part(scores, this.bits), lrp: this.number(scores + this.bits), floor: this.number(scores + this.bits + 2),
       };
     }
   }
-
-  const unpacked = async (text) => {
-    const packed = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-    const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
-    return new Uint8Array(await new Response(stream).arrayBuffer());
-  };
 
   const element = (tag, attributes = {}, ...children) => {
     const made = document.createElement(tag);
@@ -68,18 +61,13 @@
     made.append(...children);
     return made;
   };
-
   const rgb = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16));
   const bit = (bytes, index) => (bytes[index >> 3] >> (index & 7)) & 1;
-  const percent = (share) => `${Math.round(100 * share)}%`;
   const highest = (shares) => shares.indexOf(Math.max(...shares));
 
-  // A panel of pixels with a caption; what it shows is said by its label.
   class Panel {
-    constructor(title, height, width) {
+    constructor(height, width) {
       this.canvas = element("canvas", { width, height, role: "img" });
-      this.whole = element("div", { class: "rr-panel" }, this.canvas, element("p", {}, title));
-      this.title = title;
     }
 
     draw(colour, said) {
@@ -87,99 +75,187 @@
       const data = new ImageData(width, height);
       for (let index = 0; index < width * height; index++) data.data.set([...colour(index), 255], 4 * index);
       this.canvas.getContext("2d").putImageData(data, 0, 0);
-      this.canvas.setAttribute("aria-label", `${this.title}: ${said}`);
+      this.canvas.setAttribute("aria-label", said);
     }
   }
 
-  let blocks = 0;
+  // A score from 0 to 1, with the floor that maps of other images reach, and the ceiling, which the map itself does.
+  class Bar {
+    constructor(kind) {
+      this.track = element("span", { class: "rr-track", role: "img" });
+      this.value = element("span", { class: "rr-value" });
+      this.whole = element("div", { class: `rr-bar rr-${kind}` }, element("span", {}, kind), this.track, this.value);
+      this.kind = kind;
+    }
+
+    draw({ lrp, floor }, ceiling, name) {
+      this.track.style.setProperty("--ceiling", ceiling);
+      this.track.style.setProperty("--score", lrp);
+      this.track.style.setProperty("--floor", floor);
+      this.track.setAttribute("aria-label",
+        `${name}, ${this.kind}: LRP robustness ${lrp.toFixed(2)}, floor ${floor.toFixed(2)}, ceiling ${ceiling.toFixed(2)}`);
+      this.value.textContent = lrp.toFixed(2);
+    }
+  }
+
+  const KINDS = ["clean", "noise", "attack"];
+
+  // A model: image, map and prediction, clean, after noise and after the attack; and its two scores.
+  class Row {
+    constructor(model, [height, width]) {
+      this.model = model;
+      this.name = element("span", { class: "rr-name" }, model.name);
+      this.bars = { noise: new Bar("noise"), attack: new Bar("attack") };
+      this.panels = {}; this.texts = {};
+      const cells = KINDS.map((kind) => {
+        this.panels[kind] = [new Panel(height, width), new Panel(height, width)];
+        this.texts[kind] = element("p", {});
+        const pictures = element("div", { class: "rr-pair" }, ...this.panels[kind].map((panel) => panel.canvas));
+        return element("div", { class: "rr-cell" }, pictures, this.texts[kind]);
+      });
+      const scores = element("div", { class: "rr-scores" }, ...Object.values(this.bars).map((bar) => bar.whole));
+      this.whole = element("div", { class: "rr-row", "data-model": model.colour, role: "group", "aria-label": model.name },
+        element("div", { class: "rr-head" }, element("p", {}, this.name), scores), ...cells);
+    }
+  }
+
+  let scenes = 0;
 
   class Scene {
     constructor(figure, spec, views) {
-      Object.assign(this, { spec, views, number: ++blocks });
-      const [, height, width] = spec.shape;
+      Object.assign(this, { figure, spec, views, number: scenes++, controls: {} });
+      this.choice = Object.fromEntries(Object.entries(spec.axes).map(([key, { start }]) => [key, start]));
       this.palette = spec.heatmap.map(rgb);
       this.overlap = spec.overlap.map(rgb);
-      this.choice = Object.fromEntries(Object.keys(spec.axes).map((name, index) => [name, spec.start[index]]));
-      this.panels = spec.titles.map((title) => new Panel(title, height, width));
-      this.said = element("p", { role: "status", class: "rr-said" });
-      this.table = element("tbody");
-      const head = element("tr", {}, ...["class", "clean", "attacked"].map((name) => element("th", { scope: "col" }, name)));
-      const bars = element("table", { class: "rr-bars" }, element("caption", {}, "predicted probability"), element("thead", {}, head), this.table);
+      const [, height, width] = spec.shape;
+      this.rows = spec.models.map((model) => new Row(model, [height, width]));
+      this.said = figure.querySelector(".rr-said");
+      this.notice = element("p", { class: "rr-notice", role: "alert" });
+      this.link = element("a", { class: "rr-link" }, "Link to this view");
       const controls = element("fieldset", {}, element("legend", {}, "What to look at"),
-        ...Object.entries(spec.axes).filter(([, values]) => values.length > 1).map(([name, values]) => this.control(name, values)));
-      const shown = element("div", { class: "rr-shown" }, element("div", { class: "rr-panels" }, ...this.panels.map((p) => p.whole)), bars);
+        ...Object.entries(spec.axes).filter(([, { values }]) => values.length > 1).map(([key, axis]) => this.control(key, axis)));
+      const legend = element("p", { class: "rr-legend" }, spec.legend);
+      const heads = element("div", { class: "rr-row rr-heads", "aria-hidden": "true" },
+        ...["clean", "after noise", "after the attack"].map((text) => element("p", {}, text)));
       figure.querySelector("img").remove();
-      figure.prepend(element("div", { class: "rr-stage" }, controls, shown, this.said));
+      figure.prepend(element("div", { class: "rr-stage" }, controls, this.notice,
+        legend, element("div", { class: "rr-rows" }, heads, ...this.rows.map((row) => row.whole)), this.said, element("p", {}, this.link)));
       this.redraw();
     }
 
-    control(name, values) {
-      const id = `rr-scene-${this.number}-${name.replace(" ", "-")}`;
+    control(key, { label, shown, slider }) {
+      const id = `rr-scene-${this.number}-${key}`;
       const value = element("output", { for: id });
-      const input = this.spec.sliders.includes(name)
-        ? element("input", { id, type: "range", min: 0, max: values.length - 1, step: 1 })
-        : element("select", { id }, ...values.map((text, index) => element("option", { value: index }, text)));
-      input.value = this.choice[name];
-      const say = () => {
-        if (input.type === "range") {
-          value.textContent = values[input.value];
-          input.setAttribute("aria-valuetext", values[input.value]);
-        }
+      const input = slider
+        ? element("input", { id, type: "range", min: 0, max: shown.length - 1, step: 1 })
+        : element("select", { id }, ...shown.map((text, index) => element("option", { value: index }, text)));
+      this.controls[key] = () => {
+        input.value = this.choice[key];
+        if (!slider) return;
+        value.textContent = shown[input.value];
+        input.setAttribute("aria-valuetext", shown[input.value]);
       };
       input.addEventListener("input", () => {
-        this.choice[name] = Number(input.value);
-        say();
+        this.choice[key] = Number(input.value);
+        this.controls[key]();
         this.redraw();
       });
-      say();
-      return element("div", { class: "rr-control" }, element("label", { for: id }, name), input, value);
+      this.controls[key]();
+      return element("div", { class: "rr-control" }, element("label", { for: id }, label), input, value);
+    }
+
+    // Choices from the fragment of an address, key=value&key=value; what is not here is passed over, and said.
+    preset(fragment) {
+      if (!fragment.includes("=")) return false; // a place on the page
+      const { axes } = this.spec, passed = [];
+      for (const [key, value] of new URLSearchParams(fragment)) {
+        const known = axes[key] ? axes[key].values : Object.keys(axes);
+        const place = axes[key] ? known.indexOf(value.toLowerCase()) : -1;
+        if (place >= 0) this.choice[key] = place;
+        else passed.push(`${axes[key] ? `${key}=${value}` : key} is not here; it may be one of: ${known.join(", ")}.`);
+      }
+      Object.values(this.controls).forEach((say) => say());
+      this.redraw();
+      this.notice.textContent = passed.length ? `Passed over: ${passed.join(" ")}` : "";
+      return true;
     }
 
     redraw() {
-      const view = this.views.at(this.choice);
-      const { classes } = this.spec;
-      const names = Object.fromEntries(Object.entries(this.choice).map(([name, index]) => [name, this.spec.axes[name][index]]));
-      const [seen, attacked] = [highest(view.clean), highest(view.probabilities)];
+      const { choice, spec } = this;
+      const { classes, axes } = spec;
+      const named = (key) => axes[key].shown[choice[key]];
       // One channel is ink on paper, as in the figures.
-      const ink = (values) => (i) => this.spec.shape[0] === 1
+      const ink = (values) => (i) => spec.shape[0] === 1
         ? Array(3).fill(255 - values[i])
         : [0, 1, 2].map((channel) => values[channel * this.views.pixels + i]);
-      const heat = (values) => (i) => this.palette[values[i]];
-      const [image, after, mapBefore, mapAfter, top] = this.panels;
-      image.draw(ink(view.image), `a ${classes[view.label]}, predicted ${classes[seen]}`);
-      after.draw(ink(view.attacked), `attacked by ${names.attack} of size ${names["attack size"]}, predicted ${classes[attacked]}`);
-      mapBefore.draw(heat(view.before), `relevance for ${classes[seen]}, before`);
-      mapAfter.draw(heat(view.after), `relevance for ${classes[seen]}, after`);
-      top.draw((i) => this.overlap[bit(view.topBefore, i) + 2 * bit(view.topAfter, i)],
-        `the top ${names["top percent"]} percent overlap by ${view.lrp.toFixed(2)}`);
-      const words = {
-        clean: classes[seen], clean_share: percent(view.clean[seen]),
-        attacked: classes[attacked], attacked_share: percent(view.probabilities[attacked]),
-        label: classes[view.label], explained: classes[seen],
-        lrp: view.lrp.toFixed(2), unrelated: view.unrelated.toFixed(2), softmax: view.softmax.toFixed(2),
-      };
-      const said = this.spec.sentence.replace(/\{(\w+)\}/g, (_, name) => words[name]);
-      this.said.textContent = view.blind ? `${said} ${this.spec.blind}` : said;
-      const cell = (share, kind) => {
-        const made = element("td", { class: `rr-${kind}` }, percent(share));
-        made.style.setProperty("--share", share);
-        return made;
-      };
-      this.table.replaceChildren(...classes.map((name, k) =>
-        element("tr", {}, element("th", { scope: "row" }, name), cell(view.clean[k], "clean"), cell(view.probabilities[k], "attacked"))));
+      const told = { attacked: [], noisy: [], floor: [], seen: [], blind: [] };
+      let variant = 0;
+      this.notice.textContent = "";
+      for (const row of this.rows) {
+        const { name, sampled } = row.model;
+        const at = variant + (sampled ? choice.samples : 0);
+        variant += sampled ? axes.samples.values.length : 1;
+        row.whole.hidden = choice.model > 0 && named("model") !== name;
+        if (row.whole.hidden) continue;
+        const clean = this.views.clean(choice, at);
+        const found = { clean, noise: this.views.after(choice, at, spec.counts.attack - 1), attack: this.views.after(choice, at, choice.attack) };
+        row.name.textContent = sampled ? `${name}, ${named("samples")} sample${named("samples") === "1" ? "" : "s"}` : name;
+        const explained = classes[highest(clean.probabilities)];
+        for (const kind of KINDS) {
+          const { image, map, top, probabilities } = found[kind];
+          const seen = highest(probabilities), when = { clean: "", noise: " after noise", attack: ` after ${named("attack")}` }[kind];
+          row.panels[kind][0].draw(ink(image), `${name}: image${when}, predicted ${classes[seen]}`);
+          if (named("show") === "maps") {
+            row.panels[kind][1].draw((i) => this.palette[map[i]], `${name}: relevance for ${explained}${when}`);
+          } else {
+            const later = kind === "clean" ? () => 0 : (i) => 2 * bit(top, i);
+            row.panels[kind][1].draw((i) => this.overlap[bit(clean.top, i) + later(i)], `${name}: top ${named("top")} percent${when}`);
+          }
+          row.texts[kind].textContent = `${classes[seen]} (${Math.round(100 * probabilities[seen])} %)`;
+          row.texts[kind].classList.toggle("rr-wrong", seen !== highest(clean.probabilities));
+          row.bars[kind]?.draw(found[kind], clean.ceiling, name);
+        }
+        const score = ({ lrp }) => `${name} ${lrp.toFixed(2)}`;
+        told.attacked.push(score(found.attack));
+        told.noisy.push(score(found.noise));
+        told.floor.push(`${name} ${found.attack.floor.toFixed(2)}`);
+        told.seen.push(`${name} ${classes[highest(found.attack.probabilities)]}`);
+        if (found.attack.blind) told.blind.push(name);
+      }
+      const words = { attack: named("attack"), size: named("epsilon"), label: classes[spec.labels[choice.image]] };
+      for (const [key, each] of Object.entries(told)) words[key] = each.join(", ");
+      const sentences = [...spec.sentences, ...(words.blind ? [spec.blind] : [])].join(" ");
+      const said = sentences.replace(/\{(\w+)\}/g, (_, key) => words[key]);
+      if (this.said.textContent !== said) this.said.textContent = said;
+      const chosen = Object.entries(axes).filter(([key, { start }]) => choice[key] !== start);
+      this.link.href = `#${(chosen.length ? chosen : [["model", axes.model]]).map(([key, { values }]) => `${key}=${values[choice[key]]}`).join("&")}`;
     }
   }
+
+  const all = [];
+  const preset = () => {
+    const moved = all.filter((scene) => scene.preset(location.hash.slice(1)));
+    moved[0]?.figure.scrollIntoView();
+  };
 
   const begin = async () => {
     for (const figure of document.querySelectorAll("figure.rr-scene:not([data-begun])")) {
       if ("begun" in figure.dataset) continue; // another call came between, while this one waited
       figure.dataset.begun = "";
       const spec = JSON.parse(figure.dataset.spec);
-      new Scene(figure, spec, new Views(spec, await unpacked(figure.dataset.views)));
+      try {
+        const packed = await relevancePart(figure, spec.part, "What can be chosen lies beside this page in the printed book, and is not here.");
+        all.push(new Scene(figure, spec, new Views(spec, new Uint8Array(await relevanceUnpacked(packed)))));
+      } catch (error) {
+        figure.append(element("p", { role: "alert" }, error.message));
+        continue;
+      }
       figure.dataset.ready = "";
+      preset();
     }
   };
   window.relevanceBegin = begin;
+  window.addEventListener("hashchange", preset);
   if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", begin);
   else setTimeout(begin);
   // In a notebook, outputs come after the first script.

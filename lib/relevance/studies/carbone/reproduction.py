@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from relevance.attacks import named
+from relevance.base import checks
 from relevance.inference.certificate import NOT_CONVERGED
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
@@ -186,29 +187,44 @@ def explained_by(panel: Panel) -> str:
     return "; ".join(found) or ("nothing found" if tables else NOT_RECORDED)
 
 
-def claimed() -> pd.DataFrame:
-    """Return a row for each claim and recorded run: ``paper``, ``run``, ``says``, ``verdict``, ``evidence``, ``chapter``."""
+def claimed(chapter: str = "") -> pd.DataFrame:
+    """Return a row for each claim and recorded run: ``paper``, ``run``, ``says``, ``verdict``, ``evidence``, ``chapter``.
+
+    Args:
+        chapter: label of the page whose claims they are; all where none is given.
+    """
     columns = ["item", "paper", "run", "says", "verdict", "evidence", "chapter"]
-    return pd.DataFrame(_claims())[columns].set_index("item")
+    return pd.DataFrame(_claims(chapter), columns=columns).set_index("item")
+
+
+def settings_of(name: str, run: str) -> pd.DataFrame:
+    """Return the judged settings of one of :data:`claims.CLAIMS` in a recorded run; none where it is not recorded."""
+    (row,) = [row for row in _claim(checks.one_of("claim", name, claims.CLAIMS)) if row["run"] == run] or [{}]
+    return row.get(CELLS, verdicts.untold("").cells)
+
+
+def _claims(chapter: str = "") -> list[dict[str, Any]]:
+    """Return what :func:`claimed` has, with the settings that each verdict counts."""
+    named_so = [name for name, claim in claims.CLAIMS.items() if chapter in ("", claim.chapter)]
+    return [row for name in named_so for row in _claim(name)]
 
 
 @cache
-def _claims() -> list[dict[str, Any]]:
-    """Return what :func:`claimed` has, with the settings that each verdict counts."""
-    rows = []
-    for name, claim in claims.CLAIMS.items():
-        for (dataset, _), run in RUNS.items():
-            if claim.datasets and dataset not in claim.datasets:
-                continue
-            row = {"item": claim.text, "paper": claim.where, "run": run, "says": claim.says, "chapter": claim.chapter}
-            if run not in records.runs(claim.experiment):
-                rows.append(row | {"verdict": NOT_RECORDED, "evidence": f"no table {claim.experiment}"})
-                continue
-            table = records.read_run(run, claim.experiment)
-            found = claims.judge(claim, table)
-            if name not in DETERMINISTIC_ONLY:
-                found = of_posterior(found, run, claim.experiment)
-            rows.append(row | _said(found) | {"evidence": found.evidence + _caution(run, claim.experiment)})
+def _claim(name: str) -> list[dict[str, Any]]:
+    """Return the rows of one claim."""
+    rows, claim = [], claims.CLAIMS[name]
+    for (dataset, _), run in RUNS.items():
+        if claim.datasets and dataset not in claim.datasets:
+            continue
+        row = {"item": claim.text, "paper": claim.where, "run": run, "says": claim.says, "chapter": claim.chapter}
+        if run not in records.runs(claim.experiment):
+            rows.append(row | {"verdict": NOT_RECORDED, "evidence": f"no table {claim.experiment}"})
+            continue
+        table = records.read_run(run, claim.experiment)
+        found = claims.judge(claim, table)
+        if name not in DETERMINISTIC_ONLY:
+            found = of_posterior(found, run, claim.experiment)
+        rows.append(row | _said(found) | {"evidence": found.evidence + _caution(run, claim.experiment)})
     return rows
 
 

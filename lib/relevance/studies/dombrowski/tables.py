@@ -20,6 +20,12 @@ def succeeded(table: pd.DataFrame) -> pd.Series:
     return closer & table["label_kept"].astype(bool) & (table["output_change"] <= TOLERANCE)
 
 
+def farthest(table: pd.DataFrame, model: str, method: str) -> int:
+    """Return which image's map was led farthest: the gain in correlation with its target, less what is left of its own map."""
+    rows = table[(table["model"] == model) & (table["method"] == method) & (table["change"] == MANIPULATED)]
+    return int(rows["image"].iloc[int((rows["correlation_target"] - rows["correlation_origin"]).argmax())])
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each model and method, of all its images.
 

@@ -11,11 +11,22 @@ import pandas as pd
 
 from relevance.base import checks
 from relevance.metrics.statistics import Interval, spearman, t_interval
+from relevance.studies import names
 from relevance.studies.zeng.source import TABLE_1, TABLE_1_SHARES, table_1_ranges
 
 RANDOM, SOBEL = "random", "Sobel"
 # What relevance.studies.zeng.source.by_steps calls a training by PGD: its norm, epsilon and steps.
 NAMED = re.compile(r"PGD-(l2|linf) (\S+), (\d+) steps")
+# What recorded tables call the network that is explained, and what the book does.
+MODELS = {"(SGD)": f"({names.DETERMINISTIC})", "(PGD)": f"({names.ADVERSARIAL})", "(HMC)": f"({names.BAYESIAN})"}
+
+
+def with_model_names(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of :func:`roar.roar` with the book's names of models in the names of its attributions."""
+    called = table["attribution"]
+    for before, after in MODELS.items():
+        called = called.str.replace(before, after, regex=False)
+    return table.assign(attribution=called)
 
 
 def accuracies(table: pd.DataFrame, attributions: Sequence[str] | None = None) -> pd.DataFrame:

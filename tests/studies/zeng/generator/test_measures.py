@@ -8,7 +8,7 @@ import torch
 from relevance.attacks.manipulation import Manipulation
 from relevance.studies.zeng import words
 from relevance.studies.zeng.generator import measures, tables
-from relevance.studies.zeng.generator.setting import ALONE, DECODED, OF_CLASS, ROBUST, STANDARD, Setting
+from relevance.studies.zeng.generator.setting import ALONE, DECODED, ROBUST, STANDARD, Setting
 from relevance.studies.zeng.generator.training import Generated
 
 pytestmark = pytest.mark.stochastic
@@ -17,7 +17,6 @@ pytestmark = pytest.mark.stochastic
 def test_alone_it_never_notices_that_the_classifier_forgot_and_a_decoder_does(alone, decoded, classifier, halves):
     setting = Setting(classifier, classifier, {DECODED: decoded, ALONE: Generated(alone)}, halves)
     rows = measures.sanity(setting, halves.test_images[:10], seeds=(1, 2))
-    told = words.generator_sane(rows)
     rows = rows.set_index("random layers")
     assert list(rows.index) == [0, 1, 2, 3]
     assert rows.loc[0].to_numpy() == pytest.approx(1)
@@ -25,8 +24,6 @@ def test_alone_it_never_notices_that_the_classifier_forgot_and_a_decoder_does(al
     assert rows.loc[1, DECODED] == pytest.approx(1)  # which the output layer has no part in
     assert rows.loc[3, DECODED] < 0.99
     assert rows.loc[3, STANDARD] < 0.8
-    assert f"the {ALONE} is **exactly the same**" in told
-    assert f"{DECODED} does not notice a random output layer" in told
 
 
 def test_only_the_last_layers_are_randomised(classifier):
@@ -63,14 +60,10 @@ def test_curves_and_overlaps_have_a_row_for_each_map(alone, decoded, classifier,
     times = speeds.set_index("map")
     assert times.loc[STANDARD, "time"] == 1
     assert times.loc[ALONE, "parameters"] == sum(value.numel() for value in alone.samples.values())
-    assert f"{times.loc[ALONE, 'time']:.2f} times ({ALONE}) as long as a gradient of the one" in words.generator_faster(
-        speeds
-    )
-    assert "steadiest first" in words.generator_steady(still)
+    assert f"{times.loc[ALONE, 'time']:.2f} times as long as a gradient of the one." in words.generator_faster(speeds)
     told = words.generator_deleted(curves)
-    assert told.count(f"Difference from the {OF_CLASS}") == 2
     areas = {
         name: (values[:, 1:] + values[:, :-1]).mean().item() / 2 for name, values in curves["robust network"].items()
     }
-    assert f"{min(areas, key=areas.get)} {min(areas.values()):.3f}" in told.split("robust network: ")[1][:40]
+    assert told.endswith(f"judged by the robust network, by the {min(areas, key=areas.get)}.")
     assert ROBUST in rows.index
