@@ -41,7 +41,7 @@ def autocorrelation(rows: pd.DataFrame, protocols: Mapping[str, float]) -> Figur
         rows: from :func:`relevance.studies.background.chains.autocorrelation`.
         protocols: name -> length of its trajectories, L e / sigma.
     """
-    with new_figure(1, 1, (6.6, 3.0)) as (figure, axes):
+    with new_figure(1, 1, (6.6, 3.3)) as (figure, axes):
         axis = axes[0, 0]
         lengths = np.linspace(0, max(*rows["length"], *protocols.values()) * 1.03, 200)
         axis.plot(lengths, np.cos(lengths), color="0.6", linewidth=1, label=r"$\cos(L e / \sigma)$", zorder=0)
@@ -52,7 +52,7 @@ def autocorrelation(rows: pd.DataFrame, protocols: Mapping[str, float]) -> Figur
             axis.plot([length], [np.cos(length)], mark, color=colour, markersize=9, label=name)
         axis.axhline(0, color="0.8", linewidth=1, zorder=0)
         axis.set(xlabel=r"length of a trajectory, $L e / \sigma$", ylabel="correlation of a draw with the next")
-        axis.legend()
+        figure.legend(loc="outside lower center", ncols=2)
     return figure
 
 
