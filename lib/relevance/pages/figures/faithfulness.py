@@ -13,9 +13,14 @@ from matplotlib.transforms import Bbox
 from torch import Tensor
 
 from relevance.base import checks
-from relevance.pages.figures.style import COLOURS, INK, PAPER, new_figure
+from relevance.pages.figures.style import COLOURS, GREEN, INK, MODELS, ORANGE, PAPER, PURPLE, SKY, VERMILION, new_figure
+from relevance.studies.dombrowski.smoothing import NONE, POSTERIOR
+from relevance.studies.names import BAYESIAN, DETERMINISTIC
 
 MARKERS = ("o", "s", "^", "D", "v", "X")
+# The network without a defence and the posterior have the colours of their models.
+OF_MODELS = {NONE: MODELS[DETERMINISTIC], POSTERIOR: MODELS[BAYESIAN]}
+OTHERS = (PURPLE, VERMILION, GREEN, SKY, ORANGE, INK)
 # Where the label of a mark may stand, in points from it, the first place first.
 BESIDE = tuple(
     (across, up)
@@ -73,13 +78,14 @@ def tradeoff(points: pd.DataFrame, *, robustness: str, faithfulness: str) -> Fig
     for name in TRADEOFF:
         checks.one_of("the columns of points", name, [*points.columns])
     groups = list(points.groupby("defence", sort=False))
-    if len(groups) > len(COLOURS):
-        raise ValueError(f"points are of {len(groups)} defences; there are colours for at most {len(COLOURS)}.")
+    if len(groups) > len(MARKERS):
+        raise ValueError(f"points are of {len(groups)} defences; there are colours for at most {len(MARKERS)}.")
     with new_figure(1, 1, (7.4, 5.2)) as (figure, axes):
         axis = axes[0, 0]
         places: list[tuple[float, float, str, str]] = []
+        others = iter(OTHERS)
         for number, (defence, rows) in enumerate(groups):
-            colour = INK if number == 0 else COLOURS[number - 1]
+            colour = OF_MODELS.get(str(defence)) or next(others)
             x, y = (rows[name].to_numpy(float) for name in ("robustness", "faithfulness"))
             errors = [
                 np.stack([rows[name] - rows[f"{name} low"], rows[f"{name} high"] - rows[name]]).clip(min=0)
