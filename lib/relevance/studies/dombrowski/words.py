@@ -81,7 +81,7 @@ def photographed(table: pd.DataFrame) -> str:
     stood = [str(name) for name in rows.index[rows["to target"] <= rows["to origin"]]]
     kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
     told = f"{kept}, and no probability moved by more than {found['output_change'].max():.2f}."
-    if len(stood):
+    if stood:
         told += f" More like their own than like the target stayed, in the median, the maps of {phrases.join(stood)}."
     return told
 
