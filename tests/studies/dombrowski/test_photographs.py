@@ -156,6 +156,7 @@ def test_medians_are_those_of_the_table(posterior, images):
     assert found["to target"].item() == pytest.approx(part["correlation_target"].median())
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(
     not data.are_installed() or pretrained.published_file(pretrained.LITE0) is None,
     reason="the group photographs is not installed",
@@ -176,6 +177,10 @@ def test_the_experiment_runs_on_the_real_network(own_store, monkeypatch):
     assert kept.keys() == {"photographs", "defended"}
     assert kept["photographs"]["label_kept"].all()
     assert set(kept["defended"]["defence"]) == {"none", "softplus", "posterior"}
+    # What was found comes back from its pixels, and is explained as it was.
+    rows = photographs.pixels(experiment.cases)
+    again = photographs.explained(rows, ["cat", "coffee"], experiment.how)["LRP"]
+    assert torch.equal(again.reached, experiment.cases["deterministic", "LRP"].reached)
     # Relevance by the composite is positive wherever the dense layer's is, and the logit does not run away.
     network, images = experiment.network, experiment.images
     target = network.predict(images).argmax(1)

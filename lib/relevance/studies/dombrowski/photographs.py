@@ -72,8 +72,8 @@ class ClippedReLU(nn.Module):
 class BoundedSum(efficientnet_lite.Sum):
     """The sum of two branches, to which relevance comes back in proportion to the sizes of what they added.
 
-    In these blocks both branches have both signs. Shares in proportion to what is added, as the library has them, have no bound
-    where a sum comes near zero, and of the softened network they were seen to grow to millions of times the logit.
+    In these blocks both branches have both signs, and shares in proportion to what is added, as the library has them, have no
+    bound where a sum comes near zero. How much that matters on this network has not been measured.
     """
 
     def forward(self, inner: Tensor, x: Tensor) -> Tensor:
