@@ -32,7 +32,7 @@ FACES = (
 # Rooms in which every module has tests of its own.
 TESTED = ("base", "datasets", "networks", "explanations", "inference", "attacks", "metrics")
 # Tests of no module: ours beside other libraries.
-BESIDE = {"explanations/test_peers.py"}
+BESIDE = {"explanations/test_peers.py", "networks/test_peers.py"}
 # What each contract forbids, as a line in a module that must not have it.
 PLANTED = {
     "The rooms follow the data": ("base/checks.py", "from relevance.datasets import dataset"),

@@ -152,7 +152,7 @@ def from_vectors(
     """Return a posterior of flat vectors of parameters, such as those that ``la.sample(n)`` of laplace-torch gives.
 
     A vector has the parameters that require a gradient one after another, in the order of ``network.parameters()``, as
-    :func:`torch.nn.utils.parameters_to_vector` has; what requires none is the network's own.
+    ``torch.nn.utils.parameters_to_vector`` has; what requires none is the network's own.
 
     Args:
         network: the architecture, with the values of all that the vectors do not have; it stays as it is.
