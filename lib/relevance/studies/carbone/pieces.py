@@ -58,7 +58,12 @@ def _after(make_pieces: Callable[[], None], whole: Callable[[], pd.DataFrame]) -
 def make(
     studies: Sequence[Study], attacks: Sequence[str], models: Sequence[str] | None = None, **settings: Any
 ) -> None:
-    """Have the models of studies trained, then attacked, side by side; arguments as for :meth:`Study.table`."""
+    """Have the models of studies trained, then attacked, side by side.
+
+    Args:
+        studies: of which models.
+        attacks, models, settings: as for :meth:`relevance.studies.carbone.study.Study.table`.
+    """
     # Without what they have read, which is more than what they are.
     runs = [(replace(one), run) for one in studies for run in range(one.n_runs)]
     chosen = [(one, run, name) for one, run in runs for name in one._counts if models is None or name in models]
