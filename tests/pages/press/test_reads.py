@@ -178,7 +178,7 @@ def test_what_a_killed_build_left_is_taken_away_and_the_book_before_comes_back(t
 def test_a_build_begins_by_taking_away_what_another_left(book):
     (book / "_build/rendering").mkdir(parents=True)
     (book / "_build/html.old").mkdir()
-    with press._alone(book):
+    with press.alone(book):
         assert not (book / "_build/rendering").exists()
         assert (book / "_build/html").exists()
 
