@@ -40,7 +40,7 @@ def test_averages_and_what_survives_are_drawn_as_they_are():
         case |= {part: value, f"{part}, low": value - 0.1, f"{part}, high": value + 0.1}
     sweep = pd.DataFrame([case])
     (axis,) = figures.survival(sweep, parts).axes
-    assert [label.get_text() for label in axis.get_yticklabels()] == ["HMC, 50 points, width 16"]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["HMC, 50 points,\nwidth 16"]
     assert sorted(line.get_xdata()[0] for line in axis.lines if line.get_marker() in "os") == [0.0, 0.9]
 
 

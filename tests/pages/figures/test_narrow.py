@@ -72,3 +72,19 @@ def test_what_is_small_stays_and_a_figure_may_know_better():
         figure.narrow = lambda: figure.set_size_inches(PHONE, 1)
     assert narrowed(figure)
     assert list(figure.get_size_inches()) == [PHONE, 1]
+
+
+def test_there_is_room_for_lines_that_are_broken():
+    with new_figure(1, 3, (6, 3)) as (figure, axes):
+        for axis, name in zip(axes[0], ("first", "second", "third"), strict=True):
+            drawn = heatmap(axis, torch.randn(1, 4, 4), 1.0)
+            axis.set_title(f"the {name} of three titles")
+            axis.plot([], [], label=f"the {name} of three long labels")
+        figure.colorbar(drawn, ax=axes, location="bottom")
+        figure.legend(loc="outside lower center", ncols=3)
+    assert narrowed(figure)
+    figure.draw_without_rendering()
+    for axis in figure.axes[:3]:
+        title, picture = axis.title.get_window_extent(), axis.get_window_extent()
+        assert picture.y1 < title.y0 < title.y1 <= figure.bbox.y1
+        assert picture.width > 0.25 * figure.bbox.width

@@ -101,7 +101,7 @@ def averaging(parts: Mapping[str, pd.DataFrame]) -> Figure:
     Args:
         parts: title -> rows of :func:`relevance.studies.carbone.geometry.by_samples`.
     """
-    with new_figure(1, len(parts), (0.8 + 3.2 * len(parts), 3.1)) as (figure, axes):
+    with new_figure(1, len(parts), (max(5.5, 0.8 + 3.2 * len(parts)), 3.1)) as (figure, axes):
         names = list(dict.fromkeys(name for rows in parts.values() for name in rows["part"]))
         looks = dict(zip(names, zip(PARTS, "os^D", strict=False), strict=False))
         for axis, (title, rows) in zip(axes[0], parts.items(), strict=True):
@@ -115,7 +115,10 @@ def averaging(parts: Mapping[str, pd.DataFrame]) -> Figure:
             axis.set(title=title, xscale="log", yscale="log", xlabel="samples")
             ticks = list(first["n_samples"])
             axis.set_xticks(ticks, [str(tick) for tick in ticks])
-            axis.set_xticks([], minor=True)
+            low = axis.get_ylim()[0]
+            shown = [tick for tick in (1, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01) if tick > low]
+            axis.set_yticks(shown, [f"{tick:g}" for tick in shown])
+            axis.minorticks_off()
         axes[0, 0].set_ylabel("length of the mean / length of one")
         handles = {
             text: handle for axis in axes[0] for handle, text in zip(*axis.get_legend_handles_labels(), strict=True)
@@ -143,9 +146,9 @@ def survival(rows: pd.DataFrame, parts: Sequence[str]) -> Figure:
                     markersize=4, linewidth=1, label=part,
                 )  # fmt: skip
             axis.axvline(0, color="0.5", linewidth=1, linestyle="--", zorder=0)
-            axis.set(title=name, xlabel="share that survives averaging")
+            axis.set(title=name, xlabel="share kept")
             cases = [
-                f"{method_name(row['method'])}, {row['training points']} points, width {row['width']}"
+                f"{method_name(row['method'])}, {row['training points']} points,\nwidth {row['width']}"
                 for row in chosen.to_dict("records")
             ]
             axis.set_yticks(chosen.index, cases if name == manifolds[0] else [""] * len(cases))

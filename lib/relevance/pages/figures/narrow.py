@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from matplotlib.gridspec import GridSpec
 PHONE = 3.55  # inches: 341 pixels, what a figure has on a phone of 390
 LETTERS = 49  # of the smallest type in a line of that width
 PICTURES = 3  # side by side
+LINE = 0.17  # inches
 
 
 def narrowed(figure: Figure) -> bool:
@@ -36,6 +38,9 @@ def narrowed(figure: Figure) -> bool:
         else:
             _plots(figure, grid, height / len(grid))
     _wrapped(figure)
+    if any(axis.images for axis in figure.axes):
+        figure.set_layout_engine("compressed")  # pictures keep their shape, and titles stand by them
+        figure.draw_without_rendering()
     return True
 
 
@@ -102,20 +107,26 @@ def _rows(figure: Figure, rows: Sequence[Sequence[Axes]], height: float) -> None
 
 
 def _wrapped(figure: Figure) -> None:
-    """Break what is longer than its panel is wide."""
+    """Break what is longer than its panel is wide, and make room for the lines that this makes."""
     for text in (figure._suptitle, figure._supxlabel, figure._supylabel):  # type: ignore[attr-defined]
         if text is not None:
             text.set_text(textwrap.fill(text.get_text(), LETTERS - 6))
+    more: dict[tuple[str, int], int] = {}
     for axis in figure.axes:
         place = axis.get_subplotspec()
         beside = place.get_gridspec().ncols if place is not None else 1
-        for text in (axis.title, axis.xaxis.label):
+        for kind, text in (("title", axis.title), ("label", axis.xaxis.label)):
             if "$" not in text.get_text():
                 text.set_text(textwrap.fill(text.get_text(), max(8, LETTERS // beside - 4)))
+            row = kind, place.rowspan.start if place is not None else -1
+            more[row] = max(more.get(row, 0), text.get_text().count("\n"))
     for legend in list(figure.legends):
         names = [text.get_text() for text in legend.get_texts()]
-        fitting = max(1, (LETTERS - 4) // (max(map(len, names), default=1) + 7))
+        fitting = min(len(names), max(1, (LETTERS - 4) // (max(map(len, names), default=1) + 7)))
         side: Any = f"outside {getattr(legend, '_outside_loc', None) or 'lower'} center"
         handles: Any = legend.legend_handles
+        more["legend", len(more)] = math.ceil(len(names) / fitting) - 1
         legend.remove()
-        figure.legend(handles, names, loc=side, ncols=min(len(names), fitting), frameon=False, fontsize=9)
+        figure.legend(handles, names, loc=side, ncols=fitting, frameon=False, fontsize=9)
+    width, height = figure.get_size_inches()
+    figure.set_size_inches(width, height + LINE * sum(more.values()))
