@@ -175,7 +175,7 @@ def accuracies(table: pd.DataFrame) -> Styler:
 
 
 def means(table: pd.DataFrame, score: str = "lrp_robustness") -> Styler:
-    """Return the mean of a score at the layer that explains the class: a row for each attack and rule, a column for each model."""
+    """Return the mean of a score of the explanation of the class: a row for each attack and rule, a column for each model."""
     last = tables.last_layer(table)
     several = [name for name in ("attack", "rule") if last[name].nunique() > 1] or ["attack"]
     found = last.groupby([*several, "model"], sort=False)[score].mean().unstack("model", sort=False)
