@@ -175,13 +175,11 @@ def accuracies(table: pd.DataFrame) -> Styler:
 
 
 def means(table: pd.DataFrame, score: str = "lrp_robustness") -> Styler:
-    """Return the mean of a score for each model, and each attack and rule, at the layer that explains the class."""
+    """Return the mean of a score of the explanation of the class: a row for each attack and rule, a column for each model."""
     last = tables.last_layer(table)
     several = [name for name in ("attack", "rule") if last[name].nunique() > 1] or ["attack"]
-    found = last.groupby(["model", *several], sort=False)[score].mean().unstack(several, sort=False)
-    if len(several) > 1:
-        found.columns = [", ".join(map(str, column)) for column in found.columns]
-    return show.table(found.rename_axis("model"), "Mean scores")
+    found = last.groupby([*several, "model"], sort=False)[score].mean().unstack("model", sort=False)
+    return show.table(found.rename_axis(columns=None), "Mean scores")
 
 
 def verdicts(table: pd.DataFrame, *names: str) -> Styler:

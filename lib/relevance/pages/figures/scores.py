@@ -230,7 +230,7 @@ def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
         rows: a column of the table that sets the rows of panels (Carbone et al., Figs. 4 and 16: layers).
     """
     models, down = list(table["model"].unique()), list(table[rows].unique())
-    with new_figure(len(down), len(models), (0.7 + 1.75 * len(models), 0.7 + 1.95 * len(down))) as (figure, axes):
+    with new_figure(len(down), len(models), (0.7 + 2.45 * len(models), 0.7 + 1.95 * len(down))) as (figure, axes):
         for number, (row, model) in enumerate((one, other) for one in down for other in models):
             axis = axes.flat[number]
             part = table[(table[rows] == row) & (table["model"] == model)]
@@ -249,18 +249,13 @@ def lrp_against_softmax(table: pd.DataFrame, rows: str = "layer") -> Figure:
                 rf"$\rho$ = {found.rho:.2f} [{found.low:.2f}, {found.high:.2f}]" if not found.reason else r"no $\rho$"
             )
             axis.text(0.04, 0.03, text, transform=axis.transAxes)
-            axis.text(
-                0.04,
-                0.11,
-                f"zero gradients {part['gradient_is_zero'].mean():.0%}",
-                transform=axis.transAxes,
-                color="0.35",
-            )
-            axis.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+            blind = f"zero gradients {part['gradient_is_zero'].mean():.0%}"
+            axis.annotate(blind, (0.04, 0.03), (0, 12), "axes fraction", "offset points", color="0.35")
+            axis.set(xlim=(-0.03, 1.03), ylim=(-0.12, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
             if number < len(models):
                 axis.set_title(model)
             if number % len(models) == 0:
-                axis.set_ylabel(f"{rows} {row}")
+                axis.set_ylabel(f"layer {row}" if rows == "layer" else str(row))
         figure.supxlabel("softmax robustness")
         figure.supylabel("LRP robustness")
     return figure

@@ -63,7 +63,8 @@ def steadiness(
     if judged.empty:
         reasons = join(list(settings["reason"].unique())) if len(settings) else "there is nothing to compare"
         return f"Whether {of} {said[HIGHER]} {beside} cannot be judged here: {reasons}."
-    (most, count), *others = judged["standing"].value_counts().items()
+    counted = judged["standing"].value_counts().items()  # of two that are as many, what is decided comes first
+    (most, count), *others = sorted(counted, key=lambda one: (-one[1], one[0] == UNDECIDED))
     if others:
         less, n_less = others[0]
         return f"{of} {said[str(most)]} {beside} in {count} of {len(judged)} settings, and {said[str(less)]} them in {n_less}."
