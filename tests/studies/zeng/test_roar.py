@@ -85,9 +85,9 @@ def test_roar_tells_the_planted_truth(planted_bits, linear):
         assert mean["half", share] == guessed((1 - (share - 1 / 36) / 2) / 2)
     found = tables.differences(table, ("random",))
     assert list(found.index) == ["perfect", "half", "random", "inverted"]
-    said = words.roar(table, ("random",))
-    assert said.index("sooner") < said.index("perfect (") < said.index("half (") < said.index("**later**")
-    assert said.index("**later**") < said.index("inverted (")
+    assert words.roar(table) == (
+        "Compared with a random order, accuracy falls sooner for 2 of 3 maps, and **later** for inverted."
+    )
 
 
 @pytest.mark.stochastic
@@ -155,9 +155,7 @@ def test_a_mask_that_tells_the_class_is_found_out(planted_bits, linear):
     assert mean["telling"] == 1
     assert mean["random"] == guessed(0.25)
     said = words.masks(masks, run(linear, planted_bits, attributions, shares), 4)
-    assert "1.000 for telling and" in said
-    # By the least squares both seeds are the same, so the random mask's interval has no width: either side of chance.
-    assert "chance (telling" in said
+    assert "with an accuracy of 1.00" in said
     assert "better than from the image" not in said
 
 

@@ -50,7 +50,8 @@ def steady_and_true(rows: pd.DataFrame, steady: str = "LRP under top-k", true: s
             at = float(row[steady]), float(row[true])
             axis.errorbar(*at, ends[1], ends[0], fmt="none", ecolor=colour, elinewidth=0.8, alpha=0.45)
             axis.plot(*at, color=colour, marker=mark, markersize=7, linestyle="none", label=label)
-            places.append((*at, "" if str(name).startswith(PGD) else str(name), colour))
+            # The legend names the others.
+            places.append((*at, str(name) if label in ("posterior", "other defences") else "", colour))
         axis.set(
             xlabel=f"steady: {steady}, share of the top pixels that stay",
             ylabel="accuracy after removal and retraining",

@@ -110,7 +110,7 @@ def alignment(curve: pd.DataFrame) -> str:
 @sentence
 def roar(table: pd.DataFrame, baseline: str = RANDOM) -> str:
     """Say how many attributions found more of what the classes are told by than a baseline, by the paired intervals."""
-    found = differences(table)
+    found = differences(table, (baseline,))
     ways = {str(name): compared(row, baseline).direction for name, row in found.iterrows() if name not in CONTROLS}
     order = "a random order" if baseline == RANDOM else "the edges"
     words = {-1: "sooner for", 1: "**later** for", 0: "neither sooner nor later for"}
