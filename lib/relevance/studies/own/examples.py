@@ -40,6 +40,15 @@ N_TRAIN, N_MEMBERS, EPOCHS, HIDDEN = 600, 5, 20, 32
 LEARNED_FROM = "mnist-5k"
 
 
+class Convolutional(nn.Sequential):
+    """Two convolutions that halve the image, quick enough for pictures that are drawn while a page is printed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            nn.Conv2d(1, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 5, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10),
+        )  # fmt: skip
+
+
 def network(given: str) -> nn.Module:
     """Return a network by the name of an example, or made by what a file of the reader's has.
 
@@ -54,7 +63,7 @@ def network(given: str) -> nn.Module:
     if given in EXAMPLES["network"]:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            return architectures.fully_connected(SHAPE, hidden=HIDDEN) if given == DENSE else _convolutional()
+            return architectures.fully_connected(SHAPE, hidden=HIDDEN) if given == DENSE else Convolutional()
     place, _, name = given.rpartition(":")
     file = Path(place).expanduser()
     if not place.endswith(".py") or not name:
@@ -75,14 +84,6 @@ def network(given: str) -> nn.Module:
         ) from None
     found_module: nn.Module = checks.kind_of(f"network {name}", made, nn.Module, "a torch.nn.Module, or make one")
     return found_module
-
-
-def _convolutional() -> architectures.Classifier:
-    """Return a network of two convolutions that halve the image, for pictures that are drawn while a page is printed."""
-    return architectures.Classifier(
-        nn.Conv2d(1, 8, 5, stride=2), nn.ReLU(), nn.Conv2d(8, 16, 5, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(256, 10),
-        settings={"architecture": "two convolutions", "image_shape": list(SHAPE), "n_classes": 10},
-    )  # fmt: skip
 
 
 def pooled() -> nn.Sequential:
@@ -119,7 +120,7 @@ def posterior(
                 f"such as runs/*.pth below {checks.shown(str(Path.cwd()))}."
             )
         return doors.from_states(network, files, image_shape=image_shape, mean=mean, std=std)
-    if not isinstance(network, architectures.Classifier):
+    if not isinstance(network, (architectures.Classifier, Convolutional)):
         raise ValueError(
             f"posterior is {given!r}, an example for the networks {' and '.join(EXAMPLES['network'])}; it must be a path to "
             f"checkpoints of {type(network).__name__}."
@@ -127,7 +128,7 @@ def posterior(
     return _example(network, given)
 
 
-def _example(network: architectures.Classifier, given: str) -> Posterior:
+def _example(network: nn.Module, given: str) -> Posterior:
     """Train an example, and let it in by the door that it is an example of."""
     data = reading.load(LEARNED_FROM).smaller(N_TRAIN)
     if given == LAPLACE:
@@ -136,14 +137,14 @@ def _example(network: architectures.Classifier, given: str) -> Posterior:
         parts = [drawn.samples[f"{name}.{part}"].flatten(1) for part, _ in layer.named_parameters()]
         below = copy.deepcopy(network)
         below.load_state_dict({key: value[0].cpu() for key, value in drawn.samples.items()})
-        return doors.from_vectors(below, torch.cat(parts, 1), layer=name, record={"drawn by": given})
+        return doors.from_vectors(below, torch.cat(parts, 1), layer=name, image_shape=SHAPE, record={"drawn by": given})
     trained = kept(deep_ensemble, network, data, progress=False, epochs=EPOCHS, n_samples=N_MEMBERS)
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for index, member in enumerate(trained[: 1 if given == CHECKPOINT else N_MEMBERS]):
             files.append(Path(folder) / f"{index}.pth")
             torch.save({key: value[0].cpu() for key, value in member.samples.items()}, files[-1])
-        return doors.from_states(network, files, record={"drawn by": given})
+        return doors.from_states(network, files, image_shape=SHAPE, record={"drawn by": given})
 
 
 def images(given: str, image_shape: Sequence[int] = SHAPE, n_images: int = 24, seed: int = 0) -> Tensor:
