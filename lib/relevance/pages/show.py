@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from relevance.networks.posterior import Posterior
-from relevance.pages.figures.vector import drawn, inline
+from relevance.pages.vector import drawn, inline
 from relevance.pages.web import STATIC
 from relevance.studies.phrases import Sentence, join, method_name
 

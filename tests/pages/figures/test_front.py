@@ -6,7 +6,7 @@ import pandas as pd
 import torch
 
 from relevance.pages import figures
-from relevance.pages.figures.narrow import PHONE, narrowed
+from relevance.pages.narrow import PHONE, narrowed
 from relevance.studies.carbone.front import Front
 
 

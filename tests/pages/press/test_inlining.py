@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from relevance.pages.figures.style import new_figure
-from relevance.pages.figures.vector import drawn
 from relevance.pages.press import inlining
+from relevance.pages.vector import drawn
 
 
 def test_a_page_has_the_drawing_and_its_text_in_the_place_of_its_address(tmp_path):

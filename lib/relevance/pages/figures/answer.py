@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from relevance.metrics.statistics import UNDECIDED
-from relevance.pages.figures.narrow import PHONE
 from relevance.pages.figures.style import BLUE, MODELS, PAPER, VERMILION, new_figure
+from relevance.pages.narrow import PHONE
 from relevance.studies.carbone.reproduction import AGREES, DIFFERS, NO_DIFFERENCE, agreement
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
 from relevance.studies.verdicts import NOT_JUDGED

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.gridspec import GridSpec
 
 from relevance.attacks.named import NOISE
-from relevance.pages.figures.narrow import PHONE
 from relevance.pages.figures.style import INK, VERMILION, colour_of, heatmap, new_figure, picture
+from relevance.pages.narrow import PHONE
 from relevance.studies.carbone.front import Front
 from relevance.studies.experiment import CLEAN
 from relevance.studies.names import BAYESIAN

@@ -16,7 +16,7 @@ from relevance.explanations.top import top_share
 from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.similarity import map_scores
 from relevance.pages.figures.style import OVERLAP, frame, heatmap, new_figure, picture
-from relevance.pages.figures.vector import PAGE
+from relevance.pages.vector import PAGE
 from relevance.studies.experiment import CLEAN, Gallery, Outcome
 
 

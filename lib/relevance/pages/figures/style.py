@@ -17,7 +17,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from relevance.pages.figures.vector import PAGE, BookFigure
+from relevance.pages.vector import PAGE, BookFigure
 from relevance.studies import names
 
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = (

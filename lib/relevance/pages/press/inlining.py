@@ -7,7 +7,7 @@ from html import unescape
 from pathlib import Path
 from urllib.parse import unquote
 
-from relevance.pages.figures.vector import inline
+from relevance.pages.vector import inline
 
 IMAGE = re.compile(r'<img\b[^>]*\bsrc="([^"]+\.svg)"[^>]*>')
 LINKED = re.compile(rf'<a class="[^"]*image-reference[^"]*" href="[^"]+\.svg">({IMAGE.pattern})</a>')

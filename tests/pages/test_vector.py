@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from relevance.pages.figures.style import BLUE, INK, PAPER, new_figure
-from relevance.pages.figures.vector import drawn, inline
+from relevance.pages.vector import drawn, inline
 
 
 def two_panels(width=8.0):

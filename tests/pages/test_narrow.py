@@ -7,8 +7,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from relevance.pages.figures.narrow import PHONE, narrowed
 from relevance.pages.figures.style import heatmap, new_figure, picture
+from relevance.pages.narrow import PHONE, narrowed
 
 
 def boxes(figure):

@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from relevance.base.digests import digest
-from relevance.pages.figures.narrow import narrowed
+from relevance.pages.narrow import narrowed
 
 PAGE = 8.15  # inches: 784 pixels, as wide as an article is on a screen of 1,400
 DPI = 144  # of what is a picture anyway
