@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from relevance.base import checks
 from relevance.pages.figures.style import BLUE, GREEN, ORANGE, frame, new_figure, picture
 from relevance.studies.dombrowski.manipulation import Case
 from relevance.studies.dombrowski.smoothing import AWARE, UNAWARE
@@ -19,7 +20,7 @@ TIMES = 10
 BRIGHTEST = 0.99
 
 
-def photographs(cases: Mapping[str, Case], index: int) -> Figure:
+def photographs(cases: Mapping[str, Case], index: int, methods: Sequence[str] = ()) -> Figure:
     """Draw one photograph, a row for each method: three maps, the manipulated photograph, and what was added to it.
 
     Maps are magnitudes, each up to a value that one in a hundred of its pixels exceeds.
@@ -27,16 +28,18 @@ def photographs(cases: Mapping[str, Case], index: int) -> Figure:
     Args:
         cases: method -> images and maps.
         index: which photograph.
+        methods: some of the cases; all if empty.
     """
+    cases = {name: cases[checks.one_of("method", name, cases)] for name in methods or cases}
     with new_figure(len(cases), len(COLUMNS), (8.0, 0.3 + 1.55 * len(cases))) as (figure, axes):
         for row, (method, case) in zip(axes, cases.items(), strict=True):
             for axis, maps in zip(row[:3], (case.maps, case.aims, case.reached), strict=True):
                 _magnitudes(axis, maps[index])
             picture(row[3], case.found[index])
             picture(row[4], (0.5 + TIMES * (case.found[index] - case.images[index])).clamp(0, 1))
-            row[0].set_ylabel(method.replace(" ", "\n", 1), fontsize=10)
+            row[0].set_ylabel(method.replace(" ", "\n", 1))
         for axis, title in zip(axes[0], COLUMNS, strict=True):
-            axis.set_title(title, fontsize=10)
+            axis.set_title(title)
     return figure
 
 
@@ -66,5 +69,5 @@ def photographs_defended(rows: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(defences)), defences)
         axis.invert_yaxis()
         axis.set(xlim=(min(-0.03, rows["similarity"].min()), 1.03), xlabel="correlation with the map before")
-        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=9)
+        figure.legend(*axis.get_legend_handles_labels(), loc="outside upper center", ncols=3)
     return figure
