@@ -61,7 +61,7 @@ def test_a_table_is_of_older_code_when_its_modules_have_changed(monkeypatch):
     monkeypatch.setattr(records, "provenance", lambda *_: now)
     assert not records.is_of_older_code("geometry", "geometry")
     seen = []
-    monkeypatch.setattr(records, "code_behind", lambda module: seen.append(module) or "changed")
+    monkeypatch.setattr(records, "code_behind", lambda module, **_: seen.append(module) or "changed")
     assert records.is_of_older_code("geometry", "geometry")
     assert seen == ["relevance.studies.carbone.geometry"]
 

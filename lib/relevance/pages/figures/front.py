@@ -23,6 +23,9 @@ def front(shown: Front) -> Figure:
     """Draw a row for each model: the image, its map, the map after noise and after an attack, and the scores of all images.
 
     Maps are divided by the largest absolute relevance of the model's clean map.
+
+    Args:
+        shown: of :func:`relevance.studies.carbone.front.front`.
     """
     models = list(shown.maps)
     with new_figure(len(models), 5, (8.1, 0.7 + 1.3 * len(models))) as (figure, axes):

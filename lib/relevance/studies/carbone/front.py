@@ -24,7 +24,7 @@ class Front:
         image: [C, H, W] in [0, 1].
         label: its class.
         maps: model -> clean image, noise, attack -> expected map [C, H, W] of the class predicted on the clean image.
-        scores: rows of :meth:`Study.table` for the two, of the layer that explains the class.
+        scores: rows of :meth:`relevance.studies.carbone.study.Study.table` for the two, of the layer that explains the class.
         place: the value of ``image`` in ``scores`` that the image has.
         attack: name of the attack.
     """
@@ -61,7 +61,7 @@ def front(study: Study, table: pd.DataFrame, attack: str, rule: str = "epsilon")
 
     Args:
         study: what was measured.
-        table: of :meth:`Study.table`, with ``attack``, noise and ``rule``.
+        table: of :meth:`relevance.studies.carbone.study.Study.table`, with ``attack``, noise and ``rule``.
         attack: name of the attack, such as ``"PGD on the margin"``.
         rule: name of the rule.
     """
