@@ -60,6 +60,14 @@ def test_links_are_followed_to_files_and_their_anchors(pages):
     assert audit.problems(pages) == [f"sub/lost.html: a link leads nowhere: {link}" for link in lost]
 
 
+def test_a_playground_reads_choices_in_the_place_of_an_anchor(pages):
+    (pages / "play.html").write_text('<figure class="x rr-scene"></figure><a href="#model=bayesian">one</a>')
+    (pages / "here.html").write_text(
+        '<a href="play.html#model=bayesian&top=5">one</a> <a href="#model=bayesian">here</a>'
+    )
+    assert audit.problems(pages) == ["here.html: a link leads nowhere: #model=bayesian"]
+
+
 def test_stylesheets_are_read_too(pages):
     (pages / "a.css").write_text("@font-face { src: url(https://fonts.example.org/a.woff2) }")
     assert audit.problems(pages) == ["a.css: asks another host: https://fonts.example.org/a.woff2"]

@@ -42,6 +42,7 @@ class _Page(HTMLParser):
         self.anchors: set[str] = set()
         self.links: list[str] = []
         self.in_style = False
+        self.plays = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
@@ -51,6 +52,7 @@ class _Page(HTMLParser):
         if tag == "meta" and (given.get("http-equiv") or "").lower() == "refresh":
             self.links += re.findall(r"(?i)\burl=(.+)", given.get("content") or "")
         self.in_style = tag == "style"
+        self.plays |= "rr-scene" in (given.get("class") or "").split()
         names: tuple[str, ...] = FETCHES.get(tag, ())
         if tag == "link" and LINKS_THAT_FETCH & set((given.get("rel") or "").lower().split()):
             names = ("href",)
@@ -99,7 +101,11 @@ def _leads_somewhere(link: str, page: Path, pages: Mapping[Path, _Page]) -> bool
     target = Path(os.path.normpath(page.parent / unquote(parts.path))) if parts.path else page
     # What browsers know as the top of a page needs no mark there.
     anchor = unquote(parts.fragment)
-    return target.is_file() and (target not in pages or anchor in {"", "top"} or anchor in pages[target].anchors)
+    if not target.is_file():
+        return False
+    # A playground reads what follows the sign as choices, such as model=bayesian, and says so itself where it cannot.
+    chosen = "=" in anchor and target in pages and pages[target].plays
+    return target not in pages or anchor in {"", "top"} or chosen or anchor in pages[target].anchors
 
 
 def problems(pages: Path) -> list[str]:
