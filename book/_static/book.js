@@ -19,6 +19,12 @@ document.addEventListener("DOMContentLoaded", () => {
     summary.append(details.querySelector("h2, h3"));
     section.append(details);
   });
+  // What scrolls once it is open can be reached by keys, as the theme has it for what scrolls from the start.
+  const reachable = () =>
+    all(".text_html").forEach((one) => {
+      if (one.scrollWidth > one.clientWidth) one.tabIndex = 0;
+    });
+  document.addEventListener("toggle", reachable, true);
   const reveal = () => {
     const aim = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (!aim) return;

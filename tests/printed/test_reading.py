@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 SIZES = {"page": {"width": 1400, "height": 900}, "phone": {"width": 390, "height": 844}}
 # Chapters that are words or tables: nothing is drawn in them.
 WITHOUT = {
+    "manipulation/own-models",
     "appendix/architectures", "appendix/inference", "appendix/released-code", "appendix/status", "appendix/glossary",
     "appendix/references",
 }  # fmt: skip

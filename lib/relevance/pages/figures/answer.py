@@ -51,6 +51,7 @@ def answer(rows: pd.DataFrame) -> Figure:
             axis.set_yticks(range(len(labels)), labels if axis is axes[0, 0] else [""] * len(labels))
             axis.set_ylim(len(labels) - 0.4, -0.6)
             axis.set_xlabel("less steady than deterministic   |   steadier")
+            axis.locator_params(axis="x", nbins=5)
             for place in range(1, len(called)):
                 if called[place] != called[place - 1]:
                     axis.axhline(place - 0.5, color="0.85", lw=0.8)

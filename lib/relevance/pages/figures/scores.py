@@ -152,6 +152,7 @@ def difference_grid(
         reach = max(abs(edge) for axis in axes.flat for edge in axis.get_xlim())
         for axis in axes.flat:
             axis.set_xlim(-reach, reach)
+            axis.locator_params(axis="x", nbins=5)
         figure.supxlabel(f"LRP robustness minus that of the {baseline} network, image by image")
     return figure
 
