@@ -46,7 +46,10 @@ def test_every_chapter_is_a_page_with_its_figures(pages, chapter):
     article = Article(path)
     source = (ROOT / "book" / f"{chapter}.md").read_text()
     # A picture that turns has its caption too; its other frames are no elements of the page.
-    own = sum(source.count(call) for call in ("mystnb:", "interactive.turning(", "interactive.playground("))
+    own = sum(
+        source.count(call)
+        for call in ("mystnb:", "interactive.turning(", "interactive.swapping(", "interactive.playground(")
+    )
     assert article.pictures == article.captions == own
     assert article.pictures or "<table" in path.read_text()
     assert "<IPython.core.display" not in path.read_text()

@@ -13,6 +13,7 @@ from matplotlib.gridspec import GridSpec
 
 PHONE = 3.55  # inches: 341 pixels, what a figure has on a phone of 390
 LETTERS = 49  # of the smallest type in a line of that width
+UP = 9  # letters to an inch of an axis
 PICTURES = 3  # side by side
 LINE = 0.17  # inches
 
@@ -120,6 +121,9 @@ def _wrapped(figure: Figure) -> None:
                 text.set_text(textwrap.fill(text.get_text(), max(8, LETTERS // beside - 4)))
             row = kind, place.rowspan.start if place is not None else -1
             more[row] = max(more.get(row, 0), text.get_text().count("\n"))
+        if place is not None:
+            inches = figure.get_figheight() / place.get_gridspec().nrows
+            axis.set_ylabel(textwrap.fill(axis.get_ylabel(), max(8, int(UP * inches))))
     for legend in list(figure.legends):
         names = [text.get_text() for text in legend.get_texts()]
         fitting = min(len(names), max(1, (LETTERS - 4) // (max(map(len, names), default=1) + 7)))

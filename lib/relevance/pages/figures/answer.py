@@ -21,7 +21,7 @@ from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
 from relevance.studies.verdicts import NOT_JUDGED
 
 COMPARED = {BAYESIAN: (MODELS[BAYESIAN], "o"), ADVERSARIAL: (MODELS[ADVERSARIAL], "s")}
-SCORES = {"score as it is": ("mean", "low", "high"), "scaled": ("scaled", "scaled_low", "scaled_high")}
+SCORES = {"the score as it is": ("mean", "low", "high"), "the score, scaled": ("scaled", "scaled_low", "scaled_high")}
 
 
 def answer(rows: pd.DataFrame) -> Figure:
@@ -47,19 +47,24 @@ def answer(rows: pd.DataFrame) -> Figure:
                         alpha=0.3 if faint else 1, label=None if faint else model,
                     )  # fmt: skip
             axis.axvline(0, color="0.4", lw=0.8, ls="--")
-            axis.set_title(f"difference of LRP robustness, {title}")
+            axis.set_title(title)
             axis.set_yticks(range(len(labels)), labels if axis is axes[0, 0] else [""] * len(labels))
             axis.set_ylim(len(labels) - 0.4, -0.6)
-            axis.set_xlabel("less steady than deterministic   |   steadier")
             axis.locator_params(axis="x", nbins=5)
             for place in range(1, len(called)):
                 if called[place] != called[place - 1]:
                     axis.axhline(place - 0.5, color="0.85", lw=0.8)
-        for name in dict.fromkeys(called):
-            axes[0, 1].text(
-                1.02, np.mean([place for place, other in enumerate(called) if other == name]), name,
-                transform=axes[0, 1].get_yaxis_transform(), va="center",
-            )  # fmt: skip
+            for name in dict.fromkeys(called):
+                axis.text(
+                    0.99,
+                    called.index(name),
+                    name,
+                    transform=axis.get_yaxis_transform(),
+                    ha="right",
+                    va="center",
+                    color="0.35",
+                )
+        figure.supxlabel("difference of LRP robustness: less steady than deterministic  |  steadier")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     return figure
 
