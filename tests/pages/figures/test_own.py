@@ -8,6 +8,7 @@ import torch
 from oracles import random_posterior
 from relevance.networks import architectures
 from relevance.pages import figures
+from relevance.pages.figures.style import INK
 from relevance.studies.own.scores import scored
 
 FOUND = scored(
@@ -23,7 +24,7 @@ def test_bars_and_floors_are_those_of_the_table():
     assert titles == ["image", "its map", "after noise", "after attack", ""]
     axis = figure.axes[-1]
     assert [bar.get_width() for bar in axis.patches] == FOUND.table["robustness"].tolist()
-    floors = [line.get_xdata()[0] for line in axis.lines if line.get_color() == "black" and line.get_linewidth() == 2]
+    floors = [line.get_xdata()[0] for line in axis.lines if line.get_color() == INK and line.get_linewidth() == 2]
     assert floors == FOUND.table["floor"].tolist()
 
 
