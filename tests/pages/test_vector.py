@@ -15,7 +15,7 @@ def two_panels(width=8.0):
     with new_figure(1, 2, (width, 2.0)) as (figure, axes):
         axes[0, 0].plot([0, 1], color=BLUE)
         axes[0, 1].plot([0, 1], color="0.5")
-        axes[0, 1].bar([0], [1], color=PAPER, edgecolor=INK)
+        axes[0, 1].bar([0], [1], color=PAPER, edgecolor=INK, hatch="..")
     return figure
 
 
@@ -25,6 +25,7 @@ def test_greys_are_of_the_page_and_colours_are_not():
     assert not re.search(r"(fill|stroke): #([0-9a-f]{2})\2\2\b", svg)
     assert "stroke: color-mix(in srgb, var(--rr-ink, #000) 50%, var(--rr-paper, #fff))" in svg
     assert "fill: var(--rr-paper, #fff)" in svg
+    assert 'fill="#ffffff"' not in svg
     ElementTree.fromstring(svg)
 
 

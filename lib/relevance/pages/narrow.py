@@ -123,7 +123,7 @@ def _wrapped(figure: Figure) -> None:
             more[row] = max(more.get(row, 0), text.get_text().count("\n"))
         if place is not None:
             inches = figure.get_figheight() / place.get_gridspec().nrows
-            axis.set_ylabel(textwrap.fill(axis.get_ylabel(), max(8, int(UP * inches))))
+            axis.set_ylabel(textwrap.fill(axis.get_ylabel(), max(8, int(UP * inches)), break_long_words=False))
     for legend in list(figure.legends):
         names = [text.get_text() for text in legend.get_texts()]
         fitting = min(len(names), max(1, (LETTERS - 4) // (max(map(len, names), default=1) + 7)))

@@ -17,6 +17,7 @@ from relevance.pages.narrow import narrowed
 PAGE = 8.15  # inches: 784 pixels, as wide as an article is on a screen of 1,400
 DPI = 144  # of what is a picture anyway
 GREY = re.compile(r"(fill|stroke): #([0-9a-f]{2})\2\2\b")
+HATCHED = re.compile(r'(<rect [^>]*)fill="(#[0-9a-f]{6})"')  # the ground of a hatched patch, which is no style
 NARROW = re.compile(r"<!--narrow (\S+)-->\n?")
 NAMES = re.compile(r'(\bid="|xlink:href="#|url\(#)')
 
@@ -84,6 +85,7 @@ def _svg(figure: Figure) -> str:
         figure.savefig(buffer, format="svg", metadata=none, dpi=DPI)
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
+    text = HATCHED.sub(r'\1style="fill: \2"', text)
     text = GREY.sub(lambda match: f"{match[1]}: {_mixed(int(match[2], 16))}", text)
     own = digest(text)[:8]
     return NAMES.sub(rf"\g<1>{own}-", text)

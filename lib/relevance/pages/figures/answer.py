@@ -111,10 +111,10 @@ def claims_grid(settings: pd.DataFrame, called: Mapping[str, str]) -> Figure:
         for text in axis.texts:
             text.set_text(text.get_text().replace(" of ", "/").replace(NOT_JUDGED, "-"))
         for row, claim in enumerate(claims):
-            told = axis.text(-0.45, row - 0.26, textwrap.fill(claim, 50), va="bottom")
+            told = axis.text(-0.45, row - 0.26, textwrap.fill(claim, 46), va="bottom")
             told.set_in_layout(False)
         axis.set_ylim(len(claims) - 0.5, -1)
-        figure.set_size_inches(PHONE, 2.2 + 0.82 * len(claims))
+        figure.set_size_inches(PHONE, 2.2 + 0.92 * len(claims))
 
     figure.narrow = narrow  # type: ignore[attr-defined]
     return figure
