@@ -53,7 +53,7 @@ def own_network():
 
 KINDS = {"library's posterior": (library_posterior, 1), "own posterior": (own_posterior, own_network()), "tensor": (tensor, X),
          "tensors": (tensors, X), "table": (table, 5)}  # fmt: skip
-FILES = ("content", "seconds", "sums")
+FILES = ("content", "seconds", "hardware", "sums")
 
 
 def flipped(content, place, bit=0):
@@ -86,9 +86,9 @@ DAMAGES = {
 
 def file_of(path, which):
     if which == "content":
-        (name,) = {file.name for file in path.iterdir()} - {files.SECONDS, files.SUMS}
+        (name,) = {file.name for file in path.iterdir()} - {files.SECONDS, files.HARDWARE, files.SUMS}
         return path / name
-    return path / {"seconds": files.SECONDS, "sums": files.SUMS}[which]
+    return path / {"seconds": files.SECONDS, "hardware": files.HARDWARE, "sums": files.SUMS}[which]
 
 
 @pytest.fixture

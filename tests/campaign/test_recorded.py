@@ -169,7 +169,11 @@ def test_one_half_without_the_other_is_named(project, half):
     refused("layers", half)
 
 
-@pytest.mark.parametrize("table", schema.BENCHMARKS)
+# Growth waits for a machine that does nothing else meanwhile.
+RECORDED = sorted(schema.BENCHMARKS.keys() - {"growth"})
+
+
+@pytest.mark.parametrize("table", RECORDED)
 @pytest.mark.parametrize("damage", ["emptied", "zeros", "cut to a tenth", "garbage", "a row less", "not text"])
 def test_a_damaged_table_of_a_benchmark_is_named(project, table, damage):
     path = project / f"data/recorded/{table}.csv"

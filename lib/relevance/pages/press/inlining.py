@@ -11,6 +11,7 @@ from relevance.pages.vector import inline
 
 IMAGE = re.compile(r'<img\b[^>]*\bsrc="([^"]+\.svg)"[^>]*>')
 LINKED = re.compile(rf'<a class="[^"]*image-reference[^"]*" href="[^"]+\.svg">({IMAGE.pattern})</a>')
+OWN = re.compile(r'\bid="[0-9a-f]{8}-figure_1"')  # what :mod:`relevance.pages.vector` has drawn
 ALT = re.compile(r'\balt="([^"]*)"')
 
 
@@ -22,9 +23,8 @@ def figures(pages: Path) -> None:
         def drawing(match: re.Match[str], page: Path = page) -> str:
             file = page.parent / unquote(match[1])
             alt = ALT.search(match[0])
-            if file.parent.name != "_images" or alt is None:
-                return match[0]
-            return inline(file.read_text(encoding="utf-8"), unescape(alt[1]))
+            drawn = file.read_text(encoding="utf-8") if file.parent.name == "_images" else ""
+            return inline(drawn, unescape(alt[1])) if alt is not None and OWN.search(drawn) else match[0]
 
         inlined = IMAGE.sub(drawing, LINKED.sub(r"\1", text))
         if inlined != text:

@@ -143,11 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             found = repeat(given.root.resolve(), SMALLEST, runs[SMALLEST])
             say("\n".join(found) or f"{SMALLEST} is what was recorded, but for what chains differ by.")
             return int(bool(found))
+        into = None if given.dry_run else check_folder(given.into or records.folder())
         planned = plans.read(given.root, {name: runs[name] for name in chosen})
         say("\n".join([*(plan.told() for plan in planned), plans.total(planned)]))
-        if given.dry_run:
+        if into is None:
             return 0
-        into = check_folder(given.into or records.folder())
         with plans.watched(given.root, planned):
             for name in chosen:
                 record(given.root.resolve(), name, runs[name], into)
