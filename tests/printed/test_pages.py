@@ -15,6 +15,9 @@ from relevance.pages.press.chapters import read_chapters
 ROOT = Path(__file__).parents[2]
 
 
+YOURS = "own/your-own"  # whose numbers are of what a reader brings
+
+
 class Article(HTMLParser):
     """The text of a page's article, its pictures and its captions."""
 
@@ -53,7 +56,7 @@ def test_every_chapter_is_a_page_with_its_figures(pages, chapter):
     assert article.pictures == article.captions == own
     assert article.pictures or "<table" in path.read_text()
     assert "<IPython.core.display" not in path.read_text()
-    assert "This build." in article.text or "Recorded" in article.text
+    assert "This build." in article.text or "Recorded" in article.text or chapter == YOURS
 
 
 def test_the_answer_on_the_first_page_is_the_chapter_s(pages):
