@@ -5,6 +5,7 @@ import re
 import pandas as pd
 
 from relevance.pages import show
+from relevance.pages.figures.style import new_figure
 
 
 def test_other_libraries_are_compared_in_words_and_numbers():
@@ -69,3 +70,12 @@ def test_long_texts_are_marked_for_the_style_sheet():
 
 def test_tables_of_one_page_share_no_identifiers():
     assert " id=" not in show.table(pd.DataFrame({"n": [1]})).to_html()
+
+
+def test_a_figure_that_another_page_has_too_is_the_same_in_both():
+    with new_figure(1, 2, (8, 2)) as (figure, axes):
+        axes[0, 0].plot([0, 1])
+    elsewhere = show.captioned(figure, "a line", "A line.").data
+    assert [name in elsewhere for name in ("rr-wide", "rr-narrow", "<figcaption><p>A line.")] == [True] * 3
+    assert "<!--narrow" in figure._repr_svg_()
+    assert show.captioned(figure, "a line", "A line.").data == elsewhere

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from relevance.pages.figures.style import BLUE, INK, PAPER, new_figure
-from relevance.pages.vector import drawn, inline
+from relevance.pages.vector import inline
 
 
 def two_panels(width=8.0):
@@ -20,7 +20,7 @@ def two_panels(width=8.0):
 
 
 def test_greys_are_of_the_page_and_colours_are_not():
-    svg = drawn(two_panels(3.0))
+    svg = two_panels(3.0).drawing
     assert "#0072b2" in svg
     assert not re.search(r"(fill|stroke): #([0-9a-f]{2})\2\2\b", svg)
     assert "stroke: color-mix(in srgb, var(--rr-ink, #000) 50%, var(--rr-paper, #fff))" in svg
@@ -30,7 +30,7 @@ def test_greys_are_of_the_page_and_colours_are_not():
 
 
 def test_a_page_gets_both_drawings_and_no_name_twice():
-    text = inline(drawn(two_panels()), 'a "line"')
+    text = inline(two_panels().drawing, 'a "line"')
     assert [re.search('class="([^"]*)"', one)[1] for one in text.split("<svg ")[1:]] == [
         "rr-figure rr-wide",
         "rr-figure rr-narrow",

@@ -11,11 +11,10 @@ from typing import Any
 import pandas as pd
 from IPython.display import HTML
 from markdown_it import MarkdownIt
-from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from relevance.networks.posterior import Posterior
-from relevance.pages.vector import drawn, inline
+from relevance.pages.vector import BookFigure, inline
 from relevance.pages.web import STATIC
 from relevance.studies.phrases import Sentence, join, method_name
 
@@ -140,6 +139,6 @@ def small(rows: pd.DataFrame) -> Styler:
     return table(rows).format("{:.2g}")
 
 
-def captioned(figure: Figure, alt: str, caption: str) -> HTML:
+def captioned(figure: BookFigure, alt: str, caption: str) -> HTML:
     """Return a figure with its caption as one block, which another page can paste (MyST-NB's ``glue``)."""
-    return HTML(f"<figure>{inline(drawn(figure), alt)}<figcaption><p>{escape(caption)}</p></figcaption></figure>")
+    return HTML(f"<figure>{inline(figure.drawing, alt)}<figcaption><p>{escape(caption)}</p></figcaption></figure>")

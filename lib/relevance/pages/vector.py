@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+from functools import cached_property
 from html import escape
 from typing import Any
 
@@ -25,12 +26,20 @@ NAMES = re.compile(r'(\bid="|xlink:href="#|url\(#)')
 class BookFigure(Figure):
     """A figure that a notebook shows as vector graphics, drawn once for a page and once for a phone."""
 
-    _drawn = ""
+    @cached_property
+    def drawing(self) -> str:
+        """The figure as SVG, with its narrow drawing in a comment, which :func:`inline` takes out.
+
+        Drawn once: the figure itself is narrow afterwards where it was wider than a phone.
+        """
+        wide = _svg(self)
+        if not narrowed(self):
+            return wide
+        held = base64.b64encode(_svg(self).encode()).decode()
+        return wide.replace("</svg>", f"<!--narrow {held}-->\n</svg>")
 
     def _repr_svg_(self) -> str:
-        if not self._drawn:
-            self._drawn = drawn(self)
-        return self._drawn
+        return self.drawing
 
 
 def _not_as_pixels() -> None:
@@ -44,23 +53,11 @@ def _not_as_pixels() -> None:
 _not_as_pixels()
 
 
-def drawn(figure: Figure) -> str:
-    """Return the figure as SVG, with its narrow drawing in a comment, which :func:`inline` takes out.
-
-    The figure itself is narrow afterwards where it was wider than a phone.
-    """
-    wide = _svg(figure)
-    if not narrowed(figure):
-        return wide
-    held = base64.b64encode(_svg(figure).encode()).decode()
-    return wide.replace("</svg>", f"<!--narrow {held}-->\n</svg>")
-
-
 def inline(svg: str, alt: str) -> str:
-    """Return the markup of :func:`drawn` for a page: both drawings, of which a style shows the one that fits.
+    """Return a drawing for a page: both drawings, of which a style shows the one that fits.
 
     Args:
-        svg: of :func:`drawn`.
+        svg: of :attr:`BookFigure.drawing`.
         alt: what there is to see, for those who cannot.
     """
     found = NARROW.search(svg)

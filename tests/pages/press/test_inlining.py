@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from relevance.pages.figures.style import new_figure
 from relevance.pages.press import inlining
-from relevance.pages.vector import drawn
 
 
 def test_a_page_has_the_drawing_and_its_text_in_the_place_of_its_address(tmp_path):
@@ -12,7 +11,7 @@ def test_a_page_has_the_drawing_and_its_text_in_the_place_of_its_address(tmp_pat
         axes[0, 0].plot([0, 1])
     images = tmp_path / "_images"
     images.mkdir()
-    (images / "a b.svg").write_text(drawn(figure))
+    (images / "a b.svg").write_text(figure.drawing)
     page = tmp_path / "book" / "page.html"
     page.parent.mkdir()
     (images / "mark.svg").write_text('<svg id="mark"></svg>')
