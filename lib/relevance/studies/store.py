@@ -184,11 +184,6 @@ def seconds_spent() -> float:
     return sum(_SECONDS.values())
 
 
-def hardware_used() -> list[str]:
-    """Return what the results that this process took from stores were computed on, as far as that was told."""
-    return sorted({found for path in _SECONDS if (found := files.hardware(path))})
-
-
 def _read(path: Path, networks: Sequence[nn.Module]) -> Any:
     result, seconds = files.read(path, networks)
     _count(path, seconds)
