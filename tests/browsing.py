@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from relevance.pages.press import pdf
+from relevance.pages.press.chapters import BookError
 
 WEB = Path(sys.prefix) / "share/relevance-web/node_modules"
 FLAGS = [
@@ -22,10 +24,10 @@ OWN = re.compile(r"(file:|data:|blob:|about:|(https?|wss?)://(127\.0\.0\.1|local
 
 def chromium() -> str:
     """Return the path of Chromium, or skip the test that asks."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
-        if found := shutil.which(name):
-            return found
-    pytest.skip("no Chromium is installed (Debian: apt install chromium)")
+    try:
+        return pdf.chromium()
+    except BookError as error:
+        pytest.skip(str(error))
 
 
 class Complaints(list):

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
-from notebooks import HEAD
+from notebooks import RECORDABLE, recordable_project
 from relevance.pages.press import plans, recording
 
-CHAPTER = f"""{HEAD}
-```{{code-cell}} ipython3
-:tags: [parameters]
-
-hidden = 8
-record = ""
-```
-"""
 PIECES = {"hmc-aa": 7200.0, "perturbed-bb": 1.5, "perturbed-cc": 2.5}
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    (tmp_path / "book/profiles").mkdir(parents=True)
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
-    (tmp_path / "book/chapter.md").write_text(CHAPTER)
-    (tmp_path / "book/profiles/paper.yml").write_text("common: {}\n")
-    runs = {"tiny": {"parameters": {"hidden": 8}, "chapters": {"chapter": None}}}
-    (tmp_path / "book/runs.yml").write_text(yaml.safe_dump(runs))
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "store"))
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    return recordable_project(tmp_path, RECORDABLE)
 
 
 def left_behind(project, head=None):
@@ -68,7 +53,7 @@ def test_what_is_kept_is_not_left(project):
 
 def test_what_has_changed_since_is_said(project):
     left_behind(project)
-    (project / "book/chapter.md").write_text(CHAPTER + "\nMore.\n")
+    (project / "book/chapter.md").write_text(RECORDABLE + "\nMore.\n")
     assert "chapter, parameters or library have changed since" in plan(project).told()
 
 

@@ -10,23 +10,15 @@ import sys
 import time
 
 import pytest
-import yaml
 
-from notebooks import HEAD
+from notebooks import RECORDABLE, recordable_project
 from oracles import ROOT, chapter_text
 from relevance.pages.press import recording
 from relevance.pages.press.chapters import BookError
 from relevance.pages.press.press import print_book
 from relevance.studies import records, repeated
 
-CHAPTER = f"""{HEAD}
-```{{code-cell}} ipython3
-:tags: [parameters]
-
-hidden = 8
-record = ""
-```
-
+CHAPTER = f"""{RECORDABLE}
 ```{{code-cell}} ipython3
 from relevance.studies import carbone, records
 
@@ -42,14 +34,8 @@ records.keep(record, "layers", study.table(["FGSM", "top-k"], rules=["epsilon", 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A project of one chapter, with its own store and its own recorded tables."""
-    (tmp_path / "book/profiles").mkdir(parents=True)
-    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: book/chapter\n")
-    (tmp_path / "book/chapter.md").write_text(CHAPTER)
-    (tmp_path / "book/profiles/paper.yml").write_text("common: {}\n")
-    run = {"parameters": {"hidden": 8}, "chapters": {"chapter": None}}
-    (tmp_path / "book/runs.yml").write_text(yaml.safe_dump({"tiny": run}))
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path / "store"))
-    return tmp_path
+    return recordable_project(tmp_path, CHAPTER)
 
 
 def command(project):
