@@ -2,8 +2,8 @@
 
 One piece of a study, a posterior that is attacked by FGSM, explained before and after by the epsilon rule at every layer, and
 scored, is made at growing sizes, each in a process of its own: seconds of processor, and memory beyond what was there before. A
-whole study is made by one worker and by two; what more would take is counted from the seconds that its pieces took, given to
-whoever is free, the longest first.
+whole study is made by one worker and by two; what more would take is counted from the seconds that its pieces took by
+themselves, first the models and chains, then the attacks on them, each given to whoever is free, the longest first.
 
     python benchmarks/growth.py
 """
@@ -14,11 +14,13 @@ import argparse
 import heapq
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ from relevance.attacks.named import Attack
 from relevance.explanations.rules import Epsilon
 from relevance.networks.architectures import fully_connected
 from relevance.networks.posterior import Posterior
-from relevance.studies import experiment, files, parallel, records
+from relevance.studies import experiment, parallel, records
 from relevance.studies.carbone import pieces
 from relevance.studies.carbone.study import Study
 from relevance.studies.parallel import Call
@@ -38,7 +40,7 @@ from relevance.studies.parallel import Call
 BASE = {"samples": 50, "images": 100, "width": 128}
 SIZES = {"samples": (10, 25, 50, 100, 200, 400), "images": (50, 100, 200, 500, 1000, 2000),
          "width": (32, 64, 128, 256, 512, 1024)}  # fmt: skip
-WORKERS, MEASURED = (1, 2, 4, 8, 16, 32, 64), (1, 2)
+WORKERS, MEASURED, TIMES = (1, 2, 4, 8, 16, 32, 64), (1, 2), 3
 STUDY = Study(
     "digits",
     n_train=1000,
@@ -90,6 +92,30 @@ def makespan(seconds: Sequence[float], n_workers: int) -> float:
     return max(free)
 
 
+class Timed(Executor):
+    """Makes each call at once, and keeps the seconds of processor that its thread took."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **settings: Any) -> Future[Any]:
+        """Return what a call gave, as a future."""
+        done: Future[Any] = Future()
+        started = time.thread_time()
+        done.set_result(function(*arguments, **settings))
+        self.seconds.append(time.thread_time() - started)
+        return done
+
+
+def pieces_taken() -> list[list[float]]:
+    """Make a study here, and return the seconds of each of its pieces: of its models and chains, and of the attacks on them."""
+    timed: list[Timed] = [Timed(), Timed()]
+    # A study without attacks has models only; the next one finds them.
+    for executor, attacks in zip(timed, ((), ATTACKS), strict=True):
+        pieces.make([STUDY], attacks, executor=executor)
+    return [executor.seconds for executor in timed]
+
+
 def study() -> float:
     """Make a study with the workers that ``RELEVANCE_CLUSTER`` names, and return its seconds, without those of their start."""
     workers = [Call(time.sleep, (1.0,), is_kept=False)] * (2 * max(MEASURED))
@@ -113,10 +139,13 @@ def main() -> None:
     """Measure, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--piece", help=argparse.SUPPRESS)
-    parser.add_argument("--study", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--made", choices=("study", "pieces"), help=argparse.SUPPRESS)
     given = parser.parse_args()
-    if given.piece or given.study:
-        print(json.dumps(piece(**json.loads(given.piece)) if given.piece else study()))
+    if given.piece or given.made:
+        made = (
+            piece(**json.loads(given.piece)) if given.piece else {"study": study, "pieces": pieces_taken}[given.made]()
+        )
+        print(json.dumps(made))
         return
     rows: list[dict[str, Any]] = []
 
@@ -128,13 +157,16 @@ def main() -> None:
         for size in sizes:
             with tempfile.TemporaryDirectory() as folder:
                 add(what, size, *apart(["--piece", json.dumps({**BASE, what: size})], folder))
-    taken: list[float] = []
     for n_workers in MEASURED:
-        with tempfile.TemporaryDirectory() as folder:
-            add("workers, measured", n_workers, apart(["--study"], folder, f"local:{n_workers}"))
-            taken = taken or [float(path.read_text("utf-8")) for path in Path(folder).glob(f"*/{files.SECONDS}")]
+        taken = []
+        for _ in range(TIMES):
+            with tempfile.TemporaryDirectory() as folder:
+                taken.append(apart(["--made", "study"], folder, f"local:{n_workers}"))
+        add("workers, measured", n_workers, statistics.median(taken))
+    with tempfile.TemporaryDirectory() as folder:
+        phases = apart(["--made", "pieces"], folder)
     for n_workers in WORKERS:
-        add("workers", n_workers, makespan(taken, n_workers))
+        add("workers", n_workers, sum(makespan(seconds, n_workers) for seconds in phases))
     table = stamped(pd.DataFrame(rows))
     table.to_csv(records.folder() / "growth.csv", index=False, float_format="%.5g")
 

@@ -88,6 +88,13 @@ def test_after_the_pieces_nothing_is_left_to_compute(cluster, monkeypatch):
     STUDIES["runs"].table(["FGSM"])
 
 
+def test_an_executor_that_is_given_makes_the_pieces(cluster, monkeypatch):
+    monkeypatch.delenv("RELEVANCE_CLUSTER")
+    pieces.make([STUDIES["runs"]], ["FGSM"], executor=(given := Here()))
+    assert given.sent > 0
+    assert cluster.sent == 0
+
+
 def test_only_the_models_that_are_asked_for_are_attacked(cluster):
     pieces.make([STUDIES["chains"]], ["FGSM"], models=[DETERMINISTIC])
     assert len(list(Store().folder.glob("perturbed-*"))) == 1

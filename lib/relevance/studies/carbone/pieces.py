@@ -7,7 +7,7 @@ a cluster (``RELEVANCE_CLUSTER``) nothing is made beforehand.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -56,12 +56,18 @@ def _after(make_pieces: Callable[[], None], whole: Callable[[], pd.DataFrame]) -
 
 
 def make(
-    studies: Sequence[Study], attacks: Sequence[str], models: Sequence[str] | None = None, **settings: Any
+    studies: Sequence[Study],
+    attacks: Sequence[str],
+    models: Sequence[str] | None = None,
+    *,
+    executor: Executor | None = None,
+    **settings: Any,
 ) -> None:
     """Have the models of studies trained, then attacked, side by side.
 
     Args:
         studies: of which models.
+        executor: who makes them; if None, the cluster, as for :func:`relevance.studies.parallel.kept_all`.
         attacks, models, settings: as for :meth:`relevance.studies.carbone.study.Study.table`.
     """
     # Without what they have read, which is more than what they are.
@@ -72,14 +78,14 @@ def make(
     here = [one for one in drawn if one[0].method == "hmc" and one[0].inference.get("n_chains") != 1]
     there = [one for one in drawn if one not in here] + [one for one in chosen if one[0]._counts[one[2]] is None]
     calls = [Call(one._trained, (name, run), is_kept=False) for one, run, name in there]
-    with parallel.spread(), ThreadPoolExecutor(1) as thread:
-        trained = thread.submit(list, parallel.made_elsewhere(calls))
+    with parallel.spread(executor), ThreadPoolExecutor(1) as thread:
+        trained = thread.submit(list, parallel.made_elsewhere(calls, executor))
         # One after the other: what draws weights anew sets the seed of the whole process.
         for one, run, name in here:
             one._trained(name, run)
         trained.result()
     attacked = [Call(_attacked, (*one, attack), settings, is_kept=False) for one in chosen for attack in attacks]
-    for _ in parallel.made_elsewhere(attacked):
+    for _ in parallel.made_elsewhere(attacked, executor):
         pass
 
 
