@@ -26,7 +26,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from stamps import stamped
+from stamps import memory, stamped
 
 from relevance.attacks.named import Attack
 from relevance.explanations.rules import Epsilon
@@ -71,17 +71,11 @@ def piece(samples: int, images: int, width: int) -> tuple[float, float]:
     shown, labels = torch.rand((images, *SHAPE), generator=draw), torch.arange(images) % 10
     layers = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Linear)]
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far no longer counts
-    before, started = _memory("VmRSS"), time.process_time()
+    before, started = memory("VmRSS"), time.process_time()
     experiment.rows(
         posterior, shown, labels, attack=Attack("FGSM", 0.1), rules={"epsilon": Epsilon(0.1)}, layers=layers
     )
-    return time.process_time() - started, _memory("VmHWM") - before
-
-
-def _memory(what: str) -> float:
-    """Return the MiB of memory that Linux tells of this process: what it has, or the most that it had."""
-    (line,) = (line for line in Path("/proc/self/status").read_text("utf-8").splitlines() if line.startswith(what))
-    return int(line.split()[1]) / 1024
+    return time.process_time() - started, memory("VmHWM") - before
 
 
 def makespan(seconds: Sequence[float], n_workers: int) -> float:

@@ -106,6 +106,23 @@ def captum_map(network: nn.Module, rule: Callable[[], Any], images: Tensor, targ
     return run
 
 
+def lxt_map(network: nn.Module, images: Tensor, target: Tensor) -> Callable[[], Tensor] | None:
+    """Return a function that gives LXT's map of the target's logit in a ViT of torchvision, or None where it is not installed."""
+    try:
+        from lxt.efficient import monkey_patch
+        from lxt.efficient.models.vit_torch import cp_LRP
+    except ImportError:
+        return None
+    monkey_patch(torch.nn, cp_LRP)
+
+    def run() -> Tensor:
+        leaf = images.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(network(leaf).gather(1, target[:, None]).sum(), leaf)
+        return slope * leaf.detach()
+
+    return run
+
+
 def gradients_of(found: Callable[[Tensor], Tensor], images: Tensor) -> Tensor | None:
     """Return d sum(map * weights) / d image along autograd, or None if it is refused; weights are 0, 1, 2, ..."""
     leaf = images.clone().requires_grad_()

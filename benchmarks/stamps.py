@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -22,3 +23,9 @@ def stamped(table: pd.DataFrame, device: torch.device | None = None, **versions:
         date=datetime.now(UTC).date().isoformat(), hardware=device_name(device or default_device()),
         torch=torch.__version__, **versions,
     )  # fmt: skip
+
+
+def memory(what: str) -> float:
+    """Return the MiB of memory that Linux tells of this process: ``VmRSS``, what it has, or ``VmHWM``, the most that it had."""
+    (line,) = (line for line in Path("/proc/self/status").read_text("utf-8").splitlines() if line.startswith(what))
+    return int(line.split()[1]) / 1024

@@ -63,7 +63,7 @@ def test_layers_that_can_be_followed_compute_the_same(posterior, images):
     ready = photographs.softenable(posterior)
     assert torch.allclose(ready.logits(images), posterior.logits(images), rtol=0, atol=1e-12)
     kinds = {type(module) for module in ready.network.modules()}
-    assert {photographs.ClippedReLU, photographs.BoundedSum} <= kinds
+    assert photographs.ClippedReLU in kinds
     assert nn.ReLU6 not in kinds
     # Softened, it is softplus(x) - softplus(x - 6).
     x = torch.linspace(-3, 9, 50, dtype=torch.float64)
@@ -71,13 +71,6 @@ def test_layers_that_can_be_followed_compute_the_same(posterior, images):
     soft = next(one for one in network.modules() if isinstance(one, photographs.ClippedReLU))
     wanted = nn.functional.softplus(x, 5.0) - nn.functional.softplus(x - 6, 5.0)
     assert torch.allclose(soft(x), wanted, rtol=0, atol=1e-12)
-
-
-def test_the_sum_hands_relevance_back_by_size():
-    a, b = torch.tensor([3.0, -1.0, 0.0]), torch.tensor([1.0, 1.0, 0.0])
-    first, second = photographs.by_size(photographs.BoundedSum(), (a, b), a + b, torch.tensor([4.0, 4.0, 4.0]))
-    assert torch.allclose(first, torch.tensor([3.0, 2.0, 2.0]))
-    assert torch.allclose(first + second, torch.full((3,), 4.0))
 
 
 def test_gradients_layer_by_layer_are_autograd_s(posterior, images, target):

@@ -31,7 +31,7 @@ from relevance.explanations.steps import Step
 from relevance.explanations.ways import table as table_of_ways
 from relevance.explanations.ways.activations import POSITIVE
 from relevance.explanations.ways.way import Shares, Visit
-from relevance.networks import efficientnet_lite, pretrained
+from relevance.networks import pretrained
 from relevance.networks.posterior import Posterior
 from relevance.studies import records
 from relevance.studies.dombrowski import smoothing
@@ -51,7 +51,6 @@ COLOURS = ("red", "green", "blue")
 BYTE = 255
 # Of the recorded figure.
 NAMES, HOW = ("cat", "coffee"), Manipulation(n_quadrature=2)
-TINY = 1e-9
 
 
 class ClippedReLU(nn.Module):
@@ -69,43 +68,17 @@ class ClippedReLU(nn.Module):
         return self.lower(x) - self.upper(x - 6.0)
 
 
-class BoundedSum(efficientnet_lite.Sum):
-    """The sum of two branches, to which relevance comes back in proportion to the sizes of what they added.
-
-    In these blocks both branches have both signs, and shares in proportion to what is added, as the library has them, have no
-    bound where a sum comes near zero. How much that matters on this network has not been measured.
-    """
-
-    def forward(self, inner: Tensor, x: Tensor) -> Tensor:
-        """Return both, added."""
-        return inner + x
-
-
-def by_size(function: nn.Module, inputs: tuple[Tensor, Tensor], outputs: Tensor, relevance: Tensor) -> list[Tensor]:
-    """Return |a| / (|a| + |b|) of the relevance for a, and the rest for b: the way back through :class:`BoundedSum`."""
-    sizes = [one.abs() + TINY for one in inputs]
-    return [size / (sizes[0] + sizes[1]) * relevance for size in sizes]
-
-
 # What it gives is at least 0, of which `register` knows nothing: rules for such inputs are faster, and exact.
 table_of_ways.MODULES[ClippedReLU] = POSITIVE
-table_of_ways.register(BoundedSum, by_size)
-
-
-IN_PLACE: dict[type[nn.Module], type[nn.Module]] = {nn.ReLU6: ClippedReLU, efficientnet_lite.Sum: BoundedSum}
 
 
 def softenable(posterior: Posterior) -> Posterior:
-    """Return EfficientNet-Lite0 with layers that can be followed by an attack: it computes the same.
-
-    Its ReLU6s are :class:`ClippedReLU`, its sums :class:`BoundedSum`.
-    """
+    """Return EfficientNet-Lite0 with :class:`ClippedReLU` for its ReLU6, which an attack can follow: it computes the same."""
     network = copy.deepcopy(posterior.network)
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            for kind, other in IN_PLACE.items():
-                if type(child) is kind:
-                    setattr(parent, name, other())
+            if type(child) is nn.ReLU6:
+                setattr(parent, name, ClippedReLU())
     return posterior.of_network(network)
 
 
