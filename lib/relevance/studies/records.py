@@ -38,8 +38,8 @@ FRESH = Path("_build/recorded")
 DECIMALS, DIGITS = 3, 7
 # A run's.
 NAME = "[A-Za-z0-9-]{1,60}"
-# What finds results, keeps them and shares the work out: it hands on what it is given, and changes no table.
-KEEPING = frozenset(f"relevance.studies.{name}" for name in ("files", "parallel", "store"))
+# What finds results, keeps them, shares the work out and checks what came of it: it hands on what it is given, and changes no table.
+KEEPING = frozenset(f"relevance.studies.{name}" for name in ("files", "parallel", "schema", "store"))
 SOFTMAX = "softmax_robustness"
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 EXCESS = "excess_lrp_robustness"
@@ -179,7 +179,7 @@ def is_of_older_code(run: str, experiment: str) -> bool:
 def code_now(experiment: str, library: Library | None = None) -> str:
     """Return a digest of the code that would make a table now, with all of the library that it uses.
 
-    Pages are no part of it, nor is how results are kept and shared out (:data:`KEEPING`).
+    Pages are no part of it, nor is how results are kept, shared out and checked (:data:`KEEPING`).
 
     Args:
         experiment: name of the table.
