@@ -132,7 +132,7 @@ def main() -> None:
                     "network": name,
                     "map": what,
                     "seconds": took[what],
-                    "gradients": took[what] / took[UNIT],
+                    "time": took[what] / took[UNIT],
                     "memory, MiB": peaks[what],
                     "memory": peaks[what] / peaks[UNIT],
                 }

@@ -38,7 +38,7 @@ FRESH = Path("_build/recorded")
 DECIMALS, DIGITS = 3, 7
 # A run's.
 NAME = "[A-Za-z0-9-]{1,60}"
-# What finds results, keeps them, shares the work out and checks what came of it: it hands on what it is given, and changes no table.
+# What finds results, keeps them, shares the work out and checks what came of it hands on what it is given, and changes no table.
 KEEPING = frozenset(f"relevance.studies.{name}" for name in ("files", "parallel", "schema", "store"))
 SOFTMAX = "softmax_robustness"
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")

@@ -53,7 +53,7 @@ KINDS = {
          "R-hat", "ESS", "ESS tail", "NLL", "ours", "theirs", "ratio", "value", "prior scale", "step size",
          "peak memory, MB", "standard error", "effective draws", "per 1,000 gradients", "trajectory",
          "tangent", "normal, inside the span", "mean_change", "mean change", "distance", "gradient", "millions",
-         "graph - network"], SIZE),
+         "graph - network", "memory, MiB", "memory"], SIZE),
     **dict.fromkeys(["alignment", "normal, outside the span", "number", "effect", "loss", "margin", "arrives"], NUMBER),
 }  # fmt: skip
 TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "defence", "manipulation", "attribution", "part",
@@ -194,6 +194,9 @@ BENCHMARKS = {
         ("what", "value", "seconds", "date", "hardware", "torch"), gaps=("peak memory, MB",), rows=27,
     ),
     "inference-speed": Form(("what", "other", "ours", "theirs", "ratio", "hardware", "date", "torch", "pyro"), rows=3),
+    "large-networks": Form(
+        ("network", "map", "seconds", "time", "memory, MiB", "memory", "date", "hardware", "torch"), rows=25,
+    ),
     "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
     "sampler-cost": Form(
         ("case", "sampler", "gradients", "warm-up gradients", "effective draws", "per 1,000 gradients", "R-hat", "seconds",

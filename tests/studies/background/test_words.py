@@ -124,3 +124,12 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
     assert words.recorded_evaluation(rows) == "five: C. The chains of five have **not** converged."
     calm = rows.assign(concerns=None, converged="yes")
     assert words.recorded_evaluation(calm) == "The checks give no reason for doubt in any of them."
+
+
+def test_growth_is_told_by_the_last_doubling_and_by_the_last_worker_that_helps():
+    rows = [("samples", 10, 1.0), ("samples", 20, 1.5), ("width", 64, 2.0), ("width", 128, 5.0), ("workers", 1, 60.0),
+            ("workers", 2, 30.0), ("workers", 4, 20.0), ("workers", 8, 20.0), ("workers, measured", 1, 80.0),
+            ("workers, measured", 2, 48.0)]  # fmt: skip
+    told = words.growth(pd.DataFrame(rows, columns=["what", "value", "seconds"]))
+    assert "costs 1.5 to 2.5 times the seconds" in told
+    assert "Two workers take 60% of the time of one; more than 4 help" in told

@@ -117,15 +117,17 @@ def test_networks_are_counted_and_the_farthest_from_conserving_is_named():
 
 def test_photographs_that_were_led_are_counted_by_method():
     table = made_up_manipulations({("deterministic", "manipulated"): -0.3, ("deterministic", "noise"): 0.4})
-    table = table.assign(relative=0.05)
+    table = table.assign(relative=0.05, label_kept=True)
+    count = table["image"].nunique()
     told = words.on_photographs(table)
-    assert told.startswith("**Yes, for 1 of the six methods**, with a change of at most 5.0% of the photograph's norm.")
+    assert told.startswith(f"**Yes, on these {count}, with the maps of 1 of 1 methods**, by a change of at most 5.0%")
     stood = table.assign(correlation_target=-0.5)
-    assert words.on_photographs(stood).startswith("**Not in this search, for any of 1 of the six methods**")
-    assert "stayed, in the median, the maps of LRP" in words.photographed(stood)
-    assert "stayed" not in words.photographed(table)
-    assert words.photographed(table.assign(label_kept=True)).startswith("Every photograph kept its class")
-    assert words.photographed(table.assign(label_kept=False)).startswith("Not every photograph kept its class")
+    assert words.on_photographs(stood).startswith("**Not in this search, with the maps of any of 1 methods**")
+    assert words.photographed(table, table).startswith("It was led on every photograph LRP. A second search")
+    assert "says the same of all. Every photograph kept its class" in words.photographed(table, table)
+    told = words.photographed(stood, table.assign(label_kept=False))
+    assert told.startswith("It was led on none LRP.")
+    assert "says otherwise of LRP. Not every photograph kept its class" in told
 
 
 def test_averaging_is_judged_by_who_knows_of_it():

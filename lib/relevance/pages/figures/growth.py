@@ -19,26 +19,26 @@ def growth(table: pd.DataFrame) -> Figure:
     Args:
         table: ``growth`` of :func:`relevance.studies.records.read`: ``what``, ``value``, ``seconds`` and ``peak memory, MB``.
     """
-    with new_figure(1, len(AXES) + 1, (11.5, 3.4)) as (figure, axes):
-        for axis, (what, label) in zip(axes[0], AXES.items(), strict=False):
+    with new_figure(2, 2, (8, 6)) as (figure, axes):
+        *sized, last = axes.flat
+        for axis, (what, label) in zip(sized, AXES.items(), strict=True):
             rows = table[table["what"] == what].sort_values("value")
             _line(axis, rows, "seconds", BLUE, "o", "seconds of processor")
-            _line(axis, rows, "peak memory, MB", ORANGE, "s", "memory beyond the start, MiB")
+            _line(axis, rows, "peak memory, MB", ORANGE, "s", "MiB beyond the start")
             axis.set(xlabel=label)
-        last = axes[0, -1]
         counted = table[table["what"] == WORKERS].sort_values("value")
         _line(last, counted, "seconds", BLUE, "o", "counted from its pieces", downwards=True)
         measured = table[table["what"] == MEASURED]
         last.plot(measured["value"], measured["seconds"], "x", color=VERMILION, markersize=8, label="measured")
         last.set(xlabel="workers", ylabel="seconds of a study")
-        axes[0, 0].set(ylabel="seconds, MiB")
-        for axis in axes[0]:
+        for axis in axes.flat:
             axis.set(xscale="log", yscale="log")
             ticks = sorted({float(value) for line in axis.lines for value in np.asarray(line.get_xdata())})
-            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks], fontsize=8)
+            axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
             axis.set_xticks([], minor=True)
-        axes[0, 0].legend(fontsize=8)
-        last.legend(fontsize=8)
+        sized[0].set_ylim(top=sized[0].get_ylim()[1] * 30)
+        sized[0].legend(loc="upper left")
+        last.legend()
     return figure
 
 

@@ -167,3 +167,22 @@ def concerns(
         elif late > 0.05 * gained:
             found.append(f"The last quarter of the steps still brought {late / gained:.0%} of what the loss gained.")
     return found
+
+
+@sentence
+def growth(table: pd.DataFrame) -> str:
+    """Say of the recorded ``growth`` what twice the work costs, and how many workers help.
+
+    Args:
+        table: ``what`` grew, to which ``value``, and the ``seconds`` of each; a row for each.
+    """
+    by_size = {str(what): rows.set_index("value")["seconds"].sort_index() for what, rows in table.groupby("what")}
+    measured, counted = by_size.pop("workers, measured"), by_size.pop("workers")
+    doubled = [
+        float(seconds.iloc[-1] / seconds.iloc[-2]) for seconds in by_size.values()
+    ]  # each size is about twice the last
+    enough = counted.index[counted <= 1.01 * counted.min()][0]
+    return (
+        f"**Twice the samples, images or width costs {min(doubled):.1f} to {max(doubled):.1f} times the seconds.** Two workers "
+        f"take {measured.iloc[-1] / measured.iloc[0]:.0%} of the time of one; more than {enough:g} help this study no further."
+    )

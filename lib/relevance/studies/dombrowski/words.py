@@ -161,32 +161,49 @@ def _places() -> list[str]:
     return ["$RELEVANCE_DATA", "$RELEVANCE_DATA/weights", "$TORCH_HOME/hub/checkpoints"]
 
 
+def _led(table: pd.DataFrame) -> pd.Series:
+    """Return on how many photographs each method's map came nearer to the target than to itself."""
+    rows = summary(table).set_index("method")
+    return (rows["closer to target"] * rows["images"]).round().astype(int)
+
+
 @sentence
 def on_photographs(table: pd.DataFrame) -> str:
     """Answer, from :func:`manipulation.table` of photographs, whether their maps can be led to another photograph's."""
-    rows = summary(table).set_index("method")
-    led = rows.index[rows["closer to target"] > 0]
+    rows, led = summary(table).set_index("method"), _led(table)
     farthest = str((rows["to target"] - rows["to origin"]).idxmax())
     size = table.loc[table["change"] == MANIPULATED, "relative"].max()
-    answer = "Yes, for" if len(led) else "Not in this search, for any of"
+    n_led, count = int((led > 0).sum()), int(rows["images"].iloc[0])
+    answer = f"Yes, on these {count}, with the maps of {n_led}" if n_led else "Not in this search, with the maps of any"
     return (
-        f"**{answer} {len(led) or len(rows)} of the six methods**, with a change of at most {size:.1%} of the photograph's norm. "
+        f"**{answer} of {len(rows)} methods**, by a change of at most {size:.1%} of the photograph's norm. "
         f"Farthest goes {farthest}: in the median its maps come to correlate {rows['to target'][farthest]:.2f} with the other "
         f"photograph's map and {rows['to origin'][farthest]:.2f} with their own."
     )
 
 
 @sentence
-def photographed(table: pd.DataFrame) -> str:
-    """Say of :func:`manipulation.table` of photographs which maps stood, and whether classes and outputs were held."""
-    found = table[table["change"] == MANIPULATED]
-    rows = summary(table).set_index("method")
-    stood = [str(name) for name in rows.index[rows["to target"] <= rows["to origin"]]]
+def photographed(table: pd.DataFrame, again: pd.DataFrame) -> str:
+    """Say of two searches among photographs which maps were led, and whether classes and outputs were held.
+
+    Args:
+        table: of :func:`manipulation.table`.
+        again: the same of a search along another softened network.
+    """
+    both = pd.concat([table, again])
+    found = both[both["change"] == MANIPULATED]
+    led, count = _led(table), int(summary(table)["images"].iloc[0])
+    where = {count: "on every photograph", 0: "on none"} | {n: f"on {n} of {count}" for n in range(1, count)}
+    told = [
+        f"{where[n]} {phrases.join([str(one) for one in led.index[led == n]])}" for n in sorted(set(led), reverse=True)
+    ]
+    others = [str(one) for one in led.index if led[one] != _led(again).get(one)]
+    differ = f"says otherwise of {phrases.join(others)}" if others else "says the same of all"
     kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
-    told = f"{kept}, and no probability moved by more than {found['output_change'].max():.2f}."
-    if stood:
-        told += f" More like their own than like the target stayed, in the median, the maps of {phrases.join(stood)}."
-    return told
+    return (
+        f"It was led {'; '.join(told)}. A second search, along another softened network, {differ}. {kept}, and no probability "
+        f"moved by more than {found['output_change'].max():.2f}."
+    )
 
 
 @sentence
