@@ -127,9 +127,9 @@ def test_the_steps_of_a_ladder_are_told_in_one_sentence():
         "mean": [0.041, 0.001, 0.002, 0.044, 0.3], "standing": ["higher", "equivalent", "equivalent", "higher", "higher"],
     })  # fmt: skip
     assert words.when_in_short(rows, "PGD", 0.2) == (
-        "**Bayesian explanations are steadier than those of ordinary networks (+0.044 under PGD).** What steadies them is the prior "
-        "(+0.041); no difference that counts comes from averaging over networks with that prior (+0.001) or the rest of the "
-        "posterior (+0.002). A single network can have the prior, too."
+        "**Bayesian explanations are steadier than those of ordinary networks (+0.044 under PGD).** What steadies them is the "
+        "prior (+0.041); no difference that counts comes from averaging over networks with that prior (+0.001) or the rest of "
+        "the posterior (+0.002). A single network can have the prior, too."
     )
     assert words.when_in_short(rows, "FGSM", 0.2) == "No step of the ladder is measured."
     worse = words.when_in_short(

@@ -148,8 +148,10 @@ def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
     noise, rows = (rows[rows["attack"] == name].set_index("step") for name in (NOISE, attack))
     named = [f"{what} ({signed(rows['mean'].get(step, 0))})" for step, what in STEPS.items() if step in rows.index]
     found = rows["standing"].reindex([step for step in STEPS if step in rows.index]).to_numpy()
-    told = [f"{text} {' or '.join(who) if word == EQUIVALENT else join(who)}"
-            for word, text in SAYS.items() if (who := [one for one, has in zip(named, found, strict=True) if has == word])]  # fmt: skip
+    told = []
+    for word, text in SAYS.items():
+        if who := [one for one, has in zip(named, found, strict=True) if has == word]:
+            told.append(f"{text} {' or '.join(who) if word == EQUIVALENT else join(who)}")
     if not told:
         return "No step of the ladder is measured."
     (word, by), (shaken, by_noise) = (_together(one) for one in (rows, noise))
