@@ -59,7 +59,7 @@ def answer(outcome_rows, **diagnostics):
 @pytest.mark.parametrize(
     ("shift", "verdict", "numbers"),
     [
-        (0.1, "**steadier than** that of the deterministic network", "by +0.100 [+0.100, +0.100]"),
+        (0.1, "**steadier than** that of the deterministic network", "by +0.100 (95 % interval +0.100 to +0.100)"),
         (-0.1, "**less steady than** that", "by \N{MINUS SIGN}0.100"),
         (0.0, "**as steady as** that of the deterministic network", "by 0.000"),
     ],
@@ -90,8 +90,8 @@ def test_the_answer_is_that_of_the_most_samples_whatever_the_order():
         made_up_scores(scores, scores + 0.2, "100 samples", 100),
         made_up_scores(scores, scores - 0.1, "1 sample", 1).query("model != 'deterministic'"),
     ])  # fmt: skip
-    assert "by +0.200 [" in answer(table)
-    assert "by \N{MINUS SIGN}0.100 [" in answer(table.query("model != '100 samples'"))
+    assert "by +0.200 (" in answer(table)
+    assert "by \N{MINUS SIGN}0.100 (" in answer(table.query("model != '100 samples'"))
 
 
 def test_the_theorem_is_judged_by_the_largest_case():

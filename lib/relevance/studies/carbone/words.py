@@ -19,7 +19,7 @@ from relevance.studies.carbone import source
 from relevance.studies.carbone.geometry import ALONG, CURVED, NOTHING, OUTSIDE
 from relevance.studies.experiment import Outcome
 from relevance.studies.names import BAYESIAN
-from relevance.studies.phrases import certificate, difference, join, sentence, signed
+from relevance.studies.phrases import certificate, interval, join, sentence, signed
 from relevance.studies.verdicts import NOT_JUDGED
 
 PREMISE = "premise not met"
@@ -84,7 +84,7 @@ def answer(scores: pd.DataFrame, name: str, posterior: Posterior) -> str:
     word, other = (standing(one.low, one.high) for one in (found, scaled))
     text = (
         f"On {name}, under a one-step attack on the prediction, the explanation averaged over the posterior is "
-        f"**{BESIDE[word]}** that of the {baseline} network, by {difference(found)}."
+        f"**{BESIDE[word]}** that of the {baseline} network, by {interval(found)}."
     )
     if other != word:
         text += f" As a share of the room above unrelated maps it is {BESIDE[other]} it."
