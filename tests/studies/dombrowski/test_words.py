@@ -19,8 +19,7 @@ def test_resistance_follows_the_numbers():
     assert rows.loc["Bayesian", "manipulated, high"] < 0.5
     runs = {"small networks": rows.reset_index(), "others": rows.reset_index().assign(manipulated=0.2)}
     assert words.manipulated(runs, ["LRP"]) == (
-        "**Yes.** Led to their targets were maps by the method *LRP* for 100% of the images with small networks and 20% of the "
-        "images with others."
+        "**Yes.** Of maps by the method *LRP*, 100% with small networks and 20% with others were led to their targets."
     )
     assert words.manipulated({"others": runs["others"]}, ["LRP"]).startswith("**Not often")
     found = tables.differences(table, "deterministic", "Bayesian")

@@ -32,19 +32,21 @@ def manipulated(runs: Mapping[str, pd.DataFrame], methods: Sequence[str]) -> str
             own = rows[(rows["model"] == DETERMINISTIC) & (rows["method"] == method)]
             shares[name] = float(own["manipulated"].iloc[0])
         most = max(most, *shares.values())
-        listed = phrases.join([f"{share:.0%} of the images with {name}" for name, share in shares.items()])
-        told.append(f"maps by the method *{method}* for {listed}")
-    return f"**{'Yes' if most > 0.5 else 'Not often'}.** Led to their targets were {'; '.join(told)}."
+        listed = phrases.join([f"{share:.0%} with {name}" for name, share in shares.items()])
+        told.append(f"Of maps by the method *{method}*, {listed} were led to their targets.")
+    return f"**{'Yes' if most > 0.5 else 'Not often'}.** {' '.join(told)}"
 
 
 @sentence
 def resists(table: pd.DataFrame, model: str) -> str:
     """Say for which methods a model's maps stayed more like themselves than the deterministic one's, or under noise too."""
     rows = differences(table, DETERMINISTIC, model)
-    words = {1: "more like themselves for", -1: "less for", 0: "not told apart for"}
+    words = {1: "more like themselves for", -1: "less for", 0: "cannot be told apart for"}
     same = (rows["noise direction"] == rows["direction"])[rows["direction"] != 0]
     also = " Under mere noise of that size it is the same way round." if len(same) and same.all() else ""
-    return f"Beside a single network's, the mean maps stayed {phrases.mostly(rows['direction'], words, 'methods')}.{also}"
+    return (
+        f"Beside a single network's, the mean maps stayed {phrases.mostly(rows['direction'], words, 'methods')}.{also}"
+    )
 
 
 @sentence
