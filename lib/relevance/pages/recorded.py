@@ -83,10 +83,6 @@ class Recorded:
         """Say what the table stands on: the settings that it was kept with, and where and when it was made."""
         return self.shown(lambda _: show.Folded(self._stands_on()))
 
-    def told(self, *tell: Callable[[Any], str]) -> Any:
-        """Say what functions say of the table, and in a paragraph below what it stands on."""
-        return self.shown(lambda table: Sentence(f"{' '.join(say(table) for say in tell)}\n\n{self._stands_on()}"))
-
     def _stands_on(self) -> str:
         story = records.provenance(self.run, self.experiment)
         sizes = ", ".join(f"{name} {value}" for name, value in story["settings"].items())

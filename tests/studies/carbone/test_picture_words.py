@@ -22,23 +22,32 @@ def changes(before="picture", after="gone", cell="as described"):
 
 
 def test_the_choices_are_named_and_what_takes_the_picture_away():
-    assert words.in_short(changes()) == (
-        "What makes the paper's picture here is a chain with the prior N(0, 1) that starts anywhere in [-2, 2], and the attack "
-        "as the paper prints it."
+    assert words.in_short(changes(), "all images") == (
+        "On all images, the whole of the paper's picture comes out with a chain with the prior N(0, 1) that starts anywhere in "
+        "[-2, 2]."
     )
     assert words.left(changes()) == (
-        "Neither gain nor correlation is left when the attack follows the margin: the gain over SGD goes from +0.30 to "
-        "\N{MINUS SIGN}0.01."
+        "When the attack follows the margin, the correlation is gone; the gain over SGD goes from +0.300 to "
+        "\N{MINUS SIGN}0.010, less than the picture asks for."
     )
 
 
 def test_what_is_not_there_is_not_claimed():
-    told = words.in_short(changes("gone", "picture", "top by sign"))
-    assert told.startswith("Nothing makes the whole of the paper's picture here; nearest is ")
-    assert told.endswith("of what the released code does otherwise, top by sign, with 1 of its 4 parts.")
-    assert words.left(changes("gone", "picture")).startswith(
-        "Of gain and correlation, gain and correlation is left when"
+    told = words.in_short(changes("gone", "picture", "top by sign"), "few")
+    assert told.startswith(
+        "On few, nothing gives the whole of the paper's picture; nearest, with 1 of its 4 parts: a chain"
     )
+    assert told.endswith(", and with one thing that the released code does otherwise (top by sign).")
+    assert "a strong correlation appears; the gain" in words.left(changes("gone", "picture"))
+
+
+def test_chains_that_mix_are_told_by_the_parts_that_it_has_and_lacks():
+    rows = pd.concat([changes(), changes("gone").iloc[:1].assign(what=recipes.MIXED)])
+    told = words.mixed(rows, "few")
+    assert told.startswith("On few, chains that mix show 1 of its 4 parts: ")
+    assert ". What they lack: that maps are steadier, " in told
+    whole = pd.concat([changes(), changes().iloc[:1].assign(what=recipes.MIXED)])
+    assert "lack" not in words.mixed(whole, "few")
 
 
 def test_every_recipe_has_words():

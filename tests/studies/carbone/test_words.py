@@ -59,7 +59,7 @@ def answer(outcome_rows, **diagnostics):
 @pytest.mark.parametrize(
     ("shift", "verdict", "numbers"),
     [
-        (0.1, "**steadier than** that of the deterministic network", "by +0.100 [+0.100, +0.100]"),
+        (0.1, "**steadier than** that of the deterministic network", "by +0.100 (95 % interval +0.100 to +0.100)"),
         (-0.1, "**less steady than** that", "by \N{MINUS SIGN}0.100"),
         (0.0, "**as steady as** that of the deterministic network", "by 0.000"),
     ],
@@ -90,8 +90,8 @@ def test_the_answer_is_that_of_the_most_samples_whatever_the_order():
         made_up_scores(scores, scores + 0.2, "100 samples", 100),
         made_up_scores(scores, scores - 0.1, "1 sample", 1).query("model != 'deterministic'"),
     ])  # fmt: skip
-    assert "by +0.200 [" in answer(table)
-    assert "by \N{MINUS SIGN}0.100 [" in answer(table.query("model != '100 samples'"))
+    assert "by +0.200 (" in answer(table)
+    assert "by \N{MINUS SIGN}0.100 (" in answer(table.query("model != '100 samples'"))
 
 
 def test_the_theorem_is_judged_by_the_largest_case():
@@ -127,19 +127,32 @@ def test_the_steps_of_a_ladder_are_told_in_one_sentence():
         "mean": [0.041, 0.001, 0.002, 0.044, 0.3], "standing": ["higher", "equivalent", "equivalent", "higher", "higher"],
     })  # fmt: skip
     assert words.when_in_short(rows, "PGD", 0.2) == (
-        "**Bayesian explanations are steadier than those of ordinary networks (+0.044).** What steadies them is the prior "
-        "(+0.041); no difference that counts comes from averaging over networks (+0.001) and the rest of the posterior (+0.002). "
-        "A single network can have the prior, too."
+        "**Bayesian explanations are steadier than those of ordinary networks (+0.044 under PGD).** What steadies them is the "
+        "prior (+0.041); no difference that counts comes from averaging over networks with that prior (+0.001) or the rest of "
+        "the posterior (+0.002). A single network can have the prior, too."
     )
     assert words.when_in_short(rows, "FGSM", 0.2) == "No step of the ladder is measured."
     worse = words.when_in_short(
         rows.assign(standing=["lower", "undecided", "undecided", "lower", "higher"]), "PGD", 0.2
     )
     assert worse.startswith(
-        "**Bayesian explanations are less steady than those of ordinary networks (+0.044).** What makes them"
+        "**Bayesian explanations are less steady than those of ordinary networks (+0.044 under PGD).** What makes them"
     )
     assert "them less steady is the prior (+0.041); undecided is averaging" in worse
     assert "A single network" not in worse
+
+
+@pytest.mark.parametrize(
+    ("standing", "mean", "alike"), [("higher", 0.05, True), ("higher", 0.02, False), ("lower", 0.05, False)]
+)
+def test_a_gap_that_noise_shows_too_is_said_to_be_no_answer_to_attacks(standing, mean, alike):
+    rows = pd.DataFrame({
+        "n_train": 600, "prior scale": 0.2, "attack": ["PGD", "PGD", "noise"], "step": ["prior", "all together", "all together"],
+        "mean": [0.041, 0.044, mean], "standing": ["higher", "higher", standing],
+    })  # fmt: skip
+    told = words.when_in_short(rows, "PGD", 0.2)
+    assert f"(+0.044 under PGD; +{mean:.3f} under mere noise of that size).**" in told
+    assert ("steadier under any change, and not under attack in particular" in told) == alike
 
 
 def test_how_much_of_a_gradient_is_across_is_said():

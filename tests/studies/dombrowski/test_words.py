@@ -18,10 +18,10 @@ def test_resistance_follows_the_numbers():
     assert rows.loc["deterministic", "to origin"] == pytest.approx(0.2, abs=0.05)
     assert rows.loc["Bayesian", "manipulated, high"] < 0.5
     runs = {"small networks": rows.reset_index(), "others": rows.reset_index().assign(manipulated=0.2)}
-    assert words.manipulated(runs, "LRP") == (
-        "Yes: by LRP, the map was led to its target for 100% of the images with small networks and 20% of the images with others."
+    assert words.manipulated(runs, ["LRP"]) == (
+        "**Yes.** Of maps by the method *LRP*, 100% with small networks and 20% with others were led to their targets."
     )
-    assert words.manipulated({"others": runs["others"]}, "LRP").startswith("Not often")
+    assert words.manipulated({"others": runs["others"]}, ["LRP"]).startswith("**Not often")
     found = tables.differences(table, "deterministic", "Bayesian")
     assert found.loc["LRP", "mean"] == pytest.approx(0.6)
     told = words.resists(table, "Bayesian")
@@ -29,7 +29,7 @@ def test_resistance_follows_the_numbers():
     assert "noise" not in told
     shaken = table.assign(correlation_origin=table["correlation_origin"].where(
         (table["change"] == "manipulated") | (table["model"] == "deterministic"), 1.5))  # fmt: skip
-    assert "Mere noise of that size shows the same" in words.resists(shaken, "Bayesian")
+    assert "Under mere noise of that size it is the same way round" in words.resists(shaken, "Bayesian")
 
 
 def test_summaries_have_the_norms_that_were_recorded():

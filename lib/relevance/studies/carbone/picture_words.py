@@ -5,46 +5,66 @@ from __future__ import annotations
 import pandas as pd
 
 from relevance.studies.carbone.masking import MASKED
-from relevance.studies.carbone.picture import CORRELATED, PARTS, STEADIER
+from relevance.studies.carbone.picture import CORRELATED, FLAT, PARTS, STEADIER, SURVIVES
 from relevance.studies.carbone.recipes import FROM_BOX, FROM_PRIOR, FROM_SGD, LETTER, MIXED, ONCE, PER_BATCH, POOLED
 from relevance.studies.carbone.why import ALL, DESCRIBED
-from relevance.studies.phrases import sentence
+from relevance.studies.phrases import join, sentence, signed
 
 # What a recipe is, as a sentence has it.
 CHOICES = {
     FROM_BOX: "a chain with the prior N(0, 1) that starts anywhere in [-2, 2]",
     FROM_PRIOR: "a chain that starts at a draw of the prior N(0, 1)",
     FROM_SGD: "a chain with the prior N(0, 1) that starts at a solution of SGD",
-    POOLED: "the pooled draws of short chains on parts of the data, from [-2, 2]",
+    POOLED: "the pooled draws of short chains, each on its part of the data and from random weights in [-2, 2]",
     LETTER: "leapfrog steps of 0.5 that are not adapted",
     MIXED: "chains that mix",
     ONCE: "variational inference from a wide start",
-    PER_BATCH: "variational inference that charges the divergence to every batch",
+    PER_BATCH: "variational inference that charges the KL divergence to every batch",
 }
-CELLS = {DESCRIBED: "the attack as the paper prints it", ALL: "all that the released code does otherwise"}
+CELLS = {DESCRIBED: "", ALL: ", and with all that the released code does otherwise"}
+NAMED = {
+    STEADIER: "that maps are steadier", CORRELATED: "that a map and its prediction hold together",
+    SURVIVES: "that most predictions survive", FLAT: "that with SGD the two do not hold together",
+}  # fmt: skip
 
 
 @sentence
-def in_short(changes: pd.DataFrame) -> str:
-    """Say which choices make the paper's picture: of :func:`relevance.studies.carbone.picture.changes`."""
+def in_short(changes: pd.DataFrame, data: str) -> str:
+    """Say which choices make the paper's picture on some data: of :func:`relevance.studies.carbone.picture.changes`."""
     before = changes.set_index("what").loc["the picture"].to_dict()
     cell, n_parts = before["cell"], sum(bool(before[part]) for part in PARTS)
-    made = f"{CHOICES[before['recipe']]}, and {CELLS.get(cell, f'of what the released code does otherwise, {cell}')}"
+    made = CHOICES[before["recipe"]] + CELLS.get(
+        cell, f", and with one thing that the released code does otherwise ({cell})"
+    )
     if n_parts == len(PARTS):
-        return f"What makes the paper's picture here is {made}."
-    return f"Nothing makes the whole of the paper's picture here; nearest is {made}, with {n_parts} of its {len(PARTS)} parts."
+        return f"On {data}, the whole of the paper's picture comes out with {made}."
+    some = f"with {n_parts} of its {len(PARTS)} parts"
+    return f"On {data}, nothing gives the whole of the paper's picture; nearest, {some}: {made}."
+
+
+@sentence
+def mixed(changes: pd.DataFrame, data: str) -> str:
+    """Say which parts of the picture chains that mix show under the same attack: of the same table."""
+    row = changes.set_index("what").loc[MIXED]
+    there, missing = ([text for part, text in NAMED.items() if bool(row[part]) == has] for has in (True, False))
+    return (
+        f"On {data}, {CHOICES[MIXED]} show {len(there)} of its {len(PARTS)} parts{f': {join(there)}' if there else ''}"
+        f"{f'. What they lack: {join(missing)}' if there and missing else ''}."
+    )
 
 
 @sentence
 def left(changes: pd.DataFrame) -> str:
     """Say what is left of the picture of :func:`in_short` when the attack follows the margin, which does not saturate."""
     before, after = (changes.set_index("what").loc[name].to_dict() for name in ("the picture", "the margin followed"))
-    there = [name for name, part in (("gain", STEADIER), ("correlation", CORRELATED)) if after[part]]
-    what = (
-        f"Of gain and correlation, {' and '.join(there)} is left" if there else "Neither gain nor correlation is left"
-    )
-    gains = [f"{row['k-LRP'] - row['k-LRP of SGD']:+.2f}".replace("-", "\N{MINUS SIGN}") for row in (before, after)]
-    return f"{what} when the attack follows the margin: the gain over SGD goes from {gains[0]} to {gains[1]}."
+    words = {
+        (True, True): "the correlation stays", (True, False): "the correlation is gone",
+        (False, True): "a strong correlation appears", (False, False): "there is no strong correlation either",
+    }  # fmt: skip
+    gains = [signed(row["k-LRP"] - row["k-LRP of SGD"]) for row in (before, after)]
+    less = ", less than the picture asks for" if before[STEADIER] and not after[STEADIER] else ""
+    kept = words[bool(before[CORRELATED]), bool(after[CORRELATED])]
+    return f"When the attack follows the margin, {kept}; the gain over SGD goes from {gains[0]} to {gains[1]}{less}."
 
 
 @sentence

@@ -10,15 +10,16 @@ import torch
 from torch import Tensor
 
 import relevance
+from relevance.attacks.named import NOISE
 from relevance.inference.certificate import NOT_CONVERGED
-from relevance.metrics.statistics import EQUIVALENT, HIGHER, LOWER, UNDECIDED, standing
+from relevance.metrics.statistics import EQUIVALENT, HIGHER, LOWER, MARGIN, UNDECIDED, standing
 from relevance.networks.posterior import Posterior
 from relevance.studies import differences, names
 from relevance.studies.carbone import source
 from relevance.studies.carbone.geometry import ALONG, CURVED, NOTHING, OUTSIDE
 from relevance.studies.experiment import Outcome
 from relevance.studies.names import BAYESIAN
-from relevance.studies.phrases import certificate, difference, join, sentence, signed
+from relevance.studies.phrases import certificate, interval, join, sentence, signed
 from relevance.studies.verdicts import NOT_JUDGED
 
 PREMISE = "premise not met"
@@ -83,7 +84,7 @@ def answer(scores: pd.DataFrame, name: str, posterior: Posterior) -> str:
     word, other = (standing(one.low, one.high) for one in (found, scaled))
     text = (
         f"On {name}, under a one-step attack on the prediction, the explanation averaged over the posterior is "
-        f"**{BESIDE[word]}** that of the {baseline} network, by {difference(found)}."
+        f"**{BESIDE[word]}** that of the {baseline} network, by {interval(found)}."
     )
     if other != word:
         text += f" As a share of the room above unrelated maps it is {BESIDE[other]} it."
@@ -134,7 +135,7 @@ def averaging(parts: Mapping[str, Tensor]) -> str:
 
 
 # Step of a ladder -> what it is, for who has read nothing yet; what is said of steps by their standing.
-STEPS = {"prior": "the prior", "averaging": "averaging over networks",
+STEPS = {"prior": "the prior", "averaging": "averaging over networks with that prior",
          "posterior beyond it": "the rest of the posterior"}  # fmt: skip
 SAYS = {HIGHER: "what steadies them is", EQUIVALENT: "no difference that counts comes from",
         LOWER: "what makes them less steady is", UNDECIDED: "undecided is"}  # fmt: skip
@@ -143,18 +144,28 @@ SAYS = {HIGHER: "what steadies them is", EQUIVALENT: "no difference that counts 
 @sentence
 def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
     """Say by :func:`relevance.studies.carbone.when.ladder`, of an attack and a prior, whether the posterior steadies maps."""
-    rows = ladder[(ladder["attack"] == attack) & (ladder["prior scale"] == scale)]
-    rows = rows[rows["n_train"] == ladder["n_train"].mode().iloc[0]].set_index("step")
+    rows = ladder[(ladder["prior scale"] == scale) & (ladder["n_train"] == ladder["n_train"].mode().iloc[0])]
+    noise, rows = (rows[rows["attack"] == name].set_index("step") for name in (NOISE, attack))
     named = [f"{what} ({signed(rows['mean'].get(step, 0))})" for step, what in STEPS.items() if step in rows.index]
     found = rows["standing"].reindex([step for step in STEPS if step in rows.index]).to_numpy()
-    told = [f"{text} {join([one for one, has in zip(named, found, strict=True) if has == word])}"
-            for word, text in SAYS.items() if word in found]  # fmt: skip
+    told = []
+    for word, text in SAYS.items():
+        if who := [one for one, has in zip(named, found, strict=True) if has == word]:
+            told.append(f"{text} {' or '.join(who) if word == EQUIVALENT else join(who)}")
     if not told:
         return "No step of the ladder is measured."
-    word, by = rows["standing"].get("all together"), signed(rows["mean"].get("all together", 0))
-    lead = f"**Bayesian explanations are {BESIDE[word]} those of ordinary networks ({by}).** " if word in BESIDE else ""
+    (word, by), (shaken, by_noise) = (_together(one) for one in (rows, noise))
+    also = f"; {signed(by_noise)} under mere noise of that size" if shaken in BESIDE else ""
+    beside = BESIDE.get(word, "")
+    lead = f"**Bayesian explanations are {beside} those of ordinary networks ({signed(by)} under {attack}{also}).** "
+    if word == shaken in (HIGHER, LOWER) and abs(by - by_noise) <= MARGIN:
+        lead += f"So they are {beside.removesuffix(' than')} under any change, and not under attack in particular. "
     alone = " A single network can have the prior, too." if rows["standing"].get("prior") == HIGHER else ""
-    return f"{lead}{told[0][0].upper()}{'; '.join(told)[1:]}.{alone}"
+    return f"{lead if beside else ''}{told[0][0].upper()}{'; '.join(told)[1:]}.{alone}"
+
+
+def _together(rows: pd.DataFrame) -> tuple[str, float]:
+    return str(rows["standing"].get("all together", "")), float(rows["mean"].get("all together", 0.0))
 
 
 NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pandas as pd
@@ -23,24 +23,30 @@ from relevance.studies.phrases import sentence
 
 
 @sentence
-def manipulated(runs: Mapping[str, pd.DataFrame], method: str) -> str:
-    """Say of how many images the deterministic map was led to its target: run -> rows of :func:`tables.summary`."""
-    shares = {}
-    for name, rows in runs.items():
-        own = rows[(rows["model"] == DETERMINISTIC) & (rows["method"] == method)]
-        shares[name] = float(own["manipulated"].iloc[0])
-    listed = phrases.join([f"{share:.0%} of the images with {name}" for name, share in shares.items()])
-    return f"{'Yes' if max(shares.values()) > 0.5 else 'Not often'}: by {method}, the map was led to its target for {listed}."
+def manipulated(runs: Mapping[str, pd.DataFrame], methods: Sequence[str]) -> str:
+    """Say of how many images deterministic maps were led to their targets: run -> rows of :func:`tables.summary`."""
+    told, most = [], 0.0
+    for method in methods:
+        shares = {}
+        for name, rows in runs.items():
+            own = rows[(rows["model"] == DETERMINISTIC) & (rows["method"] == method)]
+            shares[name] = float(own["manipulated"].iloc[0])
+        most = max(most, *shares.values())
+        listed = phrases.join([f"{share:.0%} with {name}" for name, share in shares.items()])
+        told.append(f"Of maps by the method *{method}*, {listed} were led to their targets.")
+    return f"**{'Yes' if most > 0.5 else 'Not often'}.** {' '.join(told)}"
 
 
 @sentence
 def resists(table: pd.DataFrame, model: str) -> str:
     """Say for which methods a model's maps stayed more like themselves than the deterministic one's, or under noise too."""
     rows = differences(table, DETERMINISTIC, model)
-    words = {1: "more like themselves for", -1: "less like themselves for", 0: "neither for"}
+    words = {1: "more like themselves for", -1: "less for", 0: "cannot be told apart for"}
     same = (rows["noise direction"] == rows["direction"])[rows["direction"] != 0]
-    also = " Mere noise of that size shows the same." if len(same) and same.all() else ""
-    return f"Maps of the model {model.partition(',')[0]} stayed {phrases.mostly(rows['direction'], words, 'methods')}.{also}"
+    also = " Under mere noise of that size it is the same way round." if len(same) and same.all() else ""
+    return (
+        f"Beside a single network's, the mean maps stayed {phrases.mostly(rows['direction'], words, 'methods')}.{also}"
+    )
 
 
 @sentence
