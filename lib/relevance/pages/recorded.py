@@ -86,7 +86,11 @@ class Recorded:
     def chains(self) -> Any:
         """Say whether the chains of the run's posterior have mixed."""
         unmixed = self.table is not None and reproduction.is_unmixed(self.run, self.experiment)
-        words = "have not mixed: what is shown is of their draws, and nothing is said of a posterior" if unmixed else "have mixed"
+        words = (
+            "have not mixed: what is shown is of their draws, and nothing is said of a posterior"
+            if unmixed
+            else "have mixed"
+        )
         return self.shown(lambda _: Sentence(f"The chains of its posterior {words}."))
 
     def shown(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:

@@ -109,7 +109,9 @@ class Defended:
         parts = []
         for how, words in ((smoothing.UNAWARE, "an attacker who does not know"), (smoothing.AWARE, "one who knows")):
             found = rows[rows["manipulation"] == how].set_index("image")["similarity"]
-            parts.append(f"{found[self.index]:.2f} against {words} (median of this build's {len(found)}: {found.median():.2f})")
+            parts.append(
+                f"{found[self.index]:.2f} against {words} (median of this build's {len(found)}: {found.median():.2f})"
+            )
         return f"Correlation with the map before: {', '.join(parts)}."
 
     def _defence(self, name: str) -> smoothing.Defence:
