@@ -164,7 +164,7 @@ def settings(table: pd.DataFrame) -> str:
             ways.add(gain.direction)
     if not told:
         return "There is one size only."
-    word = {(-1,): "Yes, by this score: from", (1,): "No, the other way round: from"}.get(tuple(ways), "From")
+    word = "Yes, by this score: from" if ways == {-1} else "No, the other way round: from" if ways == {1} else "From"
     said = f"{word} the smallest attack in training to the largest the area under the curve changes by {phrases.join(told)}."
     by_steps = rows.groupby("steps").mean()
     if len(by_steps) > 1:
