@@ -74,7 +74,7 @@ def test_of_a_posterior_whose_chains_have_not_mixed_the_rows_are_left_out(monkey
     assert "have not mixed" in run.chains()
     monkeypatch.setattr(reproduction, "is_unmixed", lambda *_: False)
     assert run.mixed("defence", "posterior").table.equals(run.table)
-    assert run.chains() == "The chains of its posterior have mixed."
+    assert run.chains() == "The chains of this run's posterior have mixed."
     assert "is not recorded" in Recorded("no-such-run", "smoothing").mixed("defence", "posterior").chains()
 
 

@@ -91,7 +91,7 @@ class Recorded:
             if unmixed
             else "have mixed"
         )
-        return self.shown(lambda _: Sentence(f"The chains of its posterior {words}."))
+        return self.shown(lambda _: Sentence(f"The chains of this run's posterior {words}."))
 
     def shown(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
         """Show what a function draws, tabulates or says of the table, as it does of a build's own."""

@@ -69,7 +69,7 @@ def test_what_helps_follows_the_numbers():
         "verdict)."
     )
     told = words.steadiest(table, UNAWARE)
-    assert told.startswith("Against an attacker who does not know of it, softplus")
+    assert told.startswith("Against an attacker who does not know of the defence, softplus")
     assert f"correlates {left[UNAWARE]['softplus']:.2f}" in told
     assert "no defence helps" in words.steadiest(table[table["defence"] == "none"])
     often = pd.concat([table.assign(image=table["image"] + 30 * repeat) for repeat in range(4)])

@@ -78,7 +78,7 @@ def test_maps_are_counted_beside_each_baseline():
         words.roar(rows)
         == "Compared with a random order, accuracy falls sooner for 1 of 2 maps, and **later** for *bad*."
     )
-    assert words.roar(rows.assign(accuracy=rows["accuracy"]), "Sobel").startswith("Compared with the edges, ")
+    assert words.roar(rows.assign(accuracy=rows["accuracy"]), "Sobel").startswith("Compared with the image's edges, ")
 
 
 def test_what_the_holes_tell_is_held_against_the_whole_image():

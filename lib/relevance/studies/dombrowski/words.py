@@ -49,8 +49,8 @@ def steadiest(rows: pd.DataFrame, manipulation: str = AWARE) -> str:
     """Say, from :func:`smoothing.steadiness`, which defence keeps maps best against an attacker (:func:`tables.chosen`)."""
     known = rows[rows["manipulation"] == manipulation]
     left = chosen(known)["median"]
-    best, attacker = str(left.idxmax()), "knows of the defence" if manipulation == AWARE else "does not know of it"
-    told = f"Against an attacker who {attacker}, "
+    best, attacker = str(left.idxmax()), "knows" if manipulation == AWARE else "does not know"
+    told = f"Against an attacker who {attacker} of the defence, "
     if best == NONE:
         return f"{told}no defence helps: without one the map keeps a correlation of {left[NONE]:.2f} with the original."
     few = " (too few images for a verdict)" if known["image"].nunique() < FEWEST else ""

@@ -44,8 +44,8 @@ def generator_deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
     told = []
     for judge, panel in curves.items():
         found = pd.Series({name: deletion_area(values).mean().item() for name, values in panel.items()})
-        told.append(f"the {judge} loses the class soonest by the map of the *{found.idxmin()}*")
-    return f"As pixels are deleted, {phrases.join(told)}."
+        told.append(f"the {judge} by the map of the *{found.idxmin()}*")
+    return f"As pixels are deleted, the class is lost soonest to {phrases.join(told)}."
 
 
 @sentence
@@ -116,7 +116,7 @@ def roar(table: pd.DataFrame, baseline: str = RANDOM) -> str:
     """Say how many attributions found more of what the classes are told by than a baseline, by the paired intervals."""
     found = differences(table, (baseline,))
     ways = {f"*{name}*": compared(row, baseline).direction for name, row in found.iterrows() if name not in CONTROLS}
-    order = "a random order" if baseline == RANDOM else "the edges"
+    order = "a random order" if baseline == RANDOM else "the image's edges"
     words = {-1: "sooner for", 1: "**later** for", 0: "neither sooner nor later for"}
     return f"Compared with {order}, accuracy falls {phrases.mostly(pd.Series(ways), words, 'maps')}."
 
