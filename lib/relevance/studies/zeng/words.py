@@ -10,7 +10,15 @@ from torch import Tensor
 
 from relevance.base import checks
 from relevance.metrics.deletion import deletion_area
-from relevance.metrics.statistics import paired_difference, t_interval
+from relevance.metrics.statistics import (
+    HIGHER,
+    LOWER,
+    Interval,
+    PairedDifference,
+    paired_difference,
+    standing,
+    t_interval,
+)
 from relevance.studies import phrases
 from relevance.studies.phrases import sentence, signed
 from relevance.studies.zeng import tables
@@ -25,12 +33,17 @@ CLEARLY = 0.05
 CONTROLS = (RANDOM, SOBEL)
 
 
+def _way(found: Interval | PairedDifference) -> int:
+    """Return 1 or -1 for a difference that counts by the ledger's rule, :func:`relevance.metrics.statistics.standing`, else 0."""
+    return {HIGHER: 1, LOWER: -1}.get(standing(found.low, found.high), 0)
+
+
 @sentence
 def generator_aligned(rows: pd.DataFrame, measure: str = "correlation") -> str:
     """Say, from :func:`generator.measures.alignment_with`, whether the generator that stands alone knows more than the class."""
     wide = rows.pivot(index="image", columns="map", values=measure)
     found = paired_difference(wide[OF_CLASS].to_numpy(), wide[ALONE].to_numpy())
-    word = {1: "nearer", 0: "neither nearer nor farther", -1: "**farther**"}[found.direction]
+    word = {1: "nearer", 0: "neither nearer nor farther", -1: "**farther**"}[_way(found)]
     average = wide.mean()
     return (
         f"Maps drawn by the generator alone correlate {average[ALONE]:.2f} with the robust network's, and the classifier's own "
@@ -44,8 +57,10 @@ def generator_deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
     told = []
     for judge, panel in curves.items():
         found = pd.Series({name: deletion_area(values).mean().item() for name, values in panel.items()})
-        told.append(f"the {judge} by the map of the *{found.idxmin()}*")
-    return f"As pixels are deleted, the class is lost soonest to {phrases.join(told)}."
+        told.append(
+            f"the {judge} {'by that' if told else 'loses the class soonest by the map'} of the *{found.idxmin()}*"
+        )
+    return f"As pixels are deleted, {', and '.join(told)}."
 
 
 @sentence
@@ -115,7 +130,7 @@ def alignment(curve: pd.DataFrame) -> str:
 def roar(table: pd.DataFrame, baseline: str = RANDOM) -> str:
     """Say how many attributions found more of what the classes are told by than a baseline, by the paired intervals."""
     found = differences(table, (baseline,))
-    ways = {f"*{name}*": compared(row, baseline).direction for name, row in found.iterrows() if name not in CONTROLS}
+    ways = {f"*{name}*": _way(compared(row, baseline)) for name, row in found.iterrows() if name not in CONTROLS}
     order = "a random order" if baseline == RANDOM else "the image's edges"
     words = {-1: "sooner for", 1: "**later** for", 0: "neither sooner nor later for"}
     return f"Compared with {order}, accuracy falls {phrases.mostly(pd.Series(ways), words, 'maps')}."
@@ -139,7 +154,9 @@ def pair(table: pd.DataFrame, first: str, second: str) -> str:
     for name in (first, second):
         checks.one_of("attribution", name, found.index)
     paired = t_interval(found.loc[first].to_numpy(float) - found.loc[second].to_numpy(float))
-    verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "cannot be told apart from"}[paired.direction]
+    verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "falls neither sooner nor later than"}[
+        _way(paired)
+    ]
     return f"The curve of *{first}* {verb} that of *{second}*: the areas differ by {phrases.difference(paired)}."
 
 
@@ -161,7 +178,7 @@ def settings(table: pd.DataFrame) -> str:
         if len(by_size) > 1:
             gain = t_interval(by_size.iloc[-1] - by_size.iloc[0])
             told.append(f"{signed(gain.mean)} in {norm}")
-            ways.add(gain.direction)
+            ways.add(_way(gain))
     if not told:
         return "There is one size only."
     word = "Yes, by this score: from" if ways == {-1} else "No, the other way round: from" if ways == {1} else "From"
@@ -229,6 +246,7 @@ def averages(rows: pd.DataFrame, hardened: str) -> str:
 def faithful(rows: pd.DataFrame) -> str:
     """Answer whether training for robustness, or averaging, gives maps that ROAR calls more faithful than the standard ones."""
     others = rows.drop(index=STANDARD, errors="ignore")
-    ways = phrases.direction(others[f"{GAIN}, low"], others[f"{GAIN}, high"])
+    parts = zip(*(others[f"{GAIN}{end}"] for end in ("", ", low", ", high")), strict=True)
+    ways = pd.Series([_way(Interval(*one)) for one in parts], others.index)
     words = {-1: "sooner for", 1: "later for", 0: "neither sooner nor later for"}
     return f"Compared with the standard network's map, accuracy falls {phrases.mostly(ways, words, 'models')}."
