@@ -54,7 +54,7 @@ def generator_aligned(rows: pd.DataFrame, measure: str = "correlation") -> str:
 @sentence
 def generator_deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
     """Say, from :func:`generator.tables.curves_of`, whose order of the pixels each judge finds the most telling."""
-    told = []
+    told: list[str] = []
     for judge, panel in curves.items():
         found = pd.Series({name: deletion_area(values).mean().item() for name, values in panel.items()})
         told.append(
