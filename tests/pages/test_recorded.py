@@ -60,6 +60,17 @@ def test_the_other_runs_are_one_table_that_says_whose_each_row_is():
     assert set(rows.loc[~bayesian, "unjudged"]) == {""}
 
 
+def test_of_a_posterior_whose_chains_have_not_mixed_the_rows_are_left_out(monkeypatch):
+    run = Recorded("mnist-manipulation-dense", "smoothing")
+    monkeypatch.setattr(reproduction, "is_unmixed", lambda *_: True)
+    assert set(run.table["defence"]) - set(run.mixed("defence", "posterior").table["defence"]) == {"posterior"}
+    assert "have not mixed" in run.chains()
+    monkeypatch.setattr(reproduction, "is_unmixed", lambda *_: False)
+    assert run.mixed("defence", "posterior").table.equals(run.table)
+    assert run.chains() == "The chains of this run's posterior have mixed."
+    assert "is not recorded" in Recorded("no-such-run", "smoothing").mixed("defence", "posterior").chains()
+
+
 def test_verdicts_of_a_chapter_are_those_of_the_ledger():
     shown = recorded.verdicts("saliency-attacks").data
     ledger = reproduction.claimed().query("chapter == 'saliency-attacks' and verdict != 'not recorded'")

@@ -72,6 +72,27 @@ class Recorded:
             found.table = function(self.table, *arguments, **settings)
         return found
 
+    def mixed(self, column: str, posterior: str) -> Self:
+        """Return the same run without the posterior's rows where its chains have not converged: nothing is said of them.
+
+        Args:
+            column: of the table, that says what a row is of.
+            posterior: what rows of the posterior have there, to begin with.
+        """
+        if self.table is None or not reproduction.is_unmixed(self.run, self.experiment):
+            return self
+        return self.through(lambda table: table[~table[column].str.startswith(posterior)])
+
+    def chains(self) -> Any:
+        """Say whether the chains of the run's posterior have mixed."""
+        unmixed = self.table is not None and reproduction.is_unmixed(self.run, self.experiment)
+        words = (
+            "have not mixed: what is shown is of their draws, and nothing is said of a posterior"
+            if unmixed
+            else "have mixed"
+        )
+        return self.shown(lambda _: Sentence(f"The chains of this run's posterior {words}."))
+
     def shown(self, function: Callable[..., Any], *arguments: Any, **settings: Any) -> Any:
         """Show what a function draws, tabulates or says of the table, as it does of a build's own."""
         if self.table is None:

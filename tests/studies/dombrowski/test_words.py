@@ -61,21 +61,19 @@ def test_what_helps_follows_the_numbers():
                      ("softplus", 9, UNAWARE): 0.0, ("softplus", 9, AWARE): 0.1})  # fmt: skip
     rows = tables.defended(table)
     assert rows.loc[("softplus", "3"), UNAWARE] == pytest.approx(0.2)
-    assert words.helps(rows, UNAWARE) == (
-        "Maps are steadier than without a defence in 1 of 2 settings, and cannot be told from it in softplus."
-    )
-    assert "are less steady in softplus" in words.helps(rows, AWARE)
     medians = tables.smoothed(table)
-    aware = medians[medians["manipulation"] == AWARE].set_index(["defence", "parameter"])["median"]
-    assert f"softplus: manipulated by who knows of it, it correlates {aware['softplus', 9]:.2f}" in words.steadiest(
-        medians
+    left = {how: tables.chosen(table[table["manipulation"] == how])["median"] for how in (UNAWARE, AWARE)}
+    assert words.steadiest(table) == (
+        "Against an attacker who knows of the defence, softplus keeps the map best: it correlates "
+        f"{left[AWARE]['softplus']:.2f} with the original, and without a defence {left[AWARE]['none']:.2f} (too few images for a "
+        "verdict)."
     )
-    assert words.steadiest(medians[medians["defence"] == "none"]).startswith("None")
-    posterior = medians.assign(defence=medians["defence"].where(medians["defence"] == "none", smoothing.POSTERIOR))
-    assert "the best posterior" not in words.steadiest(posterior)
-    assert "the best posterior keeps" in words.steadiest(
-        pd.concat([medians, posterior[posterior["defence"] != "none"].assign(median=0.1)])
-    )
+    told = words.steadiest(table, UNAWARE)
+    assert told.startswith("Against an attacker who does not know of the defence, softplus")
+    assert f"correlates {left[UNAWARE]['softplus']:.2f}" in told
+    assert "no defence helps" in words.steadiest(table[table["defence"] == "none"])
+    often = pd.concat([table.assign(image=table["image"] + 30 * repeat) for repeat in range(4)])
+    assert "too few" not in words.steadiest(often)
     figure = figures.smoothing(medians, {"softplus": "beta"})
     assert len(figure.axes) == 1
     assert medians["low"].le(medians["median"]).all()
@@ -94,15 +92,24 @@ def compared(**changes):
 
 
 def test_the_answer_follows_the_table():
-    assert "Of 2 settings of defences, 0 make the map steadier" in words.tradeoff(compared())
-    assert words.posterior(compared()).count("neither more nor less") == 3
+    said = words.tradeoff(compared(), "gradient", 20)
+    assert said.startswith(
+        "Of 2 settings of defences, 0 make the gradient's map steadier under attack; on these 20 images none"
+    )
+    assert words.posterior(compared()) == (
+        "The expected map is neither seen to be steadier nor less steady; it is not seen to be more or less faithful by deletion "
+        "and infidelity."
+    )
     paid = {"similarity": (0.1, 0.2), "explained": (-0.3, -0.1)}
     found = compared(softplus=paid, posterior={"similarity": (0.1, 0.2), "explained": (0.1, 0.2)})
-    assert words.tradeoff(found).endswith("2 make the map steadier under attack, 1 of them at a price in faithfulness.")
-    assert words.tradeoff(found.iloc[:1]).endswith("all of them at a price in faithfulness.")
-    assert "none of them at a price" in words.tradeoff(found.iloc[1:])
+    said = words.tradeoff(found, "gradient", 20)
+    assert said.endswith(
+        "2 make the gradient's map steadier under attack; on these 20 images 1 of them cost faithfulness."
+    )
+    assert words.tradeoff(found.iloc[:1], "gradient", 20).endswith("all of them cost faithfulness.")
+    assert "none of them is seen to cost" in words.tradeoff(found.iloc[1:], "gradient", 20)
     assert words.posterior(found) == (
-        "The expected map is more steady, neither more nor less faithful by deletion, and more by infidelity."
+        "The expected map is steadier; it is more faithful by infidelity and not seen to be more or less faithful by deletion."
     )
 
 
@@ -110,8 +117,8 @@ def test_networks_are_counted_and_the_farthest_from_conserving_is_named():
     rows = pd.DataFrame({"network": ["a", "b", "c"], "finite": [1, 1, 0], "time": [2.0, 3.0, 9.0],
                          "arrives": [1.001, -5.9, 0.98], "kept by": ["x 0%", "block.f 2221%", "y 2%"]})  # fmt: skip
     assert words.networks(rows) == (
-        "Of 3 classifiers with random weights, 2 have a finite map, for 3.0 input gradients (median). In 1 the pixels get what "
-        "the logit has, within 1 %. Farthest from it is b, where the layer that keeps the most is block.f."
+        "Of 3 classifiers with random weights, 2 have a finite map, in 3.0 times the time of a gradient (median). In 1 the "
+        "pixels get what the logit has, within 1 %. Farthest from it is b, where the layer that keeps the most is block.f."
     )
 
 

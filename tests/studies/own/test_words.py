@@ -29,7 +29,7 @@ def scored(attack, floor, noise, n_samples=5):
     ("attack", "floor", "noise", "said"),
     [
         (0.7, 0.3, 0.9, ["holds in part: 0.70", "score 0.30", "leaves 0.90, more."]),
-        (0.7, 0.3, 0.7, ["holds in part", "leaves 0.70, about as much."]),
+        (0.7, 0.3, 0.7, ["holds in part", "leaves 0.70, about as much: the attack does no more than noise."]),
         (0.3, 0.3, 0.9, ["the map is lost: 0.30"]),
     ],
 )

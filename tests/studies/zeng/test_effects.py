@@ -55,7 +55,7 @@ def test_alignment_by_epsilon_is_paired_with_standard_training(digits, trained):
     assert np.all(curve["low"] <= curve["mean"])
     # Training moves the boundary away.
     assert part["gain low"].iloc[1] > 0
-    assert "As the attack in training grows, so do all 4 lengths." in words.alignment(curve)
+    assert "As the attack in training grows, so do all 4 lengths: how far" in words.alignment(curve)
     for picture in (
         figures.alignment_by_epsilon(curve),
         figures.saliency_by_training(images[:2], dict.fromkeys(chosen, images[:2] - 0.5)),

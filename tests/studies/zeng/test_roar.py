@@ -86,7 +86,7 @@ def test_roar_tells_the_planted_truth(planted_bits, linear):
     found = tables.differences(table, ("random",))
     assert list(found.index) == ["perfect", "half", "random", "inverted"]
     assert words.roar(table) == (
-        "Compared with a random order, accuracy falls sooner for 2 of 3 maps, and **later** for inverted."
+        "Compared with a random order, accuracy falls sooner for 2 of 3 maps, and **later** for *inverted*."
     )
 
 
@@ -156,7 +156,6 @@ def test_a_mask_that_tells_the_class_is_found_out(planted_bits, linear):
     assert mean["random"] == guessed(0.25)
     said = words.masks(masks, run(linear, planted_bits, attributions, shares), 4)
     assert "with an accuracy of 1.00" in said
-    assert "better than from the image" not in said
 
 
 def test_a_map_of_no_class_is_the_length_of_the_jacobian_s_columns(dense_posterior, some_images, some_labels):

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.stochastic
 
 
 @pytest.mark.parametrize(
-    ("better", "word"), [(0.1, "are more like"), (-0.1, "are less like"), (0.0, "neither more nor less")]
+    ("better", "word"), [(0.1, "ones are nearer"), (-0.1, "ones are **farther**"), (0.0, "neither nearer nor farther")]
 )
 def test_the_sentence_says_which_way_the_difference_goes(better, word):
     rows = pd.DataFrame(
@@ -46,6 +46,24 @@ def test_what_is_said_follows_from_the_table():
     )
 
 
+def test_steadier_maps_are_said_to_be_truer_where_their_ranks_agree():
+    rows = planted_joint()
+    for name in (*words.tables.SPREAD[:3], "ROAR"):
+        rows[name] = [0.1 * place * (-1 if name == "ROAR" else 1) for place in range(len(rows))]
+    assert words.steady_and_true(rows).startswith("Yes: under 3 of 3 attacks")
+    assert "are 1.00 to 1.00" in words.steady_and_true(rows)
+    rows["ROAR"] = -rows["ROAR"]
+    assert words.steady_and_true(rows).startswith("That is not seen: under 0 of 3 attacks")
+
+
+@pytest.mark.parametrize(("ensemble", "word"), [(0.81, "beside its own kind"), (0.62, "away from its own kind")])
+def test_an_ensemble_is_said_to_stand_where_it_does(ensemble, word):
+    area = {"standard": 0.8, "hard": 0.6, "ensemble": ensemble, "ensemble of hard": 0.61}
+    told = words.averages(pd.DataFrame({"ROAR": area}), "hard")
+    assert f"each stands {word}" in told
+    assert f"has {ensemble:.2f}, and one such network 0.80" in told
+
+
 def test_a_curve_that_rises_as_more_is_removed_is_said():
     falling = straight_curves(good=(0.8, [0, 0.1, 0.2]), Sobel=(0.2, [0, 0.1, 0.2]))
     assert "No curve rises" in words.rises(falling)
@@ -58,18 +76,18 @@ def test_maps_are_counted_beside_each_baseline():
     rows = straight_curves(random=(0.4, seeds), Sobel=(0.6, seeds), good=(0.8, seeds), bad=(0.1, seeds))
     assert (
         words.roar(rows)
-        == "Compared with a random order, accuracy falls sooner for 1 of 2 maps, and **later** for bad."
+        == "Compared with a random order, accuracy falls sooner for 1 of 2 maps, and **later** for *bad*."
     )
-    assert words.roar(rows.assign(accuracy=rows["accuracy"]), "Sobel").startswith("Compared with the edges, ")
+    assert words.roar(rows.assign(accuracy=rows["accuracy"]), "Sobel").startswith("Compared with the image's edges, ")
 
 
 def test_what_the_holes_tell_is_held_against_the_whole_image():
     whole = straight_curves(random=(0.2, [0, 0.1]), good=(0.8, [0, 0.1]))
     holes = whole[whole["share"] == 0.5].assign(accuracy=0.3)
-    assert "reads the class with an accuracy of 0.30; from whole images it is 1.05, and chance is 0.10" in words.masks(
-        holes, whole, 10
+    assert words.masks(holes, whole, 10) == (
+        "From the holes of *good* alone, without an image, a network reads the class with an accuracy of 0.30, and from whole "
+        "images with 1.05 (chance 0.10)."
     )
-    assert "**better than from the image**" in words.masks(holes.assign(accuracy=1.2), whole, 10)
 
 
 def test_what_size_steps_and_norm_do_is_by_paired_areas():
@@ -78,15 +96,21 @@ def test_what_size_steps_and_norm_do_is_by_paired_areas():
     said = words.settings(
         straight_curves(**{name: (slope, [0, 0.1]) for name, slope in names.items()}, random=(0.9, [0, 0.1]))
     )
-    assert "in l2 from the smallest epsilon to the largest by \N{MINUS SIGN}0.100" in said
+    assert said.startswith("Yes, by this score: from the smallest attack")
+    assert "by \N{MINUS SIGN}0.050 in l2" in said
     assert "in linf" not in said
-    assert "with more steps by 0.000, which seeds may explain" in said
-    assert words.settings(straight_curves(**{"PGD-l2 1, 20 steps": (0.2, [0, 0.1])})) == "There is one setting only."
+    assert said.endswith("With more steps it changes by 0.000, no more than seeds explain.")
+    assert words.settings(straight_curves(**{"PGD-l2 1, 20 steps": (0.2, [0, 0.1])})) == "There is one size only."
+    rising = {"PGD-l2 1, 20 steps": (0.4, [0, 0.1]), "PGD-l2 2.5, 20 steps": (0.2, [0, 0.1])}
+    assert words.settings(straight_curves(**rising)).startswith("No, the other way round")
     # By hand from the source's table: means of its trapezoids.
     whole = source.table_1().pivot(index=["norm", "epsilon", "steps"], columns="share", values="accuracy")
     areas = (whole[0.2] / 2 + whole[0.4] + whole[0.6] + whole[0.8] / 2) / 3
     gap = areas["l2", "2.5"].mean() - areas["l2", "1"].mean()
-    assert f"in l2 from the smallest epsilon to the largest by {signed(gap)};" in words.settings(source.as_roar())
+    told = words.settings(source.as_roar())
+    assert told.startswith(
+        f"From the smallest attack in training to the largest the area under the curve changes by {signed(gap)} in"
+    )
 
 
 def attacked(**by_training):
@@ -115,6 +139,8 @@ def test_a_gain_that_a_fair_attack_undoes_is_told_as_undone():
 def test_lengths_are_said_to_grow_where_they_do():
     one = {"norm": "l2", "epsilon": 1.0, "quantity": "alignment", "gain low": 0.1, "gain high": 0.2}
     curve = pd.DataFrame([one, {**one, "quantity": "rho"}, {**one, "epsilon": 0.0, "gain low": 0, "gain high": 0}])
-    assert words.alignment(curve) == "As the attack in training grows, so do all 2 lengths."
+    assert words.alignment(curve).startswith(
+        "As the attack in training grows, so do all 2 lengths: how far a map points"
+    )
     curve.loc[1, ["gain low", "gain high"]] = -0.2, -0.1
     assert "shorter become" in words.alignment(curve)

@@ -98,8 +98,8 @@ class Defended:
     def alt(self, defence: str) -> str:
         """Say what the figure shows."""
         return (
-            f"{defence[0].upper()}{defence[1:]}: an image, the same manipulated by who does not know of the defence, and by who "
-            "does; under each its map as the defence gives it."
+            f"{defence[0].upper()}{defence[1:]}: an image, the same manipulated by an attacker who does not know of the "
+            "defence, and by one who does; under each its map as the defence gives it."
         )
 
     def reading(self, defence: str) -> str:
@@ -107,9 +107,11 @@ class Defended:
         chosen = self._defence(defence)
         rows = self.rows[(self.rows["defence"] == chosen.name) & (self.rows["parameter"] == chosen.parameter)]
         parts = []
-        for how, words in ((smoothing.UNAWARE, "who does not know"), (smoothing.AWARE, "who knows")):
+        for how, words in ((smoothing.UNAWARE, "an attacker who does not know"), (smoothing.AWARE, "one who knows")):
             found = rows[rows["manipulation"] == how].set_index("image")["similarity"]
-            parts.append(f"{found[self.index]:.2f} against {words} (all images, median: {found.median():.2f})")
+            parts.append(
+                f"{found[self.index]:.2f} against {words} (median of this build's {len(found)}: {found.median():.2f})"
+            )
         return f"Correlation with the map before: {', '.join(parts)}."
 
     def _defence(self, name: str) -> smoothing.Defence:

@@ -130,8 +130,7 @@ class Trained:
         row = self.accuracies.loc[training]
         return (
             f"Accuracy {row[effects.CLEAN]:.0%}; under attacks on the margin {row[effects.MARGIN_LINF]:.0%} in the "
-            f"maximum norm, {row[effects.MARGIN_L2]:.0%} in the Euclidean one. Mean norm of the loss's gradient: "
-            f"{row[effects.NORM]:.2g}."
+            f"maximum norm, {row[effects.MARGIN_L2]:.0%} in the Euclidean one."
         )
 
 

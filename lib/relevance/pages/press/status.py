@@ -47,7 +47,7 @@ def filled(source: str, executed: Sequence[Executed]) -> str:
         "again.\n",
         FOLDED,
         "## Recorded runs\n",
-        _table(("run", "table", "date", "seconds", "hardware", "commit"), _runs()),
+        _table(("run", "tables", "date", "seconds", "hardware", "commit"), _runs()),
     ]
     return source.replace(PLACE, "\n".join(parts))
 
@@ -63,13 +63,14 @@ def _chapter(executed: Executed) -> Sequence[str]:
 
 
 def _runs() -> list[Sequence[str]]:
-    rows: list[Sequence[str]] = []
+    """Return a row for each run, and for each of its tables that was recorded at another time."""
+    made: dict[tuple[str, ...], list[str]] = {}
     for run in records.runs():
         for experiment in records.experiments(run):
             told = records.provenance(run, experiment)
             parts = (told["date"], f"{told['seconds']:,.0f}", told["hardware"], told["commit"])
-            rows.append((run, experiment, *(_plain(part) for part in parts)))
-    return rows
+            made.setdefault((run, *parts), []).append(experiment)
+    return [(run, ", ".join(tables), *(_plain(part) for part in parts)) for (run, *parts), tables in made.items()]
 
 
 def _plain(text: str) -> str:

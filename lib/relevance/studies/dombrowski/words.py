@@ -13,11 +13,12 @@ from relevance.studies import phrases
 from relevance.studies.dombrowski.manipulation import MANIPULATED
 from relevance.studies.dombrowski.own_models import LOSS
 from relevance.studies.dombrowski.smoothing import AWARE, BETA, NONE, POSTERIOR, SMOOTH_GRAD, UNAWARE
-from relevance.studies.dombrowski.tables import differences, summary
+from relevance.studies.dombrowski.tables import chosen, differences, summary
 from relevance.studies.dombrowski.theorem_1 import ROUNDING
 from relevance.studies.dombrowski.theorem_2_deep import EACH, ONE
 from relevance.studies.dombrowski.theorem_2_deep import NONE as PLAIN
 from relevance.studies.dombrowski.tradeoff import FAITHFULNESS
+from relevance.studies.gates import FEWEST
 from relevance.studies.names import DETERMINISTIC
 from relevance.studies.phrases import sentence
 
@@ -50,27 +51,19 @@ def resists(table: pd.DataFrame, model: str) -> str:
 
 
 @sentence
-def steadiest(rows: pd.DataFrame) -> str:
-    """Say which defence keeps maps best against who knows of it, from :func:`tables.smoothed`."""
-    aware = rows[rows["manipulation"] == AWARE].set_index("defence")["median"]
-    best = str(aware.idxmax())
-    others = (
-        f"; the best posterior keeps {aware[[POSTERIOR]].max():.2f}" if POSTERIOR in aware and best != POSTERIOR else ""
-    )
+def steadiest(rows: pd.DataFrame, manipulation: str = AWARE) -> str:
+    """Say, from :func:`smoothing.steadiness`, which defence keeps maps best against an attacker (:func:`tables.chosen`)."""
+    known = rows[rows["manipulation"] == manipulation]
+    left = chosen(known)["median"]
+    best, attacker = str(left.idxmax()), "knows" if manipulation == AWARE else "does not know"
+    told = f"Against an attacker who {attacker} of the defence, "
     if best == NONE:
-        return f"None: without a defence the map keeps a correlation of {aware[NONE]:.2f} with the original{others}."
+        return f"{told}no defence helps: without one the map keeps a correlation of {left[NONE]:.2f} with the original."
+    few = " (too few images for a verdict)" if known["image"].nunique() < FEWEST else ""
     return (
-        f"The steadiest map is that of {best}: manipulated by who knows of it, it correlates {aware[best].max():.2f} with the "
-        f"original, without a defence {aware[NONE]:.2f}{others}."
+        f"{told}{best} keeps the map best: it correlates {left[best]:.2f} with the original, and without a defence "
+        f"{left[NONE]:.2f}{few}."
     )
-
-
-@sentence
-def helps(rows: pd.DataFrame, manipulation: str) -> str:
-    """Say, from :func:`tables.defended`, in how many settings a defence helps against one of the two manipulations."""
-    ways = rows[f"{manipulation}, direction"].droplevel("parameter")
-    words = {1: "are steadier than without a defence in", 0: "cannot be told from it in", -1: "are less steady in"}
-    return f"Maps {phrases.mostly(ways, words, 'settings')}."
 
 
 @sentence
@@ -86,14 +79,17 @@ def smoothing(rows: pd.DataFrame) -> str:
 
 
 @sentence
-def tradeoff(compared: pd.DataFrame) -> str:
-    """Say how many defences make maps steadier, and how many of these pay with faithfulness (:func:`tradeoff.differences`)."""
+def tradeoff(compared: pd.DataFrame, explained: str, n_images: int) -> str:
+    """Say how many defences make a map steadier, and how many of these pay with faithfulness (:func:`tradeoff.differences`)."""
     steadier = compared[compared["similarity low"] > 0]
     paid = (steadier[[f"{column} high" for column in FAITHFULNESS]] < 0).any(axis=1)
-    price = "none of them at a price in faithfulness that these images show"
+    price = "none of them is seen to cost faithfulness"
     if paid.any():
-        price = f"{'all' if paid.all() else int(paid.sum())} of them at a price in faithfulness"
-    return f"Of {len(compared)} settings of defences, {len(steadier)} make the map steadier under attack, {price}."
+        price = f"{'all' if paid.all() else int(paid.sum())} of them cost faithfulness"
+    return (
+        f"Of {len(compared)} settings of defences, {len(steadier)} make the {explained}'s map steadier under attack; on these "
+        f"{n_images} images {price}."
+    )
 
 
 @sentence
@@ -101,10 +97,11 @@ def posterior(compared: pd.DataFrame) -> str:
     """Say how the posterior's expected map compares with the network's own (:func:`tradeoff.differences`)."""
     row = compared.loc[[POSTERIOR]].iloc[-1]
     low, high = (pd.Series([row[f"{name} {end}"] for name in ("similarity", *FAITHFULNESS)]) for end in ("low", "high"))
-    steady, deletion, explained = (
-        {1: "more", -1: "less", 0: "neither more nor less"}[way] for way in phrases.direction(low, high)
-    )
-    return f"The expected map is {steady} steady, {deletion} faithful by deletion, and {explained} by infidelity."
+    steady, *ways = phrases.direction(low, high)
+    word = {1: "steadier", -1: "less steady", 0: "neither seen to be steadier nor less steady"}[steady]
+    told = {1: "more faithful by", -1: "less faithful by", 0: "not seen to be more or less faithful by"}
+    judged = phrases.by_direction(pd.Series(ways, ["deletion", "infidelity"]), told)
+    return f"The expected map is {word}; it is {phrases.join(judged)}."
 
 
 @sentence
@@ -112,8 +109,12 @@ def theorem_1(rows: pd.DataFrame) -> str:
     """Say of the rows of :func:`theorem_1.sweep` whether the bound for the normal held, and with how much to spare."""
     broken = int((rows["slack"] < 1 - ROUNDING).sum())
     held = f"was broken {broken} times" if broken else "was never broken"
-    spare = rows["slack"].median()
-    return f"Along {len(rows)} manipulations the bound {held}; in the median it is {spare:.1f} times too high."
+    spare = rows.groupby("beta")["slack"].median()
+    return (
+        f"On {rows['slack'].count()} paths to manipulated images, of {spare.size} networks that differ in sharpness alone, the "
+        f"bound on the map's direction {held}. It is {spare.iloc[0]:.1f} times too high for the softest and "
+        f"{spare.iloc[-1]:.0f} times for the sharpest."
+    )
 
 
 @sentence
@@ -122,8 +123,9 @@ def deep_networks(rows: pd.DataFrame) -> str:
     part = rows[(rows["beta"] == rows["beta"].min()) & (rows["network"] == rows["network"].iloc[-1])]
     errors = part.set_index("smoothing")["error"]
     return (
-        f"In the deepest network and the widest noise, softplus with one beta misses SmoothGrad by {errors[ONE]:.0%} of its "
-        f"square, with a beta for each neuron by {errors[EACH]:.0%}; no smoothing misses it by {errors[PLAIN]:.0%}."
+        "In the deepest network and the widest noise, the plain map's squared distance from SmoothGrad is "
+        f"{errors[PLAIN]:.0%} of SmoothGrad's square; with one beta for all it is {errors[ONE]:.0%}, with a beta for each neuron "
+        f"{errors[EACH]:.0%}."
     )
 
 
@@ -135,9 +137,9 @@ def networks(rows: pd.DataFrame) -> str:
     farthest = lost.index[-1]
     kept = rows.set_index("network")["kept by"][farthest]
     return (
-        f"Of {len(rows)} classifiers with random weights, {n_finite} have a finite map, for {rows['time'].median():.1f} input "
-        f"gradients (median). In {conserving} the pixels get what the logit has, within 1 %. Farthest from it is {farthest}, "
-        f"where the layer that keeps the most is {kept.rpartition(' ')[0]}."
+        f"Of {len(rows)} classifiers with random weights, {n_finite} have a finite map, in {rows['time'].median():.1f} times the "
+        f"time of a gradient (median). In {conserving} the pixels get what the logit has, within 1 %. Farthest from it is "
+        f"{farthest}, where the layer that keeps the most is {kept.rpartition(' ')[0]}."
     )
 
 

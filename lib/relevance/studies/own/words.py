@@ -32,7 +32,9 @@ def answer(found: Mapping[str, Scored]) -> str:
     )
     beside = f"noise of the same size leaves {noise['robustness']:.2f}"
     told = f"Under attack {much}: {attack['robustness']:.2f} of its top pixels stay on top, where an unrelated map would score "
-    told += f"{attack['floor']:.2f}; {beside}, {'more' if worse else 'about as much'}."
+    told += (
+        f"{attack['floor']:.2f}; {beside}, {'more' if worse else 'about as much: the attack does no more than noise'}."
+    )
     return told
 
 
@@ -53,8 +55,8 @@ def averaging(found: Mapping[str, Scored]) -> str:
         else "no steadier"
     )
     return (
-        f"Averaged over {phrases.samples(found[WHOLE].n_samples)} the map is {word} than with the first sample alone, by "
-        f"{phrases.signed(apart.mean())} above the floor (standard error {error:.2f})."
+        f"Averaged over {phrases.samples(found[WHOLE].n_samples)} the map is {word} than with the first sample alone: its score, "
+        f"less its floor, changes by {phrases.signed(apart.mean())} (standard error {error:.3f})."
     )
 
 

@@ -10,7 +10,15 @@ from torch import Tensor
 
 from relevance.base import checks
 from relevance.metrics.deletion import deletion_area
-from relevance.metrics.statistics import paired_difference, t_interval
+from relevance.metrics.statistics import (
+    HIGHER,
+    LOWER,
+    Interval,
+    PairedDifference,
+    paired_difference,
+    standing,
+    t_interval,
+)
 from relevance.studies import phrases
 from relevance.studies.phrases import sentence, signed
 from relevance.studies.zeng import tables
@@ -25,27 +33,34 @@ CLEARLY = 0.05
 CONTROLS = (RANDOM, SOBEL)
 
 
+def _way(found: Interval | PairedDifference) -> int:
+    """Return 1 or -1 for a difference that counts by the ledger's rule, :func:`relevance.metrics.statistics.standing`, else 0."""
+    return {HIGHER: 1, LOWER: -1}.get(standing(found.low, found.high), 0)
+
+
 @sentence
 def generator_aligned(rows: pd.DataFrame, measure: str = "correlation") -> str:
     """Say, from :func:`generator.measures.alignment_with`, whether the generator that stands alone knows more than the class."""
     wide = rows.pivot(index="image", columns="map", values=measure)
     found = paired_difference(wide[OF_CLASS].to_numpy(), wide[ALONE].to_numpy())
-    word = {1: "more like", 0: "neither more nor less like", -1: "less like"}[found.direction]
+    word = {1: "nearer", 0: "neither nearer nor farther", -1: "**farther**"}[_way(found)]
     average = wide.mean()
     return (
-        f"Drawn maps correlate {average[ALONE]:.2f} with the robust network's, the classifier's own gradient "
-        f"{average[STANDARD_MAP]:.2f}; they are {word} them than one mean map for each class is ({average[OF_CLASS]:.2f})."
+        f"Maps drawn by the generator alone correlate {average[ALONE]:.2f} with the robust network's, and the classifier's own "
+        f"gradient {average[STANDARD_MAP]:.2f}. One mean map for each class has {average[OF_CLASS]:.2f}: drawn ones are {word}."
     )
 
 
 @sentence
 def generator_deleted(curves: Mapping[str, Mapping[str, Tensor]]) -> str:
     """Say, from :func:`generator.tables.curves_of`, whose order of the pixels each judge finds the most telling."""
-    told = []
+    told: list[str] = []
     for judge, panel in curves.items():
         found = pd.Series({name: deletion_area(values).mean().item() for name, values in panel.items()})
-        told.append(f"judged by the {judge}, by the {found.idxmin()}")
-    return f"The class goes soonest, {phrases.join(told)}."
+        told.append(
+            f"the {judge} {'by that' if told else 'loses the class soonest by the map'} of the *{found.idxmin()}*"
+        )
+    return f"As pixels are deleted, {', and '.join(told)}."
 
 
 @sentence
@@ -53,7 +68,7 @@ def generator_faster(rows: pd.DataFrame) -> str:
     """Say what a map of the generator that stands alone costs, from :func:`generator.measures.speed` of several classifiers."""
     found = rows[rows["map"] == ALONE].set_index("classifier")["time"]
     told = [f"{time:.2f} times as long as a gradient of the {name}" for name, time in found.items()]
-    return f"A drawn map takes {phrases.join(told)}."
+    return f"A map of the generator alone takes {phrases.join(told)}."
 
 
 @sentence
@@ -63,7 +78,10 @@ def withstood(rows: pd.DataFrame) -> str:
     best, before = str(least.idxmax()), f"{least[STANDARD]:.0%}"
     if best == STANDARD:
         return f"None of these trainings withstands both attacks better than the standard one, which keeps {before}."
-    return f"Under the harder of two attacks, {best} keeps an accuracy of {least[best]:.0%}; standard training keeps {before}."
+    return (
+        f"Under PGD on the margin, in the norm that does more harm, {best} keeps an accuracy of {least[best]:.0%}; standard "
+        f"training keeps {before}."
+    )
 
 
 @sentence
@@ -104,15 +122,16 @@ def alignment(curve: pd.DataFrame) -> str:
     names = [f"{QUANTITIES[one]} in {norm}" for one, norm in zip(last["quantity"], last["norm"], strict=True)]
     ways = phrases.direction(last["gain low"], last["gain high"]).set_axis(names)
     words = {1: "As the attack in training grows, so do", -1: "shorter become", 0: "undecided are"}
-    return f"{phrases.mostly(ways, words, 'lengths')}."
+    about = "how far a map points along its image, and how far the image is from the decision boundary, in each norm"
+    return f"{phrases.mostly(ways, words, 'lengths')}: {about}."
 
 
 @sentence
 def roar(table: pd.DataFrame, baseline: str = RANDOM) -> str:
     """Say how many attributions found more of what the classes are told by than a baseline, by the paired intervals."""
     found = differences(table, (baseline,))
-    ways = {str(name): compared(row, baseline).direction for name, row in found.iterrows() if name not in CONTROLS}
-    order = "a random order" if baseline == RANDOM else "the edges"
+    ways = {f"*{name}*": _way(compared(row, baseline)) for name, row in found.iterrows() if name not in CONTROLS}
+    order = "a random order" if baseline == RANDOM else "the image's edges"
     words = {-1: "sooner for", 1: "**later** for", 0: "neither sooner nor later for"}
     return f"Compared with {order}, accuracy falls {phrases.mostly(pd.Series(ways), words, 'maps')}."
 
@@ -135,7 +154,9 @@ def pair(table: pd.DataFrame, first: str, second: str) -> str:
     for name in (first, second):
         checks.one_of("attribution", name, found.index)
     paired = t_interval(found.loc[first].to_numpy(float) - found.loc[second].to_numpy(float))
-    verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "cannot be told apart from"}[paired.direction]
+    verb = {-1: "falls **sooner** than", 1: "falls **later** than", 0: "falls neither sooner nor later than"}[
+        _way(paired)
+    ]
     return f"The curve of *{first}* {verb} that of *{second}*: the areas differ by {phrases.difference(paired)}."
 
 
@@ -144,31 +165,30 @@ def settings(table: pd.DataFrame) -> str:
     """Say what the size and the steps of PGD in training do to the areas, by differences that are paired by seed.
 
     Args:
-        table: of :func:`roar.roar` or :func:`source.as_roar`; trainings named as by :func:`source.by_steps`. Others are left
-            out, and so is the share 0, which the source has not.
+        table: of :func:`roar.roar` or :func:`source.as_roar`; trainings named as by :func:`source.by_steps`. Others are left out.
     """
-    found = areas(table[table["share"] > 0])
+    found = areas(table)
     parts = [NAMED.fullmatch(str(name)) for name in found.index]
     rows = found[[part is not None for part in parts]]
     named = [(part[1], Fraction(part[2]), int(part[3])) for part in parts if part]
     rows.index = pd.MultiIndex.from_tuples(named, names=["norm", "epsilon", "steps"])
-    told = []
+    told, ways = [], set()
     for norm, own in rows.groupby("norm", sort=False):
         by_size = own.groupby("epsilon").mean()
         if len(by_size) > 1:
-            told.append(
-                f"in {norm} from the smallest epsilon to the largest {_changed(by_size.iloc[-1] - by_size.iloc[0])}"
-            )
+            gain = t_interval(by_size.iloc[-1] - by_size.iloc[0])
+            told.append(f"{signed(gain.mean)} in {norm}")
+            ways.add(_way(gain))
+    if not told:
+        return "There is one size only."
+    word = "Yes, by this score: from" if ways == {-1} else "No, the other way round: from" if ways == {1} else "From"
+    said = f"{word} the smallest attack in training to the largest the area under the curve changes by {phrases.join(told)}."
     by_steps = rows.groupby("steps").mean()
     if len(by_steps) > 1:
-        told.append(f"with more steps {_changed(by_steps.iloc[-1] - by_steps.iloc[0])}")
-    return f"The area under the curve changes {'; '.join(told)}." if told else "There is one setting only."
-
-
-def _changed(values: pd.Series) -> str:
-    found = t_interval(values)
-    open_ = ", which seeds may explain" if len(values) > 1 and not found.direction else ""
-    return f"by {signed(found.mean)}{open_}"
+        gain = t_interval(by_steps.iloc[-1] - by_steps.iloc[0])
+        open_ = ", no more than seeds explain" if len(rows.columns) > 1 and not gain.direction else ""
+        said += f" With more steps it changes by {signed(gain.mean)}{open_}."
+    return said
 
 
 @sentence
@@ -182,10 +202,9 @@ def masks(masks: pd.DataFrame, table: pd.DataFrame, n_classes: int) -> str:
     """
     own = masks[~masks["attribution"].isin(CONTROLS)].groupby("attribution", sort=False)["accuracy"].mean()
     whole = float(table.loc[table["share"] == 0, "accuracy"].mean())
-    better = "**better than from the image** " if own.max() > whole else ""
     return (
-        f"From a map's holes alone, without an image, a network reads the class {better}with an accuracy of {own.max():.2f}; "
-        f"from whole images it is {whole:.2f}, and chance is {1 / n_classes:.2f}."
+        f"From the holes of *{own.idxmax()}* alone, without an image, a network reads the class with an accuracy of "
+        f"{own.max():.2f}, and from whole images with {whole:.2f} (chance {1 / n_classes:.2f})."
     )
 
 
@@ -198,9 +217,36 @@ def joint(rows: pd.DataFrame) -> str:
 
 
 @sentence
+def steady_and_true(rows: pd.DataFrame) -> str:
+    """Answer whether models with steadier maps have those that ROAR calls more faithful, by rank correlations over the models."""
+    pairs = correlations(rows)
+    found = pairs[pairs["first"].str.startswith("LRP") & (pairs["second"] == "ROAR")]
+    together = int((found["low"] > 0).sum())
+    word = "Yes" if together == len(found) else "Partly" if together else "That is not seen"
+    return (
+        f"{word}: under {together} of {len(found)} attacks a network retrained without a steadier map's top pixels fails sooner. "
+        f"The rank correlations over {len(rows)} models are {found['rho'].min():.2f} to {found['rho'].max():.2f}."
+    )
+
+
+@sentence
+def averages(rows: pd.DataFrame, hardened: str) -> str:
+    """Say whether an ensemble stands beside one network of its kind or beside the other ensemble, by ROAR."""
+    area = rows["ROAR"]
+    plain, other = "ensemble", f"ensemble of {hardened}"
+    own = max(abs(area[plain] - area[STANDARD]), abs(area[other] - area[hardened]))
+    word = "beside its own kind" if own < abs(area[plain] - area[other]) else "away from its own kind"
+    return (
+        f"By removal and retraining, each stands {word}. The ensemble of standard networks has {area[plain]:.2f}, and one such "
+        f"network {area[STANDARD]:.2f}; that of hardened ones has {area[other]:.2f}, and one of them {area[hardened]:.2f}."
+    )
+
+
+@sentence
 def faithful(rows: pd.DataFrame) -> str:
     """Answer whether training for robustness, or averaging, gives maps that ROAR calls more faithful than the standard ones."""
     others = rows.drop(index=STANDARD, errors="ignore")
-    ways = phrases.direction(others[f"{GAIN}, low"], others[f"{GAIN}, high"])
+    parts = zip(*(others[f"{GAIN}{end}"] for end in ("", ", low", ", high")), strict=True)
+    ways = pd.Series([_way(Interval(*one)) for one in parts], others.index)
     words = {-1: "sooner for", 1: "later for", 0: "neither sooner nor later for"}
     return f"Compared with the standard network's map, accuracy falls {phrases.mostly(ways, words, 'models')}."

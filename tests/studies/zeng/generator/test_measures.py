@@ -65,5 +65,5 @@ def test_curves_and_overlaps_have_a_row_for_each_map(alone, decoded, classifier,
     areas = {
         name: (values[:, 1:] + values[:, :-1]).mean().item() / 2 for name, values in curves["robust network"].items()
     }
-    assert told.endswith(f"judged by the robust network, by the {min(areas, key=areas.get)}.")
+    assert told.endswith(f"the robust network by that of the *{min(areas, key=areas.get)}*.")
     assert ROBUST in rows.index
