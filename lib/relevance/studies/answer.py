@@ -1,4 +1,4 @@
-"""The book's answer, from all recorded runs: one table, three sentences; :func:`relevance.pages.figures.answer` draws it."""
+"""The book's answer, from all recorded runs: one table, two sentences; :func:`relevance.pages.figures.answer` draws it."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ import pandas as pd
 
 from relevance.attacks import named
 from relevance.metrics.statistics import HIGHER
-from relevance.studies import phrases, records
+from relevance.studies import records
 from relevance.studies.carbone.reproduction import RUNS, UNMIXED, is_unmixed
-from relevance.studies.dombrowski import claims, smoothing, tables
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, most_samples
 from relevance.studies.tables import last_layer
 from relevance.studies.verdicts import NOT_JUDGED, counted, judged
@@ -58,19 +57,18 @@ def rows() -> pd.DataFrame:
 
 
 def sentences(found: pd.DataFrame | None = None) -> list[str]:
-    """Say in three sentences what the recorded runs say: the posterior, training under attack, and manipulation."""
+    """Say in two sentences what the recorded runs say: of the posterior, and of training under attack."""
     found = rows() if found is None else found
     return [
         f"Under attacks on the prediction, in {found['run'].nunique()} recorded runs, the robustness of the Bayesian "
         f"explanation, beside the deterministic one's, is {_counted(found, DETERMINISTIC, BAYESIAN)}.",
         f"After training under attack it is {_counted(found, DETERMINISTIC, ADVERSARIAL)}; and the Bayesian one beside that is "
         f"{_counted(found, ADVERSARIAL, BAYESIAN)}.",
-        _manipulated(),
     ]
 
 
 def in_short(found: pd.DataFrame | None = None) -> str:
-    """Say in one sentence what :func:`sentences` say in three."""
+    """Say in one sentence what :func:`sentences` say."""
     found = rows() if found is None else found
     decidable = found[found["standing"] != NOT_JUDGED]
     bayesian, hardened = (_pair(decidable, DETERMINISTIC, model)["standing"] for model in (BAYESIAN, ADVERSARIAL))
@@ -87,18 +85,3 @@ def _pair(found: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
 
 def _counted(found: pd.DataFrame, first: str, second: str) -> str:
     return counted(_pair(found, first, second))
-
-
-def _manipulated() -> str:
-    """Say how maps stand that are attacked themselves, by who knows of the defence."""
-    run = claims.RUNS[0]
-    if run not in records.runs("smoothing"):
-        return "Manipulations of the explanation itself are not recorded."
-    table = records.read_run(run, "smoothing")
-    best = tables.chosen(table[table["manipulation"] == smoothing.AWARE])["median"].sort_values(ascending=False)
-    told = [f"{'no defence' if name == smoothing.NONE else name} {value:.2f}" for name, value in best.items()]
-    return (
-        "Where the attack goes for the explanation itself, and knows of the defence, the correlation of a map with what it was "
-        "is, in the median, with each defence's setting chosen on half of the images and reported on the other half (run "
-        f"{run}): {phrases.join(told)}."
-    )

@@ -66,7 +66,7 @@ def test_the_settings_of_all_claims_are_counted():
 
 def test_the_answer_has_the_shares_of_what_can_be_judged():
     told, found = reproduction.answer(), reproduction.claimed_settings()
-    allowed = found[found["reason"] == ""]
+    allowed = found[(found["reason"] == "") & ~found["item"].str.contains("beyond noise")]
     agreed = (allowed["standing"] == allowed["says"]).mean()
     assert told.startswith("**Most of" if agreed > 0.5 else "**Less than half of")
     assert f"{agreed:.0%} come out as the claim says" in told

@@ -314,7 +314,8 @@ def in_short() -> str:
 
 def answer() -> str:
     """Say how much of what the paper claims comes out in recorded runs, for who has read nothing yet."""
-    shares = _shares(claimed_settings())
+    found = claimed_settings()
+    shares = _shares(found[found["item"] != claims.CLAIMS["direction"].text])  # which is this book's own
     lead = "Most" if shares[AGREES] > 0.5 else "Less than half"
     return (
         f"**{lead} of what the paper claims comes out in this book's recorded runs.** Of the settings that can be judged, "
