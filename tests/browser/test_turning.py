@@ -43,10 +43,11 @@ def address(tmp_path_factory):
 
 
 def seen(page, place=0):
-    """What the control shows: picture, text, reading."""
+    """What the control shows: picture and ink, text, reading."""
     control = page.locator("figure.rr-turning").nth(place)
-    image = control.locator("img")
-    return image.get_attribute("src"), image.get_attribute("alt"), control.locator(".rr-reading").inner_text()
+    image, ink = control.locator("img"), control.locator(".rr-ink")
+    layers = image.get_attribute("src"), ink.get_attribute("style")
+    return layers, image.get_attribute("alt"), control.locator(".rr-reading").inner_text()
 
 
 def test_the_keyboard_alone_changes_picture_text_and_reading(page, address):
@@ -124,6 +125,16 @@ def test_without_scripts_the_start_stands_there(browser, address):
     assert control.get_by_text("Shown: attack size 0.1, rule epsilon.").is_visible()
     assert control.get_by_text("epsilon has 0.2.").is_visible()
     context.close()
+
+
+def test_letters_are_in_the_ink_of_the_page(page, address):
+    page.goto(address)
+    page.add_style_tag(content="body { color: rgb(230, 231, 232); background: rgb(10, 11, 12) }")
+    ink = page.locator(".rr-ink").first
+    assert ink.evaluate("one => getComputedStyle(one).backgroundColor") == "rgb(230, 231, 232)"
+    assert ink.evaluate("one => getComputedStyle(one).maskImage").startswith('url("data:image/webp')
+    box, picture = ink.bounding_box(), page.locator("figure.rr-turning img").first.bounding_box()
+    assert all(abs(box[side] - picture[side]) < 1 for side in box)
 
 
 def test_on_a_phone_nothing_runs_over_the_edge(page, address):

@@ -71,7 +71,7 @@ class Block(HTMLParser):
 def pixels(address):
     kind, _, data = address.partition(",")
     assert kind == "data:image/webp;base64"
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")).astype(float)
 
 
 def test_every_combination_has_its_frame_its_text_and_its_reading():
@@ -80,12 +80,20 @@ def test_every_combination_has_its_frame_its_text_and_its_reading():
     assert [alt(*choice) for choice in choices] == held["alts"]
     assert held["said"][3] == "attack size 0.05, rule alpha < beta"
     assert held["readings"][5] == "Size 0.2 </script> of alpha < beta."
-    for choice, place in zip(choices, held["order"], strict=True):
+    for choice, place, inked in zip(choices, held["order"], held["inked"], strict=True):
         drawn = io.BytesIO()
         draw(*choice).savefig(drawn, format="rgba", dpi=DPI)
-        shown = pixels(held["frames"][place])
-        # Lossless: what a reader sees is what was drawn, to the last colour.
-        assert shown.tobytes() == np.frombuffer(drawn.getvalue(), np.uint8).reshape(-1, 4)[:, :3].tobytes()
+        picture, ink = pixels(held["frames"][place]), pixels(held["inks"][inked])
+        wanted = np.frombuffer(drawn.getvalue(), np.uint8).reshape(picture.shape)[..., :3]
+        # With black ink on white paper a reader sees what was drawn, and the picture to the last colour.
+        opaque, covered = picture[..., 3:] / 255, ink[..., 3:] / 255
+        seen = (opaque * picture[..., :3] + (1 - opaque) * 255) * (1 - covered)
+        assert np.abs(seen - wanted).max() <= 4  # of 255, which layers are rounded to
+        assert (picture[..., :3] == wanted)[picture[..., 3] == 255].all()
+        # Letters are ink, the square is none.
+        assert (ink[..., 3] > 0).sum() > 50
+        assert (picture[..., 3] == 255).mean() > 0.3
+        assert not (ink[..., 3] * picture[..., 3]).any()
 
 
 def test_equal_frames_are_held_once():

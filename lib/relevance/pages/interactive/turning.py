@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from itertools import product
 from numbers import Real
+from typing import NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -27,9 +28,17 @@ from relevance.pages.web import inlined
 
 LARGEST = 600_000  # characters of one control: several fit into a page of 3 MB
 DPI = 144  # one and a half dots for each pixel of a page
+GREY = 8  # largest difference of a grey's three colours
 
 Value = float | str
 Choice = dict[str, Value]
+
+
+class Frame(NamedTuple):
+    """A figure in two layers, as addresses that hold them: what has colours of its own, and over it a mask of the page's ink."""
+
+    picture: str
+    ink: str
 
 
 def turning(
@@ -69,18 +78,20 @@ def turning(
     alts = [alt(**choice) for choice in choices]
     _check_alts(alts, frames)
     readings = [reading(**choice) for choice in choices] if reading else []
-    unique = list(dict.fromkeys(frames))
+    pictures, inks = (list(dict.fromkeys(layer)) for layer in zip(*frames, strict=True))
     inputs = _inputs(axes, choices[first])
     form = f'<form autocomplete="off" hidden><fieldset><legend>Turn the picture</legend>{inputs}</fieldset></form>'
     held = json.dumps(
-        {"frames": unique, "order": [unique.index(one) for one in frames], "alts": alts, "readings": readings,
-         "said": [said(choice) for choice in choices]},
+        {"frames": pictures, "order": [pictures.index(one.picture) for one in frames],
+         "inks": inks, "inked": [inks.index(one.ink) for one in frames],
+         "alts": alts, "readings": readings, "said": [said(choice) for choice in choices]},
         ensure_ascii=False,
     ).replace("<", "\\u003c")  # fmt: skip
     width, height = (round(side * 96 / DPI) for side in dots)
     text = (
         '<figure class="rr-turning">'
-        f'<img src="{frames[first]}" alt="{escape(alts[first])}" width="{width}" height="{height}">'
+        f'<div><img src="{frames[first].picture}" alt="{escape(alts[first])}" width="{width}" height="{height}">'
+        f'<span class="rr-ink" style="mask-image: url({frames[first].ink})"></span></div>'
         f"{form if inputs else ''}"
         f'<p class="rr-chosen">Shown: {escape(said(choices[first]))}.</p>'
         f'<p class="rr-reading" role="status">{escape(readings[first]) if readings else ""}</p>'
@@ -89,7 +100,7 @@ def turning(
     )
     if len(text) > largest:
         raise ValueError(
-            f"the control is {len(text):,} characters in {len(unique)} pictures; it may have {largest:,}: "
+            f"the control is {len(text):,} characters in {len(pictures)} pictures; it may have {largest:,}: "
             "give fewer choices or smaller figures."
         )
     return HTML(text)
@@ -119,9 +130,9 @@ def _start(axes: Mapping[str, Sequence[Value]], given: Mapping[str, Value]) -> C
 
 def _frames(
     draw: Callable[..., Figure], choices: Sequence[Choice], inches: tuple[float, float] | None
-) -> tuple[list[str], tuple[int, int]]:
-    """Return the frames as addresses that hold them, and the size of each in dots."""
-    frames: list[str] = []
+) -> tuple[list[Frame], tuple[int, int]]:
+    """Return the frames, and the size of each in dots."""
+    frames: list[Frame] = []
     sizes: list[tuple[int, int]] = []
     for choice in choices:
         figure = draw(**choice)
@@ -141,20 +152,41 @@ def _frames(
     return frames, sizes[0]
 
 
-def _packed(figure: Figure) -> tuple[str, tuple[int, int]]:
-    """Return a figure as lossless WebP inside an address, on white, and its size in dots."""
+def _packed(figure: Figure) -> tuple[Frame, tuple[int, int]]:
+    """Return a figure in its two layers, without a ground of its own, and its size in dots.
+
+    Greys are ink of the page, as much as they are dark, but for those of pictures, which are data.
+    """
     figure.set_dpi(DPI)
+    figure.patch.set_alpha(0)
+    for axis in figure.axes:
+        axis.patch.set_alpha(0)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
+    dots = np.array(canvas.buffer_rgba())
+    colours = dots[..., :3].astype(int)
+    is_ink = np.ptp(colours, axis=2) <= GREY
+    for axis in figure.axes:
+        for shown in axis.images:
+            box = shown.get_window_extent()
+            rows = slice(math.ceil(len(dots) - box.y1), math.floor(len(dots) - box.y0))
+            is_ink[rows, math.ceil(box.x0) : math.floor(box.x1)] = False
+    ink = np.zeros_like(dots)
+    ink[..., 3] = np.where(is_ink, dots[..., 3] * (255 - colours.mean(2)) / 255, 0).round()
+    dots[is_ink] = 0
+    return Frame(_address(dots), _address(ink)), (dots.shape[1], dots.shape[0])
+
+
+def _address(dots: np.ndarray) -> str:
+    """Return dots [H, W, 4] as lossless WebP inside an address."""
     buffer = io.BytesIO()
     # The quality of a lossless file is the effort: more would take ten times as long for a twentieth of the size.
-    image.save(buffer, "WEBP", lossless=True, quality=20, method=2)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}", image.size
+    Image.fromarray(dots).save(buffer, "WEBP", lossless=True, quality=20, method=2, exact=True)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
-def _check_alts(alts: Sequence[str], frames: Sequence[str]) -> None:
-    seen: dict[str, str] = {}
+def _check_alts(alts: Sequence[str], frames: Sequence[Frame]) -> None:
+    seen: dict[str, Frame] = {}
     for text, frame in zip(alts, frames, strict=True):
         if not text.strip():
             raise ValueError("alt gave an empty text; every picture needs one that says what there is to see.")

@@ -4,8 +4,9 @@
   for (const control of document.querySelectorAll("figure.rr-turning:not([data-live])")) {
     const held = control.querySelector('script[type="application/json"]');
     if (!held) continue;
-    const { frames, order, alts, readings, said } = JSON.parse(held.textContent);
+    const { frames, order, inks, inked, alts, readings, said } = JSON.parse(held.textContent);
     const picture = control.querySelector("img");
+    const ink = control.querySelector(".rr-ink");
     const form = control.querySelector("form");
     if (!form) continue; // nothing to choose
     const told = control.querySelector(".rr-chosen");
@@ -27,6 +28,7 @@
         place = place * count + chosen;
       }
       if (picture.getAttribute("src") !== frames[order[place]]) picture.setAttribute("src", frames[order[place]]);
+      ink.style.maskImage = `url(${inks[inked[place]]})`;
       picture.alt = alts[place];
       told.textContent = `Shown: ${said[place]}.`;
       if (reading.textContent !== (readings[place] ?? "")) reading.textContent = readings[place] ?? "";
