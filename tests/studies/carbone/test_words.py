@@ -51,7 +51,7 @@ def test_a_link_is_told_with_the_attacks_that_show_it():
     mixed = settings(undecided=1, equivalent=1).assign(attack=["FGSM", "PGD"])
     assert words.linked(mixed, "deterministic") == (
         "Maps of deterministic networks show no link that counts to predictions under PGD (rank correlation +0.110); they show a "
-        "link that is not told from none under FGSM (+0.100)."
+        "link that cannot be told from none under FGSM (+0.100)."
     )
     none = settings(not_judged=2).assign(attack=["FGSM", "PGD"])
     assert words.linked(none, "any").endswith("networks hold better where predictions do cannot be judged here.")

@@ -25,7 +25,7 @@ PREMISE = "premise not met"
 # What explanations are beside others, by the standing of a difference; what maps do beside predictions, by that of rho.
 BESIDE = {HIGHER: "steadier than", EQUIVALENT: "as steady as", LOWER: "less steady than", UNDECIDED: "not told from"}
 LINKED = {HIGHER: "hold better where predictions do", EQUIVALENT: "show no link that counts to predictions",
-          LOWER: "hold worse where predictions do", UNDECIDED: "show a link that is not told from none"}  # fmt: skip
+          LOWER: "hold worse where predictions do", UNDECIDED: "show a link that cannot be told from none"}  # fmt: skip
 
 
 @sentence
