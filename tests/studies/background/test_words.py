@@ -87,7 +87,7 @@ def test_protocols_are_told_by_their_intervals():
     # The interval leaves out zero, and is within what counts for nothing.
     assert said([0.719, 0.72, 0.721], [0.709, 0.71, 0.711], [0.6, 0.61, 0.62]) == (
         "The k-LRP robustness of chains that mix is **higher** than that of chains of ten steps (+0.110) and the deterministic "
-        "network (+0.110); within the 0.02 that do not count of that of MAP (+0.010)."
+        "network (+0.110); different by less than the 0.02 that counts from that of MAP (+0.010)."
     )
 
 

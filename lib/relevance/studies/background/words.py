@@ -22,7 +22,7 @@ FURTHER = {LOWER: "further than noise", EQUIVALENT: "no further than noise, or b
            HIGHER: "less far than noise", UNDECIDED: "not distinguishably further than noise",
            "": "on too few images to judge"}  # fmt: skip
 STARTS = {"sgd": "a solution of SGD", "prior": "a draw of the prior"}
-BESIDE = {HIGHER: "**higher** than", LOWER: "**lower** than", EQUIVALENT: "within the 0.02 that do not count of",
+BESIDE = {HIGHER: "**higher** than", LOWER: "**lower** than", EQUIVALENT: "different by less than the 0.02 that counts from",
           UNDECIDED: "not distinguishable from"}  # fmt: skip
 PROTOCOLS = {chains.OLD: "chains of ten steps", chains.MAP: "MAP", chains.SGD: "the deterministic network"}
 
