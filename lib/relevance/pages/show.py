@@ -131,7 +131,7 @@ def library_differences(recorded: pd.DataFrame) -> Styler:
 def recorded_on(rows: pd.DataFrame) -> Sentence:
     """Say when and on what a recorded table was measured."""
     versions = ", ".join(f"{name} {rows[name].iloc[0]}" for name in ("torch", "pyro") if name in rows)
-    return sentence(f"*Recorded* {rows['date'].iloc[0]}, {rows['hardware'].iloc[0]}; {versions}.")
+    return sentence(f"*Recorded* {rows['date'].iloc[0]}, {rows['hardware'].iloc[0]}{versions and '; '}{versions}.")
 
 
 def small(rows: pd.DataFrame) -> Styler:

@@ -41,7 +41,7 @@ def test_a_look_says_what_the_experiment_measures(look, models, some_images, som
         assert torch.allclose(seen.before, whole.before[2])
         assert torch.allclose(seen.after, whole.after[2], atol=1e-12)
         said = look.reading(model=name, attack_size=0.2)
-        assert f"LRP robustness {whole.lrp_robustness[2]:.2f};" in said
+        assert f"Of the top 20 % of the pixels {whole.lrp_robustness[2]:.0%} stay on top;" in said
         assert f"Softmax robustness {whole.softmax_robustness[2]:.2f}." in said
         others = [0, 1, 3, 4, 5]
         scores = [

@@ -26,7 +26,7 @@ def test_each_check_sees_what_it_is_for(evaluation_table):
     assert "One step breaks more" in said("FGSM", "accuracy", -0.1)[0]
     assert "Random corners" in said("random corners", "accuracy", -0.1)[0]
     assert "PGD, cross-entropy leaves an accuracy of 90.0%" in said("PGD, cross-entropy", "accuracy", 0.9)[0]
-    assert "part of what it finds is in the draws" in said("PGD, margin, other draws", "accuracy", 0.9)[0]
+    assert "it hits these networks, not all" in said("PGD, margin, other draws", "accuracy", 0.9)[0]
     far = pd.DataFrame({"epsilon": [0.1, 0.5], "accuracy": [0.9, 0.4]})
     assert said(by_epsilon=far) == ["In a ball of 0.5 the accuracy is still 40.0%."]
     rising = pd.DataFrame({"step": range(8), "loss": range(8), "best": range(8)})
@@ -37,28 +37,33 @@ def test_each_check_sees_what_it_is_for(evaluation_table):
 
 def test_the_damage_is_said_beside_noise(galleries, evaluation_table, monkeypatch):
     gallery = galleries["one"]
-    said = words.damage(evaluation_table, gallery)
+    said = words.damage(evaluation_table, galleries)
     clean, worst = evaluation_table["accuracy"].iloc[[0, -1]]
-    assert f"takes the accuracy from {clean:.0%} to {worst:.0%}" in said
+    assert f"takes its accuracy from {clean:.0%} to {worst:.0%}" in said
     left = gallery.table()["overlap"]
     kinds = left[["top-k", "target region", "target map"]]
-    assert f"{kinds.idxmin()} leaves {kinds.min():.0%}, and noise {left[RANDOM]:.0%}." in said
-    for noise, word in ((1.0, "maps further than noise"), (0.0, "maps no further than noise")):
-        scores = {RANDOM: noise, "top-k": 0.5}
+    assert f"{kinds.idxmin()} leaves {kinds.min():.0%}, and noise of its size {left[RANDOM]:.0%}." in said
+    assert "of the one network on too few images to judge" in said
+    assert said.endswith(" It moves those of the five network on too few images to judge.")
+    monkeypatch.setattr(type(gallery), "table", lambda _, left=left: left.to_frame("overlap"))
+    uncertain = [0.1, 0.9] * 50
+    unclear = "not distinguishably further"
+    for noise, word in (
+        ([1.0] * 100, "further"), ([0.0] * 100, "less far"), ([0.5] * 100, "no further"), (uncertain, unclear)
+    ):  # fmt: skip
         monkeypatch.setattr(
             type(gallery), "scores",
-            lambda _, attack, scores=scores: pd.DataFrame({"lrp_robustness": [scores.get(attack, 0.5)] * 6}),
+            lambda _, attack, noise=noise: pd.DataFrame({"lrp_robustness": noise if attack == RANDOM else [0.5] * 100}),
         )  # fmt: skip
-        monkeypatch.setattr(type(gallery), "table", lambda _, left=left: left.to_frame("overlap"))
-        assert word in words.damage(evaluation_table, gallery)
+        assert f"maps of the one network {word} than noise" in words.damage(evaluation_table, {"one": gallery})
 
 
 def test_models_are_compared_attack_by_attack():
     compared = pd.DataFrame({"direction": [1, -1, 0], "n_images": 6}, index=["FGSM", "PGD", "top-k"])
     assert words.by_attack(compared, "one", "five") == (
-        "five maps keep, compared with one ones, more under FGSM; less under PGD; not distinguishably more or less under top-k."
+        "Compared with one maps, five ones keep more under FGSM; less under PGD; not distinguishably more or less under top-k."
     )
-    assert words.by_attack(compared.iloc[:1], "one", "five").endswith("ones, more under FGSM.")
+    assert words.by_attack(compared.iloc[:1], "one", "five").endswith("ones keep more under FGSM.")
 
 
 def test_starts_are_told_apart():
@@ -70,20 +75,26 @@ def test_starts_are_told_apart():
 
 
 def test_protocols_are_told_by_their_intervals():
-    scores = {chains.MIXED: [0.7, 0.71, 0.72], chains.OLD: [0.6, 0.61, 0.62], chains.MAP: [0.8, 0.81, 0.82],
-              chains.SGD: [0.6, 0.71, 0.82]}  # fmt: skip
-    rows = pd.DataFrame([(name, run, score) for name, found in scores.items() for run, score in enumerate(found)],
-                        columns=["model", "run", "k-LRP, FGSM"])  # fmt: skip
-    assert words.protocols(rows) == (
+    def said(mixed, of_map, of_sgd):
+        scores = {chains.MIXED: mixed, chains.OLD: [0.6, 0.61, 0.62], chains.MAP: of_map, chains.SGD: of_sgd}
+        runs = [(name, run, score) for name, found in scores.items() for run, score in enumerate(found)]
+        return words.protocols(pd.DataFrame(runs, columns=["model", "run", "k-LRP, FGSM"]))
+
+    assert said([0.7, 0.71, 0.72], [0.8, 0.81, 0.82], [0.6, 0.71, 0.82]) == (
         "The k-LRP robustness of chains that mix is **higher** than that of chains of ten steps (+0.100); **lower** than that of "
         "MAP (\N{MINUS SIGN}0.100); not distinguishable from that of the deterministic network (0.000)."
+    )
+    # The interval leaves out zero, and is within what counts for nothing.
+    assert said([0.719, 0.72, 0.721], [0.709, 0.71, 0.711], [0.6, 0.61, 0.62]) == (
+        "The k-LRP robustness of chains that mix is **higher** than that of chains of ten steps (+0.110) and the deterministic "
+        "network (+0.110); different by less than the 0.02 that counts from that of MAP (+0.010)."
     )
 
 
 def test_recorded_chains_are_told_with_their_check():
     rows = pd.DataFrame({"posterior": ["sgd", "hmc-1", "hmc-2"], "converged": [None, "False", True]})
     said = words.recorded_chains(rows)
-    assert said.startswith("Of 2 HMC runs, 1 passed the check of their chains. Draws of others")
+    assert said.startswith("Of 2 HMC runs, 1 passed the check of their chains. The draws of the rest")
     assert words.recorded_chains(rows.iloc[[0, 2]]) == "Of 1 HMC runs, 1 passed the check of their chains."
     assert "has **not** been run" in words.recorded_chains(rows.iloc[:1])
 
@@ -107,8 +118,8 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
     said = words.evaluation(tables, {"one": [], "five": ["A.", "B."]})
     left = {name: rows.loc["worst of all", "accuracy"] for name, rows in tables.items()}
     most = max(left, key=left.get)
-    assert f"the {most} model is left the most accuracy ({left[most]:.0%})" in said
-    assert said.endswith("The checks give no reason for doubt in one. In doubt, five: A. B.")
+    assert f"the {most} network is left the most accuracy ({left[most]:.0%})" in said
+    assert said.endswith("The checks give no reason for doubt in one. What is left to the five one is in doubt. A. B.")
     assert "give no reason" not in words.evaluation(tables, {"one": ["A."], "five": ["B."]})
     both = words.side_by_side(tables, "accuracy")
     assert list(both.index) == list(tables["five"].index)
@@ -121,9 +132,9 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
             for (name, rows), concerns, converged in zip(tables.items(), (None, "C."), ("", "no"), strict=True)
         ]
     )
-    assert words.recorded_evaluation(rows) == "five: C. The chains of five have **not** converged."
+    assert words.recorded_evaluation(rows) == "five: C. The networks of five are of chains that have **not** mixed."
     calm = rows.assign(concerns=None, converged="yes")
-    assert words.recorded_evaluation(calm) == "The checks give no reason for doubt in any of them."
+    assert words.recorded_evaluation(calm) == "By these checks the attacks were strong enough on all of them."
 
 
 def test_growth_is_told_by_the_last_doubling_and_by_the_last_worker_that_helps():

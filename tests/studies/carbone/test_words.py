@@ -43,13 +43,18 @@ def test_the_word_for_most_settings_comes_with_their_number(found, told):
     assert words.steadiness(found, "others") == told
 
 
-@pytest.mark.parametrize(
-    ("standing", "word"), [("higher", "rises with"), ("lower", "falls with"), ("equivalent", "does not depend on")]
-)
-def test_correlations_have_words_of_their_own(standing, word):
-    assert words.steadiness(settings(**{standing: 2}), "the other", "one", words.RISES).startswith(
-        f"one {word} the other in"
+def test_a_link_is_told_with_the_attacks_that_show_it():
+    found = settings(higher=2).assign(attack=["FGSM", "PGD"])
+    assert words.linked(found, "Bayesian") == (
+        "Maps of Bayesian networks hold better where predictions do under FGSM (rank correlation +0.100) and PGD (+0.110)."
     )
+    mixed = settings(undecided=1, equivalent=1).assign(attack=["FGSM", "PGD"])
+    assert words.linked(mixed, "deterministic") == (
+        "Maps of deterministic networks show no link that counts to predictions under PGD (rank correlation +0.110); they show a "
+        "link that cannot be told from none under FGSM (+0.100)."
+    )
+    none = settings(not_judged=2).assign(attack=["FGSM", "PGD"])
+    assert words.linked(none, "any").endswith("networks hold better where predictions do cannot be judged here.")
 
 
 def answer(outcome_rows, **diagnostics):

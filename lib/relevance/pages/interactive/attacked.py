@@ -81,8 +81,9 @@ class Look:
         before, after = (f"{self.classes[int(row.argmax())]} ({row.max().item():.0%})" for row in view.probabilities)
         blind = " The attack had nothing to follow." if view.blind else ""
         return (
-            f"Predicted: {before} before, {after} after. LRP robustness {view.lrp_robustness:.2f}; maps of other images score "
-            f"{view.unrelated:.2f}. Softmax robustness {view.softmax_robustness:.2f}.{blind}"
+            f"Predicted: {before} before, {after} after. Of the top {self.top_percent:g} % of the pixels "
+            f"{view.lrp_robustness:.0%} stay on top; maps of other images share {view.unrelated:.0%}. Softmax robustness "
+            f"{view.softmax_robustness:.2f}.{blind}"
         )
 
     def seen(

@@ -8,43 +8,67 @@ import pandas as pd
 
 from relevance.attacks.evaluation import HALF, OTHERS, TITLES
 from relevance.attacks.named import EXPLANATION
-from relevance.metrics.statistics import paired_difference
+from relevance.metrics.statistics import EQUIVALENT, HIGHER, LOWER, UNDECIDED, paired_difference, standing
 from relevance.networks.posterior import Posterior
 from relevance.studies.background import chains
 from relevance.studies.experiment import RANDOM, Gallery
-from relevance.studies.phrases import by_direction, certificate, direction, join, sentence, signed
+from relevance.studies.gates import FEWEST
+from relevance.studies.phrases import by_direction, certificate, join, sentence, signed
 
 TOLERATED = 0.02  # more than such a share of the images, and a check says so
 APART = 0.05  # accuracies of two attacks on the same images that differ by more are not the same
+# What the best attack on maps does beside noise of its size, by the standing of what it leaves less what noise leaves.
+FURTHER = {LOWER: "further than noise", EQUIVALENT: "no further than noise, or by less than counts",
+           HIGHER: "less far than noise", UNDECIDED: "not distinguishably further than noise",
+           "": "on too few images to judge"}  # fmt: skip
 STARTS = {"sgd": "a solution of SGD", "prior": "a draw of the prior"}
+BESIDE = {HIGHER: "**higher** than", LOWER: "**lower** than", EQUIVALENT: "different by less than the 0.02 that counts from",
+          UNDECIDED: "not distinguishable from"}  # fmt: skip
 PROTOCOLS = {chains.OLD: "chains of ten steps", chains.MAP: "MAP", chains.SGD: "the deterministic network"}
 
 
 @sentence
-def damage(table: pd.DataFrame, gallery: Gallery) -> str:
-    """Say what attacks do to a model's predictions, and whether the best on its maps does more than noise of the same size.
+def damage(table: pd.DataFrame, galleries: Mapping[str, Gallery]) -> str:
+    """Say what attacks do to a model's predictions, and whether the best on its maps, and on others', does more than noise.
 
     Args:
-        table: rows of :func:`relevance.attacks.evaluate`.
-        gallery: of the same model.
+        table: rows of :func:`relevance.attacks.evaluate` of the first model.
+        galleries: model -> what attacks did to its maps.
     """
-    left = gallery.table()["overlap"]
-    best = str(left[list(EXPLANATION)].idxmin())
-    scores = pd.concat([gallery.scores(name)["lrp_robustness"] for name in (RANDOM, best)], axis=1).dropna()
-    further = "further" if paired_difference(*scores.to_numpy().T).high < 0 else "no further"
+    (name, gallery), *others = galleries.items()
+    best, left = _best(gallery)
     accuracy = table["accuracy"]
+    found: dict[str, list[str]] = {}
+    for other, one in others:
+        found.setdefault(FURTHER[_beside_noise(one)], []).append(f"the {other}")
+    also = "; ".join(f"those of {join(named)} network {text}" for text, named in found.items())
     return (
-        f"**It breaks predictions, and moves maps {further} than noise of its size.** The worst attack takes the accuracy from "
-        f"{accuracy.iloc[0]:.0%} to {accuracy.iloc[-1]:.0%}. Of the most relevant pixels, {best} leaves {left[best]:.0%}, and "
-        f"noise {left[RANDOM]:.0%}."
+        f"**It breaks predictions, and moves maps of the {name} network {FURTHER[_beside_noise(gallery)]}.** The worst attack "
+        f"takes its accuracy from {accuracy.iloc[0]:.0%} to {accuracy.iloc[-1]:.0%}. Of the top {gallery.top_percent:g} % of the "
+        f"pixels, {best} leaves {left[best]:.0%}, and noise of its size {left[RANDOM]:.0%}.{f' It moves {also}.' if also else ''}"
     )
+
+
+def _best(gallery: Gallery) -> tuple[str, pd.Series]:
+    """Return the attack on explanations that leaves the least of the top pixels, and what each attack leaves."""
+    left = gallery.table()["overlap"]
+    return str(left[list(EXPLANATION)].idxmin()), left
+
+
+def _beside_noise(gallery: Gallery) -> str:
+    """Return the standing of the best attack's overlap beside that of noise, or nothing if there are too few images."""
+    scores = pd.concat(
+        [gallery.scores(name)["lrp_robustness"] for name in (RANDOM, _best(gallery)[0])], axis=1
+    ).dropna()
+    found = paired_difference(*scores.to_numpy().T)
+    return standing(found.low, found.high) if len(scores) >= FEWEST else ""
 
 
 @sentence
 def by_attack(found: pd.DataFrame, baseline: str, other: str) -> str:
     """Say under which attacks of :func:`relevance.studies.differences.by_attack` one model keeps more than another."""
     words = {1: "more under", -1: "less under", 0: "not distinguishably more or less under"}
-    return f"{other} maps keep, compared with {baseline} ones, {'; '.join(by_direction(found['direction'], words))}."
+    return f"Compared with {baseline} maps, {other} ones keep {'; '.join(by_direction(found['direction'], words))}."
 
 
 @sentence
@@ -58,10 +82,14 @@ def evaluation(tables: Mapping[str, pd.DataFrame], found: Mapping[str, list[str]
     left = pd.Series({name: rows["accuracy"].iloc[-1] for name, rows in tables.items()})
     clear = [name for name, doubts in found.items() if not doubts]
     said = [
-        f"In the worst case of all attacks the {left.idxmax()} model is left the most accuracy ({left.max():.0%}), the "
+        f"In the worst case of all attacks the {left.idxmax()} network is left the most accuracy ({left.max():.0%}), the "
         f"{left.idxmin()} one the least ({left.min():.0%}).",
         *([f"The checks give no reason for doubt in {join(clear)}."] if clear else []),
-        *(f"In doubt, {name}: {' '.join(doubts)}" for name, doubts in found.items() if doubts),
+        *(
+            f"What is left to the {name} one is in doubt. {' '.join(doubts)}"
+            for name, doubts in found.items()
+            if doubts
+        ),
     ]
     return " ".join(said)
 
@@ -78,8 +106,8 @@ def recorded_evaluation(recorded: pd.DataFrame) -> str:
     first = recorded.groupby("posterior", sort=False).first()
     doubts = [f"{name!s}: {text}" for name, text in first["concerns"].items() if pd.notna(text)]
     unconverged = [str(name) for name in first.index[first["converged"] == "no"]]
-    warned = f" The chains of {join(unconverged)} have **not** converged." if unconverged else ""
-    return f"{' '.join(doubts) or 'The checks give no reason for doubt in any of them.'}{warned}"
+    warned = f" The networks of {join(unconverged)} are of chains that have **not** mixed." if unconverged else ""
+    return f"{' '.join(doubts) or 'By these checks the attacks were strong enough on all of them.'}{warned}"
 
 
 @sentence
@@ -99,8 +127,8 @@ def recorded_chains(recorded: pd.DataFrame) -> str:
     if ran.empty:
         return "HMC has **not** been run to the end at this size."
     passed = int((ran["converged"].astype(str) == "True").sum())
-    warned = " Draws of others are on the way from the SGD solution where they began." if passed < len(ran) else ""
-    return f"Of {len(ran)} HMC runs, {passed} passed the check of their chains.{warned}"
+    warned = " The draws of the rest are still near the network they started from, and say nothing of a posterior."
+    return f"Of {len(ran)} HMC runs, {passed} passed the check of their chains.{warned if passed < len(ran) else ''}"
 
 
 @sentence
@@ -114,11 +142,11 @@ def starts(rows: pd.DataFrame) -> str:
 @sentence
 def protocols(rows: pd.DataFrame) -> str:
     """Say whether chains that mix give another k-LRP than other protocols: of :func:`chains.protocols`."""
-    found = chains.differences(rows)
-    told = {1: "**higher** than that of", -1: "**lower** than that of", 0: "not distinguishable from that of"}
-    named = {name: f"{PROTOCOLS[str(name)]} ({signed(row['mean'])})" for name, row in found.iterrows()}
-    way = direction(found["low"], found["high"]).rename(named)
-    return f"The k-LRP robustness of chains that mix is {'; '.join(by_direction(way, told))}."
+    named: dict[str, list[str]] = {word: [] for word in BESIDE}
+    for name, row in chains.differences(rows).iterrows():
+        named[standing(row["low"], row["high"])].append(f"{PROTOCOLS[str(name)]} ({signed(row['mean'])})")
+    told = [f"{text} that of {join(named[word])}" for word, text in BESIDE.items() if named[word]]
+    return f"The k-LRP robustness of chains that mix is {'; '.join(told)}."
 
 
 def concerns(
@@ -146,8 +174,8 @@ def concerns(
         )
     if OTHERS in table.index and accuracy[OTHERS] - accuracy[HALF] > APART:
         found.append(
-            f"An attack through half of the draws leaves an accuracy of {accuracy[HALF]:.1%} with these draws, and of "
-            f"{accuracy[OTHERS]:.1%} with the others: part of what it finds is in the draws, not in the posterior."
+            f"An attack found on half of its networks leaves these an accuracy of {accuracy[HALF]:.0%}, and the other half "
+            f"{accuracy[OTHERS]:.0%}: it hits these networks, not all that could have been drawn."
         )
     if accuracy["FGSM"] < accuracy[list(TITLES.values())].min() - TOLERATED:
         found.append("One step breaks more images than many do.")

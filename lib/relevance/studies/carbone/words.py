@@ -23,14 +23,10 @@ from relevance.studies.phrases import certificate, interval, join, sentence, sig
 from relevance.studies.verdicts import NOT_JUDGED
 
 PREMISE = "premise not met"
-# What explanations are beside others, by the standing of a difference; one robustness beside another, by that of rho.
+# What explanations are beside others, by the standing of a difference; what maps do beside predictions, by that of rho.
 BESIDE = {HIGHER: "steadier than", EQUIVALENT: "as steady as", LOWER: "less steady than", UNDECIDED: "not told from"}
-RISES = {
-    HIGHER: "rises with",
-    EQUIVALENT: "does not depend on",
-    LOWER: "falls with",
-    UNDECIDED: "may or may not depend on",
-}
+LINKED = {HIGHER: "hold better where predictions do", EQUIVALENT: "show no link that counts to predictions",
+          LOWER: "hold worse where predictions do", UNDECIDED: "show a link that cannot be told from none"}  # fmt: skip
 
 
 @sentence
@@ -39,9 +35,8 @@ def failed_attacks(outcomes: Mapping[str, Outcome], shown: int) -> str:
     failed = torch.stack([outcome.failed for outcome in outcomes.values()]).all(0)
     none = "" if failed.any() else ", so that **no failed attack can be shown**"
     return (
-        f"On {int(failed.sum())} of {len(failed)} images all models are right before and after their attacks{none}. The figures "
-        f"have image {shown} (counted from 0 in this sample), whose scores are the nearest to the medians; images on which an "
-        "attack fails are not typical of all."
+        f"On {int(failed.sum())} of {len(failed)} images all models are right before and after their attacks{none}. Such images "
+        f"are not typical of all. The figures have image {shown} (counted from 0), whose scores are the nearest to the medians."
     )
 
 
@@ -56,22 +51,32 @@ def common_settings() -> str:
 
 
 @sentence
-def steadiness(
-    settings: pd.DataFrame, beside: str, of: str = "Bayesian explanations are", said: Mapping[str, str] = BESIDE
-) -> str:
+def steadiness(settings: pd.DataFrame, beside: str, of: str = "Bayesian explanations are") -> str:
     """Say how explanations stand beside others in most of the judged settings of a verdict, and in the next most."""
     judged = settings[settings["standing"] != NOT_JUDGED]
     if judged.empty:
         reasons = join(list(settings["reason"].unique())) if len(settings) else "there is nothing to compare"
-        return f"Whether {of} {said[HIGHER]} {beside} cannot be judged here: {reasons}."
+        return f"Whether {of} {BESIDE[HIGHER]} {beside} cannot be judged here: {reasons}."
     counted = judged["standing"].value_counts().items()  # of two that are as many, what is decided comes first
     (most, count), *others = sorted(counted, key=lambda one: (-one[1], one[0] == UNDECIDED))
     if others:
-        less, n_less = others[0]
-        return f"{of} {said[str(most)]} {beside} in {count} of {len(judged)} settings, and {said[str(less)]} them in {n_less}."
+        also = f"{BESIDE[str(others[0][0])]} them in {others[0][1]}"
+        return f"{of} {BESIDE[str(most)]} {beside} in {count} of {len(judged)} settings, and {also}."
     where = {1: "", 2: " in both settings"}.get(count, f" in all {count} settings")
     by = " to ".join(dict.fromkeys(map(signed, (judged["mean"].min(), judged["mean"].max()))))
-    return f"{of} {said[str(most)]} {beside}{where} ({by})."
+    return f"{of} {BESIDE[str(most)]} {beside}{where} ({by})."
+
+
+@sentence
+def linked(settings: pd.DataFrame, of: str) -> str:
+    """Say by the rho of each judged setting whether maps of some networks hold where their predictions do."""
+    judged = settings[settings["standing"] != NOT_JUDGED]
+    if judged.empty:
+        return f"Whether maps of {of} networks {LINKED[HIGHER]} cannot be judged here."
+    named = {word: [f"{row['attack']} ({signed(row['mean'])})" for _, row in rows.iterrows()]
+             for word, rows in judged.groupby("standing")}  # fmt: skip
+    told = "; they ".join(f"{text} under {join(named[word])}" for word, text in LINKED.items() if word in named)
+    return f"Maps of {of} networks {told.replace('(', '(rank correlation ', 1)}."
 
 
 @sentence
