@@ -248,7 +248,7 @@ def story(about: Subject | Mapping[str, Any], **also: Any) -> dict[str, Any]:
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
-        "commit": _commit(),
+        "commit": commit(),
     }
 
 
@@ -264,7 +264,8 @@ def _of_study(study: Subject) -> dict[str, Any]:
     }
 
 
-def _commit() -> str:
+def commit() -> str:
+    """Return which commit the project is at, with ``-dirty`` where files differ from it; ``unknown`` without git."""
     done = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=project_root(), capture_output=True, text=True, check=False
     )

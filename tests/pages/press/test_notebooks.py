@@ -50,6 +50,27 @@ def test_a_page_says_where_it_runs():
     assert "http" not in without.cells[-1].source
 
 
+def test_what_made_a_figure_is_folded_under_it(monkeypatch):
+    monkeypatch.setattr(notebooks, "commit", lambda: "abc1234")
+    made = notebook("n = 1", "n = 2", "draw()", "1 < 2")
+    _, one, other, drawn, _ = made.cells
+    one.metadata.tags, other.metadata.tags = ["parameters"], ["injected-parameters"]
+    drawn.metadata.mystnb = {"figure": {"name": "fig-a"}}
+    notebooks.ready(made, "a/b", None)
+    nbformat.validate(made)
+    assert [cell.cell_type for cell in made.cells] == [
+        "code",
+        "markdown",
+        *["code"] * 3,
+        "markdown",
+        "code",
+        "markdown",
+    ]
+    told = made.cells[5].source
+    assert told.startswith('<details class="rr-folded made-with"><summary>Made with</summary>Commit abc1234, ')
+    assert "<pre>n = 1\nn = 2</pre>" in told
+
+
 def test_the_first_cell_does_nothing_where_the_library_is_and_says_what_to_do_where_not(monkeypatch):
     made = notebook()
     notebooks.ready(made, "explore", None)

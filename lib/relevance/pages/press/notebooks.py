@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -16,6 +17,7 @@ from nbformat import NotebookNode
 
 from relevance.base import environment
 from relevance.pages.press.chapters import BookError
+from relevance.studies.records import commit
 
 GITHUB = re.compile(r"(?:https://|ssh://git@|git@)github\.com[/:]([\w.-]+)/([\w.-]+?)(?:\.git)?/?$")
 # Runs before everything else in a notebook that is opened away from the project; on the page it is not shown.
@@ -58,13 +60,14 @@ def repository(root: Path) -> str | None:
 
 
 def ready(notebook: NotebookNode, chapter: str, clone: str | None) -> None:
-    """Make an executed chapter run as it is when it is downloaded, and say on its page where it can be run.
+    """Make an executed chapter run as it is when it is downloaded, and say on its page where it can be run, and what made it.
 
     Args:
         notebook: changed in place.
         chapter: its name.
         clone: ``owner/name`` of a public clone on GitHub, if there is one.
     """
+    _tell_of_figures(notebook)
     fetch = CLONE.format(address=f"https://github.com/{clone}") if clone else NONE
     cell = nbformat.v4.new_code_cell(FETCH.format(fetch=fetch.strip()), metadata={"tags": ["remove-cell"]})
     cell.id = "fetch"
@@ -76,3 +79,18 @@ def ready(notebook: NotebookNode, chapter: str, clone: str | None) -> None:
         links += [f"[on Binder]({binder})", f"[on Colab]({colab})"]
     line = f"## Run this page\n\nAs {', '.join(links)}; or with `make lab CHAPTER={chapter}`."
     notebook.cells.append(nbformat.v4.new_markdown_cell(line, id="run-it"))
+
+
+def _tell_of_figures(notebook: NotebookNode) -> None:
+    """Say, folded under every figure, of which commit it is, and with which parameters its page was made."""
+    tags = ("parameters", "injected-parameters")
+    given = [cell.source for cell in notebook.cells if set(tags) & set(cell.metadata.get("tags", ()))]
+    listed = f"<pre>{escape(chr(10).join(given))}</pre>" if given else ""
+    told = (
+        '<details class="rr-folded made-with"><summary>Made with</summary>'
+        f"Commit {commit()}, the parameters and the code of this page.{listed}</details>"
+    )
+    for index in reversed(range(len(notebook.cells))):
+        cell = notebook.cells[index]
+        if cell.cell_type == "code" and "figure" in cell.metadata.get("mystnb", {}):
+            notebook.cells.insert(index + 1, nbformat.v4.new_markdown_cell(told, id=f"made-with-{index}"))
