@@ -4,7 +4,7 @@ Medians of one run in which all take turns, on one thread, beside zennit and cap
 each in a process of its own, in that of bare autograd. LXT changes torch's own classes, so it is timed last. Writes
 data/recorded/large-networks.csv. Weights are random: what is computed does not depend on them.
 
-    python benchmarks/large.py --record
+    THP_MEM_ALLOC_ENABLE=1 python benchmarks/large.py --record
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ def case(name: str) -> tuple[Posterior, Tensor, Tensor]:
     return posterior, images, torch.randint(0, N_CLASSES, (N_IMAGES,), generator=draw)
 
 
-def maps(name: str) -> dict[str, Callable[[], Any]]:
-    """Return what is measured on a network: what it is called -> a function that makes it once."""
+def maps(name: str, only: str = "") -> dict[str, Callable[[], Any]]:
+    """Return what is measured on a network, or only that: what it is called -> a function that makes it once."""
     posterior, images, target = case(name)
     whole = peers.network_of(posterior)
     made: dict[str, Callable[[], Any]] = {
@@ -71,6 +71,8 @@ def maps(name: str) -> dict[str, Callable[[], Any]]:
         ),
     }
     for library, prepared in others.items():
+        if only and not only.endswith(library):
+            continue
         try:
             run = prepared()
             run()
@@ -90,7 +92,7 @@ def lxt(name: str) -> dict[str, Callable[[], Any]]:
 
 def peak(name: str, what: str) -> float:
     """Return the MiB that a map takes at its peak, beyond what was there before; not the first, which traces the network."""
-    run = (lxt(name) if what.endswith("LXT") else maps(name))[what]
+    run = (lxt(name) if what.endswith("LXT") else maps(name, what))[what]
     run()
     Path("/proc/self/clear_refs").write_text("5")  # the peak so far no longer counts
     before = memory("VmRSS")
