@@ -195,7 +195,7 @@ BENCHMARKS = {
     ),
     "inference-speed": Form(("what", "other", "ours", "theirs", "ratio", "hardware", "date", "torch", "pyro"), rows=3),
     "large-networks": Form(
-        ("network", "map", "seconds", "time", "memory, MiB", "memory", "date", "hardware", "torch"), rows=25,
+        ("network", "map", "seconds", "time", "memory, MiB", "memory", "date", "hardware", "torch"), rows=21,
     ),
     "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
     "sampler-cost": Form(
