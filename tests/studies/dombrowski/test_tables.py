@@ -28,9 +28,9 @@ def test_what_is_said_of_recorded_manipulations_follows_from_their_rows(run):
         assert row["manipulated, low"] <= row["manipulated"] <= row["manipulated, high"]
         assert part["l2"].max() <= 4.001
     for row in found[found["model"] == "deterministic"].to_dict("records"):
-        told = words.manipulated({"networks": found}, row["method"])
-        assert told.startswith("Yes") == (row["manipulated"] > 0.5)
-        assert f"for {row['manipulated']:.0%} of the images with networks" in told
+        told = words.manipulated({"networks": found}, [row["method"]])
+        assert told.startswith("**Yes.**") == (row["manipulated"] > 0.5)
+        assert f"{row['manipulated']:.0%} with networks were led" in told
 
 
 def test_the_image_that_was_led_farthest_is_found():
