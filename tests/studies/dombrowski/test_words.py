@@ -131,10 +131,10 @@ def test_photographs_that_were_led_are_counted_by_method():
     stood = table.assign(correlation_target=-0.5)
     assert words.on_photographs(stood).startswith("**Not in this search, with the maps of any of 1 methods**")
     assert words.photographed(table, table).startswith("It was led on every photograph LRP. A second search")
-    assert "says the same of all. Every photograph kept its class" in words.photographed(table, table)
+    assert "leads as many. Every photograph kept its class" in words.photographed(table, table)
     told = words.photographed(stood, table.assign(label_kept=False))
     assert told.startswith("It was led on none LRP.")
-    assert "says otherwise of LRP. Not every photograph kept its class" in told
+    assert "leads more by LRP. Not every photograph kept its class" in told
 
 
 def test_averaging_is_told_by_who_knows_of_it():

@@ -224,12 +224,15 @@ def photographed(table: pd.DataFrame, again: pd.DataFrame) -> str:
     told = [
         f"{where[n]} {phrases.join([str(one) for one in led.index[led == n]])}" for n in sorted(set(led), reverse=True)
     ]
-    others = [str(one) for one in led.index if led[one] != _led(again).get(one)]
-    differ = f"says otherwise of {phrases.join(others)}" if others else "says the same of all"
+    gain = _led(again).reindex(led.index) - led
+    by = {"more": gain > 0, "fewer": gain < 0}
+    differ = " and ".join(
+        f"{word} by {phrases.join([str(one) for one in led.index[who]])}" for word, who in by.items() if who.any()
+    )
     kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
     return (
-        f"It was led {'; '.join(told)}. A second search, along another softened network, {differ}. {kept}, and no probability "
-        f"moved by more than {found['output_change'].max():.2f}."
+        f"It was led {'; '.join(told)}. A second search, along another softened network, leads {differ or 'as many'}. {kept}, and "
+        f"no probability moved by more than {found['output_change'].max():.2f}."
     )
 
 
