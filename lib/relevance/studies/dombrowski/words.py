@@ -231,8 +231,8 @@ def photographed(table: pd.DataFrame, again: pd.DataFrame) -> str:
     )
     kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
     return (
-        f"It was led {'; '.join(told)}. A second search, along another softened network, leads {differ or 'as many'}. {kept}, and "
-        f"no probability moved by more than {found['output_change'].max():.2f}."
+        f"It was led {'; '.join(told)}. A second search, along another softened network, leads {differ or 'as many'}. {kept}, "
+        f"and no probability moved by more than {found['output_change'].max():.2f}."
     )
 
 
