@@ -127,13 +127,17 @@ def test_photographs_that_were_led_are_counted_by_method():
     table = table.assign(relative=0.05, label_kept=True)
     count = table["image"].nunique()
     told = words.on_photographs(table)
-    assert told.startswith(f"**Yes, on these {count}, with the maps of 1 of 1 methods**, by a change of at most 5.0%")
+    assert told.startswith(
+        f"**Yes, with the maps of 1 of 1 methods, on at least one of {count} photographs**, by a change of at most 5.0%"
+    )
     stood = table.assign(correlation_target=-0.5)
     assert words.on_photographs(stood).startswith("**Not in this search, with the maps of any of 1 methods**")
-    assert words.photographed(table, table).startswith("It was led on every photograph LRP. A second search")
+    assert words.photographed(table, table).startswith(
+        "Maps that were led: those of LRP on every photograph. A second search"
+    )
     assert "leads as many. Every photograph kept its class" in words.photographed(table, table)
     told = words.photographed(stood, table.assign(label_kept=False))
-    assert told.startswith("It was led on none LRP.")
+    assert told.startswith("Maps that were led: those of LRP on none.")
     assert "leads more by LRP. Not every photograph kept its class" in told
 
 

@@ -201,9 +201,10 @@ def on_photographs(table: pd.DataFrame) -> str:
     farthest = str((rows["to target"] - rows["to origin"]).idxmax())
     size = table.loc[table["change"] == MANIPULATED, "relative"].max()
     n_led, count = int((led > 0).sum()), int(rows["images"].iloc[0])
-    answer = f"Yes, on these {count}, with the maps of {n_led}" if n_led else "Not in this search, with the maps of any"
+    answer = f"Yes, with the maps of {n_led}" if n_led else "Not in this search, with the maps of any"
+    where = f", on at least one of {count} photographs" if n_led else ""
     return (
-        f"**{answer} of {len(rows)} methods**, by a change of at most {size:.1%} of the photograph's norm. "
+        f"**{answer} of {len(rows)} methods{where}**, by a change of at most {size:.1%} of the photograph's norm. "
         f"Farthest goes {farthest}: in the median its maps come to correlate {rows['to target'][farthest]:.2f} with the other "
         f"photograph's map and {rows['to origin'][farthest]:.2f} with their own."
     )
@@ -231,7 +232,7 @@ def photographed(table: pd.DataFrame, again: pd.DataFrame) -> str:
     )
     kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
     return (
-        f"It was led {'; '.join(told)}. A second search, along another softened network, leads {differ or 'as many'}. {kept}, "
+        f"Maps that were led: {'; '.join(told)}. A second search, along another softened network, leads {differ or 'as many'}. {kept}, "
         f"and no probability moved by more than {found['output_change'].max():.2f}."
     )
 
