@@ -133,11 +133,11 @@ def test_photographs_that_were_led_are_counted_by_method():
     stood = table.assign(correlation_target=-0.5)
     assert words.on_photographs(stood).startswith("**Not in this search, with the maps of any of 1 methods**")
     assert words.photographed(table, table).startswith(
-        "Maps that were led: those of LRP on every photograph. A second search"
+        "Where maps were led: those of LRP on every photograph. A second search"
     )
     assert "leads as many. Every photograph kept its class" in words.photographed(table, table)
     told = words.photographed(stood, table.assign(label_kept=False))
-    assert told.startswith("Maps that were led: those of LRP on none.")
+    assert told.startswith("Where maps were led: those of LRP on none.")
     assert "leads more by LRP. Not every photograph kept its class" in told
 
 

@@ -222,9 +222,8 @@ def photographed(table: pd.DataFrame, again: pd.DataFrame) -> str:
     found = both[both["change"] == MANIPULATED]
     led, count = _led(table), int(summary(table)["images"].iloc[0])
     where = {count: "on every photograph", 0: "on none"} | {n: f"on {n} of {count}" for n in range(1, count)}
-    told = [
-        f"{where[n]} {phrases.join([str(one) for one in led.index[led == n]])}" for n in sorted(set(led), reverse=True)
-    ]
+    by_count = {n: phrases.join([str(one) for one in led.index[led == n]]) for n in sorted(set(led), reverse=True)}
+    told = [f"those of {methods} {where[n]}" for n, methods in by_count.items()]
     gain = _led(again).reindex(led.index) - led
     by = {"more": gain > 0, "fewer": gain < 0}
     differ = " and ".join(
@@ -232,8 +231,8 @@ def photographed(table: pd.DataFrame, again: pd.DataFrame) -> str:
     )
     kept = "Every photograph kept its class" if found["label_kept"].all() else "Not every photograph kept its class"
     return (
-        f"Maps that were led: {'; '.join(told)}. A second search, along another softened network, leads {differ or 'as many'}. {kept}, "
-        f"and no probability moved by more than {found['output_change'].max():.2f}."
+        f"Where maps were led: {'; '.join(told)}. A second search, along another softened network, leads {differ or 'as many'}. "
+        f"{kept}, and no probability moved by more than {found['output_change'].max():.2f}."
     )
 
 
