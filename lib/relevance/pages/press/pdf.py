@@ -36,8 +36,8 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FOLDED_ROWS = 12
 # Code stays where what it printed would say nothing without it.
 LEFT_OUT = (
-    ".cell:not(:has(.text_plain)) .cell_input, .rr-narrow, .rr-file, .headerlink, .toctree-wrapper, script, noscript, button, "
-    "form"
+    ".cell:not(:has(.text_plain)) .cell_input, .rr-narrow, .rr-file, .made-with, .headerlink, .toctree-wrapper, script, "
+    "noscript, button, form"
 )
 # Attributes that name elements of the page.
 NAMING = ("id", "for", "headers", "aria-labelledby", "aria-describedby")
