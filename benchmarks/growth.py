@@ -15,18 +15,15 @@ import heapq
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import torch
-from stamps import memory, stamped
+from stamps import apart, peak_of, stamped
 
 from relevance.attacks.named import Attack
 from relevance.explanations.rules import Epsilon
@@ -70,12 +67,10 @@ def piece(samples: int, images: int, width: int) -> tuple[float, float]:
     posterior = Posterior(network, weights)
     shown, labels = torch.rand((images, *SHAPE), generator=draw), torch.arange(images) % 10
     layers = [name for name, module in network.named_modules() if isinstance(module, torch.nn.Linear)]
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far no longer counts
-    before, started = memory("VmRSS"), time.process_time()
-    experiment.rows(
-        posterior, shown, labels, attack=Attack("FGSM", 0.1), rules={"epsilon": Epsilon(0.1)}, layers=layers
-    )
-    return time.process_time() - started, memory("VmHWM") - before
+    given: dict[str, Any] = {"attack": Attack("FGSM", 0.1), "rules": {"epsilon": Epsilon(0.1)}, "layers": layers}
+    started = time.process_time()
+    peak = peak_of(lambda: experiment.rows(posterior, shown, labels, **given))
+    return time.process_time() - started, peak
 
 
 def makespan(seconds: Sequence[float], n_workers: int) -> float:
@@ -120,13 +115,9 @@ def study() -> float:
     return time.perf_counter() - started
 
 
-def apart(words: Sequence[str], store: str, cluster: str = "") -> Any:
-    """Return what this program prints in a process of its own."""
-    environment = {**os.environ, "RELEVANCE_STORE": store, "RELEVANCE_CLUSTER": cluster}
-    done = subprocess.run(
-        [sys.executable, __file__, *words], env=environment, check=True, stdout=subprocess.PIPE, text=True
-    )
-    return json.loads(done.stdout.splitlines()[-1])
+def here(words: Sequence[str], store: str, cluster: str = "") -> Any:
+    """Return what this program gives in a process of its own, with a store and workers."""
+    return apart(__file__, words, {"RELEVANCE_STORE": store, "RELEVANCE_CLUSTER": cluster})
 
 
 def main() -> None:
@@ -150,15 +141,15 @@ def main() -> None:
     for what, sizes in SIZES.items():
         for size in sizes:
             with tempfile.TemporaryDirectory() as folder:
-                add(what, size, *apart(["--piece", json.dumps({**BASE, what: size})], folder))
+                add(what, size, *here(["--piece", json.dumps({**BASE, what: size})], folder))
     for n_workers in MEASURED:
         taken = []
         for _ in range(TIMES):
             with tempfile.TemporaryDirectory() as folder:
-                taken.append(apart(["--made", "study"], folder, f"local:{n_workers}"))
+                taken.append(here(["--made", "study"], folder, f"local:{n_workers}"))
         add("workers, measured", n_workers, statistics.median(taken))
     with tempfile.TemporaryDirectory() as folder:
-        phases = apart(["--made", "pieces"], folder)
+        phases = here(["--made", "pieces"], folder)
     for n_workers in WORKERS:
         add("workers", n_workers, sum(makespan(seconds, n_workers) for seconds in phases))
     table = stamped(pd.DataFrame(rows))

@@ -12,18 +12,15 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import peers
 import torch
 from relevance_maps import gradients, seconds
-from stamps import memory, stamped
+from stamps import apart, peak_of, stamped
 from torch import Tensor
 
 from networks import settle
@@ -94,18 +91,13 @@ def peak(name: str, what: str) -> float:
     """Return the MiB that a map takes at its peak, beyond what was there before; not the first, which traces the network."""
     run = (lxt(name) if what.endswith("LXT") else maps(name, what))[what]
     run()
-    Path("/proc/self/clear_refs").write_text("5")  # the peak so far no longer counts
-    before = memory("VmRSS")
-    run()
-    return memory("VmHWM") - before
+    return peak_of(run)
 
 
 def peak_apart(name: str, what: str) -> float:
     """Return the same, of a process of its own that gives back what it no longer needs."""
-    given = os.environ | {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536", "THP_MEM_ALLOC_ENABLE": "0"}
-    words = [sys.executable, __file__, "--peak", json.dumps([name, what])]
-    done = subprocess.run(words, env=given, check=True, stdout=subprocess.PIPE, text=True)
-    return float(done.stdout.split()[-1])
+    given = {"MALLOC_TRIM_THRESHOLD_": "0", "MALLOC_MMAP_THRESHOLD_": "65536", "THP_MEM_ALLOC_ENABLE": "0"}
+    return float(apart(__file__, ["--peak", json.dumps([name, what])], given))
 
 
 def main() -> None:
@@ -125,8 +117,9 @@ def main() -> None:
         made = maps(name)
         took = seconds(made, given.repeats)
         if name.startswith("vit_"):  # the one kind of these that it knows
-            made |= lxt(name)
-            took |= seconds(lxt(name), given.repeats)
+            last = lxt(name)
+            made |= last
+            took |= seconds(last, given.repeats)
         peaks = {what: peak_apart(name, what) for what in made}
         for what in made:
             rows.append(
