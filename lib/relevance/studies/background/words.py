@@ -206,9 +206,8 @@ def growth(table: pd.DataFrame) -> str:
     """
     by_size = {str(what): rows.set_index("value")["seconds"].sort_index() for what, rows in table.groupby("what")}
     measured, counted = by_size.pop("workers, measured"), by_size.pop("workers")
-    doubled = [
-        float(seconds.iloc[-1] / seconds.iloc[-2]) for seconds in by_size.values()
-    ]  # each size is about twice the last
+    # Each size is twice the one before.
+    doubled = [float(seconds.iloc[-1] / seconds.iloc[-2]) for seconds in by_size.values()]
     enough = counted.index[counted <= 1.01 * counted.min()][0]
     return (
         f"**Twice the samples, images or width costs {min(doubled):.1f} to {max(doubled):.1f} times the seconds.** Two workers "

@@ -188,19 +188,18 @@ def _places() -> list[str]:
     return ["$RELEVANCE_DATA", "$RELEVANCE_DATA/weights", "$TORCH_HOME/hub/checkpoints"]
 
 
-def _led(table: pd.DataFrame) -> pd.Series:
-    """Return on how many photographs each method's map came nearer to the target than to itself."""
-    rows = summary(table).set_index("method")
+def _led(rows: pd.DataFrame) -> pd.Series:
+    """Return on how many photographs each method's map came nearer to the target than to itself, by rows of its summary."""
     return (rows["closer to target"] * rows["images"]).round().astype(int)
 
 
 @sentence
 def on_photographs(table: pd.DataFrame) -> str:
     """Answer, from :func:`manipulation.table` of photographs, whether their maps can be led to another photograph's."""
-    rows, led = summary(table).set_index("method"), _led(table)
+    rows = summary(table).set_index("method")
     farthest = str((rows["to target"] - rows["to origin"]).idxmax())
     size = table.loc[table["change"] == MANIPULATED, "relative"].max()
-    n_led, count = int((led > 0).sum()), int(rows["images"].iloc[0])
+    n_led, count = int((_led(rows) > 0).sum()), int(rows["images"].iloc[0])
     answer = f"Yes, with the maps of {n_led}" if n_led else "Not in this search, with the maps of any"
     where = f", on at least one of {count} photographs" if n_led else ""
     return (
@@ -220,11 +219,12 @@ def photographed(table: pd.DataFrame, again: pd.DataFrame) -> str:
     """
     both = pd.concat([table, again])
     found = both[both["change"] == MANIPULATED]
-    led, count = _led(table), int(summary(table)["images"].iloc[0])
+    rows, others = (summary(one).set_index("method") for one in (table, again))
+    led, count = _led(rows), int(rows["images"].iloc[0])
     where = {count: "on every photograph", 0: "on none"} | {n: f"on {n} of {count}" for n in range(1, count)}
     by_count = {n: phrases.join([str(one) for one in led.index[led == n]]) for n in sorted(set(led), reverse=True)}
     told = [f"those of {methods} {where[n]}" for n, methods in by_count.items()]
-    gain = _led(again).reindex(led.index) - led
+    gain = _led(others).reindex(led.index) - led
     by = {"more": gain > 0, "fewer": gain < 0}
     differ = " and ".join(
         f"{word} by {phrases.join([str(one) for one in led.index[who]])}" for word, who in by.items() if who.any()
