@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +16,16 @@ Sample = Mapping[str, Tensor]
 # Numbers that the layers of a network give for all images and samples of one chunk. On two CPU cores an epsilon map of a
 # dense network cost 1.0 input gradients with 12 million, 1.15 with 3 million, 1.3 with 1.5 million.
 VALUES_AT_ONCE = {"cpu": 12_000_000, "cuda": 2**28}
+# Where a map is a gradient and no more, which keeps only what a gradient needs: up to so many images of this many numbers in all,
+# if fewer would go together otherwise. One image of 224 pixels at a time cost 1.3 gradients of all of eight.
+PLAIN_AT_ONCE, PLAIN_IMAGES = {"cpu": 140_000_000, "cuda": 2**28}, 8
 # The same where every number is remembered for a gradient. It is more, since it is the images that are divided then, and
 # few images at once make poor use of weights: 0.8 GB on a CPU.
 REMEMBERED_AT_ONCE = {"cpu": 200_000_000, "cuda": 2**30}
 # What torch cannot map over samples, and what it maps slowly on a CPU.
 UNMAPPED = (nn.RNNBase, nn.RReLU)
+# Network -> shape of an image -> what :func:`values_of_one` counted.
+_COUNTED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]] = WeakKeyDictionary()
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
@@ -48,7 +54,11 @@ def call(network: nn.Module, sample: Sample, images: Tensor) -> Any:
 
 
 def values_of_one(network: nn.Module, sample: Sample, images: Tensor) -> int:
-    """Return how many numbers the layers of a network give for one image, the image itself among them."""
+    """Return how many numbers the layers of a network give for one image, the image itself among them; counted once."""
+    counted = _COUNTED.setdefault(network, {})
+    shape = tuple(images.shape[1:])
+    if shape in counted:
+        return counted[shape]
     sizes = [images[0].numel()]
     hooks = [
         module.register_forward_hook(lambda module, inputs, output: sizes.append(_numbers(output)))
@@ -61,7 +71,8 @@ def values_of_one(network: nn.Module, sample: Sample, images: Tensor) -> int:
     finally:
         for hook in hooks:
             hook.remove()
-    return sum(sizes)
+    counted[shape] = sum(sizes)
+    return counted[shape]
 
 
 def left_behind(network: nn.Module) -> list[Tensor]:
@@ -80,15 +91,23 @@ def _numbers(output: Any) -> int:
     return output.numel() if isinstance(output, Tensor) else 0
 
 
-def at_once(network: nn.Module, samples: Sample, images: Tensor) -> tuple[int, int]:
-    """Return how many images, and how many samples of each, go through a network together on the images' device."""
-    if not len(images):
+def at_once(network: nn.Module, samples: Sample, images: Tensor, *, plain: bool = False) -> tuple[int, int]:
+    """Return how many images, and how many samples of each, go through a network together on the images' device.
+
+    Args:
+        network: which all samples have in common.
+        samples: name -> [S, ...].
+        images: [N, C, H, W].
+        plain: what is computed is a gradient and no more.
+    """
+    if not len(images) or (len(images) == 1 and len(next(iter(samples.values()))) == 1):
         return 1, 1
-    first = {name: value[0] for name, value in samples.items()}
-    rows = max(1, VALUES_AT_ONCE[images.device.type] // values_of_one(network, first, images))
+    device = images.device.type
+    one = values_of_one(network, {name: value[0] for name, value in samples.items()}, images)
+    rows = max(1, VALUES_AT_ONCE[device] // one, min(PLAIN_IMAGES, PLAIN_AT_ONCE[device] // one) if plain else 0)
     n_images = _even(len(images), rows)
     # A CPU has no fast convolution of many weights at once.
-    one_by_one = UNMAPPED + CONVOLUTIONS if images.device.type == "cpu" else UNMAPPED
+    one_by_one = UNMAPPED + CONVOLUTIONS if device == "cpu" else UNMAPPED
     alone = any(isinstance(module, one_by_one) for module in network.modules())
     return n_images, 1 if alone else max(1, rows // n_images)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import threading
@@ -90,7 +91,14 @@ def _call(function: Callable[..., Any], packed: _Packed) -> _Packed:
 
 
 def _begin(parent: int) -> None:
-    """Prepare a process: one thread, and an end when the process that asked for it has ended."""
+    """Prepare a process: one thread, and an end when the process that asked for it has ended, and not before.
+
+    Loky takes a process for leaking, and ends it, when a call leaves it 300 MB larger, as torch's first calls do; another
+    takes seconds to begin.
+    """
+    from joblib.externals.loky import process_executor
+
+    process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
     torch.set_num_threads(1)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
 

@@ -41,6 +41,7 @@ def over_all(
     per_sample: bool = False,
     dim: int = 0,
     also: Mapping[str, Tensor] | None = None,
+    plain: bool = False,
 ) -> Tensor:
     """Return the mean over the samples of ``one_map``, or with ``per_sample`` its results [S, ...], in chunks.
 
@@ -51,9 +52,10 @@ def over_all(
         per_sample: return the result of each sample.
         dim: the dimension of the images in a result, which is put together along it; without that of the samples.
         also: more that a sample has besides its parameters: name -> [S, ...].
+        plain: a map is a gradient, or a sum of gradients, and no more.
     """
     checks.truth("per_sample", per_sample)
-    n_images, n_samples = chunks.at_once(posterior.network, posterior.samples, images)
+    n_images, n_samples = chunks.at_once(posterior.network, posterior.samples, images, plain=plain)
     parts = []
     for some_images, some_targets in zip(images.split(n_images), target.split(n_images), strict=True):
 

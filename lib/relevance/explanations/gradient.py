@@ -31,7 +31,7 @@ def gradient(posterior: Posterior, images: Tensor, target: Tensor, *, per_sample
         ValueError: an image or a target is not what it may be.
     """
     target = checked(posterior, images, target)
-    return over_all(posterior, logit_gradient(posterior), images, target, per_sample=per_sample)
+    return over_all(posterior, logit_gradient(posterior), images, target, per_sample=per_sample, plain=True)
 
 
 def gradient_x_input(posterior: Posterior, images: Tensor, target: Tensor, *, per_sample: bool = False) -> Tensor:
@@ -72,4 +72,4 @@ def integrated_gradients(
             total = total + float(weight) * of_logit(sample, baseline + float(place) * (x - baseline), y)
         return (x - baseline) * total
 
-    return over_all(posterior, one_map, images, target, per_sample=per_sample)
+    return over_all(posterior, one_map, images, target, per_sample=per_sample, plain=True)

@@ -168,7 +168,7 @@ def smooth_grad(
             total = total + of_logit(sample, x + some, y)
         return total / n_noise
 
-    found = over_all(posterior, one_map, images, target, per_sample=per_sample)
+    found = over_all(posterior, one_map, images, target, per_sample=per_sample, plain=True)
     return found * images if explain is gradient_x_input else found
 
 

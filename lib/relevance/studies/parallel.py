@@ -219,7 +219,7 @@ def _engine(executor: Executor | None, jobs: int) -> Iterator[Executor]:
 
         # Fresh processes that do not run the caller's script anew: a fork would copy torch's threads and CUDA's state in the
         # middle of whatever they do, and multiprocessing's own would want the script to be written for it.
-        yield get_reusable_executor(jobs, initializer=_begin, initargs=(os.getpid(),))
+        yield get_reusable_executor(jobs, initializer=processes._begin, initargs=(os.getpid(),))
     else:
         try:
             import dask
@@ -235,18 +235,6 @@ def _engine(executor: Executor | None, jobs: int) -> Iterator[Executor]:
         patient = {f"distributed.comm.timeouts.{kind}": PATIENCE for kind in ("connect", "tcp")}
         with dask.config.set(patient), Client(address, set_as_default=False) as client:
             yield client.get_executor(pure=False, retries=2)
-
-
-def _begin(parent: int) -> None:
-    """Prepare a process of this machine, which stays until nobody needs it.
-
-    Loky takes a process for leaking, and ends it, when a call leaves it 300 MB larger, as torch's first calls do; another
-    takes seconds to begin.
-    """
-    from joblib.externals.loky import process_executor
-
-    process_executor._MAX_MEMORY_LEAK_SIZE = math.inf
-    processes._begin(parent)
 
 
 def _make(packed: processes._Packed, code: str, places: Mapping[str, str]) -> Exception | None:
