@@ -10,7 +10,7 @@ from relevance.attacks import manipulation
 from relevance.attacks.manipulation import Manipulation
 from relevance.explanations import smoothing as explanations_smoothing
 from relevance.networks.posterior import Posterior
-from relevance.studies.dombrowski import smoothing, words
+from relevance.studies.dombrowski import smoothing
 from relevance.studies.dombrowski.smoothing import AWARE, UNAWARE, Defence
 
 pytestmark = pytest.mark.usefixtures("own_store")
@@ -64,5 +64,4 @@ def test_quality_is_that_of_the_maps(dense_posterior, some_images):
     )
     assert rows["correlation"].between(0.99, 1).all()
     assert (rows["time"] > 0).all()
-    assert f"at least {rows['correlation'].iloc[0]:.3f} with SmoothGrad's" in words.smoothing(rows)
     assert isinstance(explanations_smoothing.shaken(dense_posterior, 0.1, 1), Posterior)

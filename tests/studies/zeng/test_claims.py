@@ -86,8 +86,22 @@ def test_the_joint_table_is_judged_by_its_intervals():
     assert found["standing"].to_dict() == {"PGD-l2 1": "higher", "PGD-linf 4/255": "undecided"}
     found = claims.averaging_is_more_faithful(rows.reset_index(names="model")).cells
     assert found.loc["variational", ["mean", "low", "high"]].tolist() == pytest.approx([-0.4, -0.55, -0.25])
-    assert found["standing"].to_dict() == {"HMC": "undecided", "variational": "lower", "ensemble": "undecided"}
+    assert found["standing"].to_dict() == {"HMC": "not judged", "variational": "lower", "ensemble": "undecided"}
     assert claims.averaging_is_more_faithful(rows.loc[["standard"]]).verdict == "not judged: no such setting"
+
+
+def test_draws_without_a_certificate_are_not_judged_whatever_their_numbers_are():
+    rows = joint()
+    for shift in (-0.4, 0.4):
+        for end, spread in (("", 0), (", low", -0.01), (", high", 0.01)):
+            rows.loc["HMC", f"{tables.GAIN}{end}"] = shift + spread
+        found = claims.averaging_is_more_faithful(rows)
+        assert found.verdict == "lower in 1 of 3, undecided in 1; 1 not judged: no certificate of the chains (one run)"
+        assert found.cells.loc["HMC", "mean"] == shift
+    # Holm's rule is of the settings that are judged: one alone stands by its own p-value.
+    alone = claims.averaging_is_more_faithful(rows.loc[["HMC", "variational"]])
+    assert alone.cells["standing"].to_dict() == {"HMC": "not judged", "variational": "lower"}
+    assert claims.averaging_is_more_faithful(rows.loc[["HMC"]]).verdict == "not judged: no certificate of the chains"
 
 
 def test_generated_maps_are_judged_image_by_image():

@@ -154,7 +154,7 @@ def test_a_mask_that_tells_the_class_is_found_out(planted_bits, linear):
     mean = masks.groupby("attribution")["accuracy"].mean()
     assert mean["telling"] == 1
     assert mean["random"] == guessed(0.25)
-    said = words.masks(masks, run(linear, planted_bits, attributions, shares), 4)
+    said = words.masks(masks, run(linear, planted_bits, attributions, shares))
     assert "with an accuracy of 1.00" in said
 
 

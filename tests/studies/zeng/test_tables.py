@@ -56,7 +56,7 @@ def test_summaries_against_closed_forms():
     assert tuple(tables.compared(rows.loc["good"], "random")) == pytest.approx((-0.15, -0.15, -0.15))
     said = words.roar(table)
     assert said == "Compared with a random order, accuracy falls sooner for *good*."
-    assert "*good* falls **sooner** than that of *random*" in words.pair(table, "good", "random")
+    assert "*good* falls sooner than that of *random*" in words.pair(table, "good", "random")
     assert math.isnan(statistics.t_interval([0.5]).low)
     with pytest.raises(ValueError, match="baselines is 'random'"):
         tables.differences(table[table["attribution"] == "good"])
