@@ -42,8 +42,9 @@ def averaging(found: Mapping[str, Scored]) -> str:
     if ONE not in found:
         return "There is one sample, and nothing to average: give more checkpoints, vectors or draws to see what averaging does."
     rows = {name: one.rows[one.rows["after"] == ATTACKED].set_index("image") for name, one in found.items()}
-    apart = rows[WHOLE].eval("robustness - floor") - rows[ONE].eval("robustness - floor")
-    mean, error = apart.mean(), apart.std() / len(apart) ** 0.5
+    above = {name: one["robustness"] - one["floor"] for name, one in rows.items()}
+    apart = (above[WHOLE] - above[ONE]).to_numpy()
+    mean, error = float(apart.mean()), float(apart.std(ddof=1)) / len(apart) ** 0.5
     word = "no steadier" if abs(mean) <= CLEAR * error else "steadier" if mean > 0 else "less steady"
     return (
         f"Averaged over {phrases.samples(found[WHOLE].n_samples)} the map is {word} than with the first sample alone: its score, "
