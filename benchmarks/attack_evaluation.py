@@ -20,7 +20,7 @@ from relevance.base.environment import default_device, device_name
 from relevance.datasets import reading
 from relevance.inference.certificate import NOT_CONVERGED
 from relevance.networks.posterior import Posterior
-from relevance.studies.background import words
+from relevance.studies.background import doubts
 
 RECORD = ROOT / "data" / "recorded" / "attack-evaluation.csv"
 
@@ -49,7 +49,7 @@ def main() -> None:
         walk = {"n_steps": 20, "progress": False}
         far = attacks.accuracy_by_epsilon(posterior, images, labels, [0.1, 0.5], **walk)
         steps = attacks.loss_by_steps(posterior, images, labels, given.epsilon, n_steps=40, progress=False)
-        found["concerns"] = " ".join(words.concerns(found, far, steps))
+        found["concerns"] = " ".join(doubts.concerns(found, far, steps))
         found.loc["PGD, margin, in a ball of 0.5", "accuracy"] = far["accuracy"].iloc[-1]
         found.insert(0, "posterior", name)
         found["samples"], found["images"], found["epsilon"] = len(posterior), len(images), given.epsilon

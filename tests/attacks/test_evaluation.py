@@ -9,7 +9,7 @@ from oracles import SMALL_EVALUATION, louder
 from relevance import attacks
 from relevance.attacks import objectives
 from relevance.attacks.square import square
-from relevance.studies.background import words
+from relevance.studies.background import doubts
 
 pytestmark = pytest.mark.stochastic
 
@@ -55,7 +55,7 @@ def test_a_sound_evaluation_raises_no_concern(trained_ensemble, evaluation_table
     assert by_steps["best"].is_monotonic_increasing
     clean = objectives.margin(posterior.logits(images), labels).mean().item()
     assert by_steps["loss"][0] == pytest.approx(clean)
-    assert words.concerns(evaluation_table, by_epsilon, by_steps) == []
+    assert doubts.concerns(evaluation_table, by_epsilon, by_steps) == []
 
 
 def test_a_network_that_only_hides_its_gradient_is_flagged_and_broken_by_the_margin(trained_ensemble):
@@ -63,7 +63,7 @@ def test_a_network_that_only_hides_its_gradient_is_flagged_and_broken_by_the_mar
     posterior, _, images, labels = trained_ensemble
     posterior = posterior[0]
     table = attacks.evaluate(posterior, images, labels, 0.15, **SMALL_EVALUATION)
-    assert words.concerns(table) == []
+    assert doubts.concerns(table) == []
     loud = louder(posterior, 30)
     assert torch.equal(loud.predict(images).argmax(1), posterior.predict(images).argmax(1))
     found = attacks.evaluate(loud, images, labels, 0.15, **SMALL_EVALUATION)
@@ -73,7 +73,7 @@ def test_a_network_that_only_hides_its_gradient_is_flagged_and_broken_by_the_mar
     assert found.loc["PGD, margin", "zero gradients"] == 0
     assert found.loc["FGSM", "accuracy"] > table.loc["FGSM", "accuracy"] + 0.2
     assert found.loc["PGD, margin", "accuracy"] <= table.loc["PGD, margin", "accuracy"] + 0.02
-    said = " ".join(words.concerns(found))
+    said = " ".join(doubts.concerns(found))
     assert f"PGD, cross-entropy: the gradient is exactly zero at {share:.0%} of the images" in said
     assert "PGD, margin: the gradient" not in said
 

@@ -14,7 +14,6 @@ from relevance.attacks.named import Attack
 from relevance.explanations.rules import Epsilon
 from relevance.networks.posterior import Posterior
 from relevance.studies import experiment
-from relevance.studies.carbone import words
 from relevance.studies.experiment import Settings
 
 pytestmark = pytest.mark.usefixtures("own_store")
@@ -55,7 +54,6 @@ def test_the_representative_image_is_usual_among_failed_attacks():
     first = FakeOutcome([True, True, True, True, False], [0.1, 0.5, 0.9, 0.5, 0.5])
     second = FakeOutcome([True, True, True, False, True], [0.2, 0.6, 0.7, 0.6, 0.6])
     assert experiment.representative({"a": first, "b": second}) == 1
-    assert "On 3 of 5 images all models are right before" in words.failed_attacks({"a": first, "b": second}, 1)
 
 
 @pytest.mark.parametrize(

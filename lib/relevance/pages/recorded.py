@@ -121,16 +121,16 @@ class Recorded:
     def told_of(self) -> str:
         """Return what :meth:`story` says of a run that is recorded."""
         story = records.provenance(self.run, self.experiment)
-        less = carbone_words.cut(story)
-        smaller = f" **Cut**, compared with the paper: {phrases.join(less)}." if less else " At the paper's size."
-        return f"{self._recorded()}. {carbone_words.study(story)}{smaller} {made(story)}"
+        less = reproduction.smaller(story)
+        cut = f" **Cut**, compared with the paper: {phrases.join(less)}." if less else " At the paper's size."
+        return f"{self._recorded()}. {carbone_words.study(story)}{cut} {made(story)}"
 
     def theorem(self) -> Any:
         """Say what a recorded sweep of :mod:`relevance.studies.carbone.geometry` shows of Theorem IV.1, and what it stands on."""
 
         def said(table: pd.DataFrame) -> Sentence:
             story = records.provenance(self.run, self.experiment)
-            verdicts = {part: told.partition(":")[0] for part, told in carbone_words.theorem(table).items()}
+            verdicts = {part: told.partition(":")[0] for part, told in reproduction.theorem(table).items()}
             lines = "".join(f"\n- {part}: **{verdict}**." for part, verdict in verdicts.items())
             sizes = story["settings"]
             return Sentence(

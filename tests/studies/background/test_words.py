@@ -7,32 +7,10 @@ import pytest
 
 from oracles import FakePosterior
 from relevance import attacks
-from relevance.pages import show
 from relevance.studies.background import chains, words
 from relevance.studies.experiment import RANDOM
 
 pytestmark = pytest.mark.stochastic
-
-
-def test_each_check_sees_what_it_is_for(evaluation_table):
-    def said(row=None, column=None, value=None, **more):
-        changed = evaluation_table.copy()
-        if row is not None:
-            changed.loc[row, column] = value
-        return words.concerns(changed, **more)
-
-    assert "random squares, which need no gradient, alone" in said("squares", "alone", 0.1)[0]
-    assert "a transferred attack alone" in said("transfer", "alone", 0.1)[0]
-    assert "One step breaks more" in said("FGSM", "accuracy", -0.1)[0]
-    assert "Random corners" in said("random corners", "accuracy", -0.1)[0]
-    assert "PGD, cross-entropy leaves an accuracy of 90.0%" in said("PGD, cross-entropy", "accuracy", 0.9)[0]
-    assert "it hits these networks, not all" in said("PGD, margin, other draws", "accuracy", 0.9)[0]
-    far = pd.DataFrame({"epsilon": [0.1, 0.5], "accuracy": [0.9, 0.4]})
-    assert said(by_epsilon=far) == ["In a ball of 0.5 the accuracy is still 40.0%."]
-    rising = pd.DataFrame({"step": range(8), "loss": range(8), "best": range(8)})
-    flat = pd.DataFrame({"step": range(8), "loss": [1.0] * 8, "best": [1.0] * 8})
-    assert said(by_steps=flat) == ["The loss did not rise at any step."]
-    assert "The last quarter of the steps still brought 14%" in said(by_steps=rising)[0]
 
 
 def test_the_damage_is_said_beside_noise(galleries, evaluation_table, monkeypatch):
@@ -58,22 +36,6 @@ def test_the_damage_is_said_beside_noise(galleries, evaluation_table, monkeypatc
         assert f"maps of the one network {word} than noise" in words.damage(evaluation_table, {"one": gallery})
 
 
-def test_models_are_compared_attack_by_attack():
-    compared = pd.DataFrame({"direction": [1, -1, 0], "n_images": 6}, index=["FGSM", "PGD", "top-k"])
-    assert words.by_attack(compared, "one", "five") == (
-        "Compared with one maps, five ones keep more under FGSM; less under PGD; not distinguishably more or less under top-k."
-    )
-    assert words.by_attack(compared.iloc[:1], "one", "five").endswith("ones keep more under FGSM.")
-
-
-def test_starts_are_told_apart():
-    rows = pd.DataFrame({"start": ["sgd", "prior", "sgd"], "accuracy, FGSM": [0.1, 0.4, 0.3]})
-    assert words.starts(rows) == (
-        "Under FGSM the accuracy is 20% for chains that began at a solution of SGD and 40% for chains that began at a draw of "
-        "the prior."
-    )
-
-
 def test_protocols_are_told_by_their_intervals():
     def said(mixed, of_map, of_sgd):
         scores = {chains.MIXED: mixed, chains.OLD: [0.6, 0.61, 0.62], chains.MAP: of_map, chains.SGD: of_sgd}
@@ -89,14 +51,6 @@ def test_protocols_are_told_by_their_intervals():
         "The k-LRP robustness of chains that mix is **higher** than that of chains of ten steps (+0.110) and the deterministic "
         "network (+0.110); different by less than the 0.02 that counts from that of MAP (+0.010)."
     )
-
-
-def test_recorded_chains_are_told_with_their_check():
-    rows = pd.DataFrame({"posterior": ["sgd", "hmc-1", "hmc-2"], "converged": [None, "False", True]})
-    said = words.recorded_chains(rows)
-    assert said.startswith("Of 2 HMC runs, 1 passed the check of their chains. The draws of the rest")
-    assert words.recorded_chains(rows.iloc[[0, 2]]) == "Of 1 HMC runs, 1 passed the check of their chains."
-    assert "has **not** been run" in words.recorded_chains(rows.iloc[:1])
 
 
 def test_what_is_known_of_convergence_is_said():
@@ -121,20 +75,6 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
     assert f"the {most} network is left the most accuracy ({left[most]:.0%})" in said
     assert said.endswith("The checks give no reason for doubt in one. What is left to the five one is in doubt. A. B.")
     assert "give no reason" not in words.evaluation(tables, {"one": ["A."], "five": ["B."]})
-    both = words.side_by_side(tables, "accuracy")
-    assert list(both.index) == list(tables["five"].index)
-    assert pd.isna(both.loc["PGD, margin, other draws", "one"])
-    assert "nan" not in show.table(both).to_html()
-
-    rows = pd.concat(
-        [
-            rows.reset_index().assign(posterior=name, concerns=concerns, converged=converged)
-            for (name, rows), concerns, converged in zip(tables.items(), (None, "C."), ("", "no"), strict=True)
-        ]
-    )
-    assert words.recorded_evaluation(rows) == "five: C. The networks of five are of chains that have **not** mixed."
-    calm = rows.assign(concerns=None, converged="yes")
-    assert words.recorded_evaluation(calm) == "By these checks the attacks were strong enough on all of them."
 
 
 def test_growth_is_told_by_the_last_doubling_and_by_the_last_worker_that_helps():

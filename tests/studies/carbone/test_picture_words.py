@@ -35,7 +35,7 @@ def test_the_choices_are_named_and_what_takes_the_picture_away():
 def test_what_is_not_there_is_not_claimed():
     told = words.in_short(changes("gone", "picture", "top by sign"), "few")
     assert told.startswith(
-        "On few, nothing gives the whole of the paper's picture; nearest, with 1 of its 4 parts: a chain"
+        "On few, nothing gives the whole of the paper's picture; nearest, with 1 of 4 parts: a chain"
     )
     assert told.endswith(", and with one thing that the released code does otherwise (top by sign).")
     assert "a strong correlation appears; the gain" in words.left(changes("gone", "picture"))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
 
 from oracles import ROOT, chapters
+from relevance.inference.certificate import LIMITS, NEARLY
 from relevance.studies import verdicts
-from relevance.studies.carbone import claims, reproduction, source
+from relevance.studies.carbone import claims, geometry, reproduction, source
 from relevance.studies.verdicts import counted
 
 
@@ -123,3 +125,57 @@ def test_the_settings_of_a_claim_are_those_that_its_verdict_counts():
     assert row["verdict"].startswith(counted(cells))
     assert reproduction.settings_of("bayesian", "no-such-run").empty
     assert set(reproduction.claimed("cifar10")["run"]) == {"cifar10-residual"}
+
+
+@pytest.fixture
+def cases():
+    """HMC cases of two sizes on one manifold: nothing is left out of the span; within it, of the larger, much."""
+    rows = []
+    for count, inside in ((50, 0.0), (800, 0.6)):
+        row = {"manifold": "sphere", "method": "hmc", "training points": count, "width": 16, "R-hat": 1.02}
+        for part, value in ((geometry.OUTSIDE, 0.001), (geometry.CURVED, inside)):
+            row |= {part: value, f"{part}, low": value - 0.01, f"{part}, high": value + 0.01}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def test_the_theorem_is_judged_by_the_largest_case(cases):
+    found = reproduction.theorem(cases)
+    assert found[geometry.OUTSIDE].startswith("vanishes: sphere 0.00")
+    wide = reproduction.theorem(cases.assign(**{f"{geometry.OUTSIDE}, high": 0.2}))
+    assert wide[geometry.OUTSIDE].startswith("cannot be told from zero: sphere 0.00")
+    assert found[geometry.CURVED].startswith("premise not met: sphere 0.60 [0.59, 0.61], R-hat 1.02")
+
+
+@pytest.mark.parametrize("rhat", [LIMITS[NEARLY][0], 1.6, np.nan])
+def test_the_theorem_is_not_judged_by_chains_that_have_not_converged(cases, rhat):
+    unmixed = cases.assign(**{"R-hat": rhat})
+    found = reproduction.theorem(unmixed)
+    assert all(told.startswith("not judged (chains not converged): sphere") for told in found.values())
+    # Of several manifolds, each is judged by its own chains; those of smaller cases decide nothing.
+    both = pd.concat([cases, unmixed.assign(manifold="half-moons")])
+    assert reproduction.theorem(both)[geometry.OUTSIDE].startswith(
+        "vanishes on sphere, not judged (chains not converged) on half-moons: sphere"
+    )
+    mixed_last = cases.assign(**{"R-hat": [rhat, 1.02]})
+    assert reproduction.theorem(mixed_last)[geometry.CURVED].startswith("premise not met: sphere")
+
+
+def test_the_theorem_s_row_has_the_verdict_that_its_chains_allow(monkeypatch, cases):
+    monkeypatch.setattr(reproduction.records, "runs", lambda _: ["geometry"])
+    monkeypatch.setattr(reproduction.records, "read_run", lambda *_: cases.assign(**{"R-hat": 1.6}))
+    rows = reproduction.theory()
+    assert rows.loc[f"Theorem IV.1, {geometry.CURVED}", "verdict"] == "not judged (chains not converged)"
+    assert rows.loc[f"Theorem IV.1, {geometry.CURVED}", "evidence"].endswith("R-hat 1.60")
+
+
+def test_a_run_that_is_smaller_than_the_paper_s_says_in_what():
+    settings = {
+        "dataset": "mnist", "architecture": "fully_connected", "method": "hmc", "n_images": 500, "hidden": 128, "epochs": 5,
+        "n_draws": 100, "inference": {"warmup": 30}, "adversarial": {"epsilon": 0.1}, "epsilon": 0.2,
+    }  # fmt: skip
+    story = {"settings": settings, "posteriors": {"deterministic": {"n_train": 6000}}}
+    found = reproduction.smaller(story)
+    assert found[:2] == ["6,000 training images of 60,000", "128 neurons a layer of 512"]
+    assert found[-2:] == ["30 draws of warm-up of 100", "adversarial training at size 0.1, attacks at 0.2"]
+    assert not any("test images" in text or "posterior draws" in text for text in found)

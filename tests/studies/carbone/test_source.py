@@ -12,7 +12,7 @@ from relevance import explanations
 from relevance.explanations.rules import AlphaBeta, Epsilon, Gamma
 from relevance.networks import architectures
 from relevance.studies import names
-from relevance.studies.carbone import source, words
+from relevance.studies.carbone import source
 
 
 def test_learnable_layers_stand_at_the_papers_indices():
@@ -80,6 +80,3 @@ def test_tables_say_where_the_book_differs():
     assert "adapted" in table["here"][2]
     figures = source.figure_table().set_index("figure")
     assert figures.loc["10a", "rules"] == "all"
-    said = words.common_settings()
-    assert "500 test images" in said
-    assert "Epsilon(epsilon=0.1), Gamma(gamma=0.1) and AlphaBeta(alpha=1, beta=0)" in said

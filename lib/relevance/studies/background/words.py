@@ -6,22 +6,18 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from relevance.attacks.evaluation import HALF, OTHERS, TITLES
 from relevance.attacks.named import EXPLANATION
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, LOWER, UNDECIDED, paired_difference, standing
 from relevance.networks.posterior import Posterior
 from relevance.studies.background import chains
 from relevance.studies.experiment import RANDOM, Gallery
 from relevance.studies.gates import FEWEST
-from relevance.studies.phrases import by_direction, certificate, join, sentence, signed
+from relevance.studies.phrases import certificate, join, sentence, signed
 
-TOLERATED = 0.02  # more than such a share of the images, and a check says so
-APART = 0.05  # accuracies of two attacks on the same images that differ by more are not the same
 # What the best attack on maps does beside noise of its size, by the standing of what it leaves less what noise leaves.
 FURTHER = {LOWER: "further than noise", EQUIVALENT: "no further than noise, or by less than counts",
            HIGHER: "less far than noise", UNDECIDED: "not distinguishably further than noise",
            "": "on too few images to judge"}  # fmt: skip
-STARTS = {"sgd": "a solution of SGD", "prior": "a draw of the prior"}
 BESIDE = {HIGHER: "**higher** than", LOWER: "**lower** than", EQUIVALENT: "different by less than the 0.02 that counts from",
           UNDECIDED: "not distinguishable from"}  # fmt: skip
 PROTOCOLS = {chains.OLD: "chains of ten steps", chains.MAP: "MAP", chains.SGD: "the deterministic network"}
@@ -57,18 +53,10 @@ def _best(gallery: Gallery) -> tuple[str, pd.Series]:
 
 def _beside_noise(gallery: Gallery) -> str:
     """Return the standing of the best attack's overlap beside that of noise, or nothing if there are too few images."""
-    scores = pd.concat(
-        [gallery.scores(name)["lrp_robustness"] for name in (RANDOM, _best(gallery)[0])], axis=1
-    ).dropna()
+    pair = [gallery.scores(name)["lrp_robustness"] for name in (RANDOM, _best(gallery)[0])]
+    scores = pd.concat(pair, axis=1).dropna()
     found = paired_difference(*scores.to_numpy().T)
     return standing(found.low, found.high) if len(scores) >= FEWEST else ""
-
-
-@sentence
-def by_attack(found: pd.DataFrame, baseline: str, other: str) -> str:
-    """Say under which attacks of :func:`relevance.studies.differences.by_attack` one model keeps more than another."""
-    words = {1: "more under", -1: "less under", 0: "not distinguishably more or less under"}
-    return f"Compared with {baseline} maps, {other} ones keep {'; '.join(by_direction(found['direction'], words))}."
 
 
 @sentence
@@ -77,37 +65,16 @@ def evaluation(tables: Mapping[str, pd.DataFrame], found: Mapping[str, list[str]
 
     Args:
         tables: model -> rows of :func:`relevance.attacks.evaluate`.
-        found: model -> sentences of :func:`concerns`.
+        found: model -> sentences of :func:`doubts.concerns`.
     """
     left = pd.Series({name: rows["accuracy"].iloc[-1] for name, rows in tables.items()})
-    clear = [name for name, doubts in found.items() if not doubts]
-    said = [
+    clear = [name for name, why in found.items() if not why]
+    said = [f"The checks give no reason for doubt in {join(clear)}."] if clear else []
+    said += [f"What is left to the {name} one is in doubt. {' '.join(why)}" for name, why in found.items() if why]
+    return (
         f"In the worst case of all attacks the {left.idxmax()} network is left the most accuracy ({left.max():.0%}), the "
-        f"{left.idxmin()} one the least ({left.min():.0%}).",
-        *([f"The checks give no reason for doubt in {join(clear)}."] if clear else []),
-        *(
-            f"What is left to the {name} one is in doubt. {' '.join(doubts)}"
-            for name, doubts in found.items()
-            if doubts
-        ),
-    ]
-    return " ".join(said)
-
-
-def side_by_side(tables: Mapping[str, pd.DataFrame], column: str) -> pd.DataFrame:
-    """Return one column of several tables with the same kind of rows, a column for each table."""
-    order = max(tables.values(), key=len).index
-    return pd.DataFrame({name: rows[column].reindex(order) for name, rows in tables.items()})
-
-
-@sentence
-def recorded_evaluation(recorded: pd.DataFrame) -> str:
-    """Say what the checks found in recorded rows of :func:`relevance.attacks.evaluate`, and of chains that had not converged."""
-    first = recorded.groupby("posterior", sort=False).first()
-    doubts = [f"{name!s}: {text}" for name, text in first["concerns"].items() if pd.notna(text)]
-    unconverged = [str(name) for name in first.index[first["converged"] == "no"]]
-    warned = f" The networks of {join(unconverged)} are of chains that have **not** mixed." if unconverged else ""
-    return f"{' '.join(doubts) or 'By these checks the attacks were strong enough on all of them.'}{warned}"
+        f"{left.idxmin()} one the least ({left.min():.0%}). {' '.join(said)}"
+    )
 
 
 @sentence
@@ -121,25 +88,6 @@ def convergence(posterior: Posterior) -> str:
 
 
 @sentence
-def recorded_chains(recorded: pd.DataFrame) -> str:
-    """Say of recorded HMC posteriors how many pass the check of their chains."""
-    ran = recorded[recorded["posterior"].str.startswith("hmc")]
-    if ran.empty:
-        return "HMC has **not** been run to the end at this size."
-    passed = int((ran["converged"].astype(str) == "True").sum())
-    warned = " The draws of the rest are still near the network they started from, and say nothing of a posterior."
-    return f"Of {len(ran)} HMC runs, {passed} passed the check of their chains.{warned if passed < len(ran) else ''}"
-
-
-@sentence
-def starts(rows: pd.DataFrame) -> str:
-    """Say how chains from each kind of start stand an attack: of rows of :func:`chains.of_chains`."""
-    left = rows.groupby("start", sort=False)["accuracy, FGSM"].mean()
-    told = [f"{share:.0%} for chains that began at {STARTS[str(start)]}" for start, share in left.items()]
-    return f"Under FGSM the accuracy is {join(told)}."
-
-
-@sentence
 def protocols(rows: pd.DataFrame) -> str:
     """Say whether chains that mix give another k-LRP than other protocols: of :func:`chains.protocols`."""
     named: dict[str, list[str]] = {word: [] for word in BESIDE}
@@ -147,54 +95,6 @@ def protocols(rows: pd.DataFrame) -> str:
         named[standing(row["low"], row["high"])].append(f"{PROTOCOLS[str(name)]} ({signed(row['mean'])})")
     told = [f"{text} that of {join(named[word])}" for word, text in BESIDE.items() if named[word]]
     return f"The k-LRP robustness of chains that mix is {'; '.join(told)}."
-
-
-def concerns(
-    table: pd.DataFrame, by_epsilon: pd.DataFrame | None = None, by_steps: pd.DataFrame | None = None
-) -> list[str]:
-    """Return a sentence for each reason to doubt that the attacks found what there is; none if there is no reason.
-
-    Args:
-        table: from :func:`relevance.attacks.evaluate`.
-        by_epsilon: from :func:`relevance.attacks.accuracy_by_epsilon`, up to a ball that
-            holds a grey image (0.5 in the maximum norm).
-        by_steps: from :func:`relevance.attacks.loss_by_steps`.
-    """
-    found = []
-    accuracy, zero, alone = (table[name] for name in ("accuracy", "zero gradients", "alone"))
-    entropy, by_margin = TITLES["cross_entropy"], TITLES["margin"]
-    for title in TITLES.values():
-        if zero[title] > TOLERATED:
-            found.append(f"{title}: the gradient is exactly zero at {zero[title]:.0%} of the images.")
-    pair = accuracy[[entropy, by_margin]]
-    if pair.max() - pair.min() > APART:
-        found.append(
-            f"{pair.idxmax()} leaves an accuracy of {pair.max():.1%}, {pair.idxmin()} of {pair.min():.1%}: the first is not "
-            "the attack to report."
-        )
-    if OTHERS in table.index and accuracy[OTHERS] - accuracy[HALF] > APART:
-        found.append(
-            f"An attack found on half of its networks leaves these an accuracy of {accuracy[HALF]:.0%}, and the other half "
-            f"{accuracy[OTHERS]:.0%}: it hits these networks, not all that could have been drawn."
-        )
-    if accuracy["FGSM"] < accuracy[list(TITLES.values())].min() - TOLERATED:
-        found.append("One step breaks more images than many do.")
-    for title, what in (("squares", "random squares, which need no gradient,"), ("transfer", "a transferred attack")):
-        if title in table.index and alone[title] > TOLERATED:
-            found.append(f"{alone[title]:.1%} of the images are broken by {what} alone.")
-    if accuracy["random corners"] < accuracy[by_margin]:
-        found.append("Random corners of the ball break more images than PGD on the margin does.")
-    if by_epsilon is not None and by_epsilon["accuracy"].iloc[-1] > TOLERATED:
-        last = by_epsilon.iloc[-1]
-        found.append(f"In a ball of {last['epsilon']:g} the accuracy is still {last['accuracy']:.1%}.")
-    if by_steps is not None:
-        best = by_steps["best"]
-        gained, late = best.iloc[-1] - best.iloc[0], best.iloc[-1] - best.iloc[3 * len(best) // 4]
-        if gained <= 0:
-            found.append("The loss did not rise at any step.")
-        elif late > 0.05 * gained:
-            found.append(f"The last quarter of the steps still brought {late / gained:.0%} of what the loss gained.")
-    return found
 
 
 @sentence

@@ -32,14 +32,12 @@ NAMED = {
 def in_short(changes: pd.DataFrame, data: str) -> str:
     """Say which choices make the paper's picture on some data: of :func:`relevance.studies.carbone.picture.changes`."""
     before = changes.set_index("what").loc["the picture"].to_dict()
-    cell, n_parts = before["cell"], sum(bool(before[part]) for part in PARTS)
-    made = CHOICES[before["recipe"]] + CELLS.get(
-        cell, f", and with one thing that the released code does otherwise ({cell})"
-    )
+    n_parts = sum(bool(before[part]) for part in PARTS)
+    other = f", and with one thing that the released code does otherwise ({before['cell']})"
+    made = CHOICES[before["recipe"]] + CELLS.get(before["cell"], other)
     if n_parts == len(PARTS):
         return f"On {data}, the whole of the paper's picture comes out with {made}."
-    some = f"with {n_parts} of its {len(PARTS)} parts"
-    return f"On {data}, nothing gives the whole of the paper's picture; nearest, {some}: {made}."
+    return f"On {data}, nothing gives the whole of the paper's picture; nearest, with {n_parts} of {len(PARTS)} parts: {made}."
 
 
 @sentence

@@ -17,6 +17,8 @@ from relevance.studies.phrases import sentence
 
 # A difference counts from so many of its standard errors on.
 CLEAR = 2.0
+DRAWS = "these draws, not of the posterior"
+PASSED = {CERTIFIED: ("pass", "the posterior"), NEARLY: ("nearly pass", DRAWS), NOT_CONVERGED: ("do not pass", DRAWS)}
 
 
 @sentence
@@ -25,17 +27,13 @@ def answer(found: Mapping[str, Scored]) -> str:
     table = found[WHOLE].table
     attack, noise = table.loc[ATTACKED], table.loc[NOISE]
     clear = attack["robustness"] - attack["floor"] > CLEAR * attack["standard error"]
-    much = "the map holds in part" if clear else "the map is lost"
-    worse = (
-        noise["robustness"] - attack["robustness"]
-        > CLEAR * (noise["standard error"] ** 2 + attack["standard error"] ** 2) ** 0.5
+    error = (noise["standard error"] ** 2 + attack["standard error"] ** 2) ** 0.5
+    worse = noise["robustness"] - attack["robustness"] > CLEAR * error
+    return (
+        f"Under attack the map {'holds in part' if clear else 'is lost'}: {attack['robustness']:.2f} of its top pixels stay on "
+        f"top, where an unrelated map would score {attack['floor']:.2f}; noise of the same size leaves "
+        f"{noise['robustness']:.2f}, {'more' if worse else 'about as much: the attack does no more than noise'}."
     )
-    beside = f"noise of the same size leaves {noise['robustness']:.2f}"
-    told = f"Under attack {much}: {attack['robustness']:.2f} of its top pixels stay on top, where an unrelated map would score "
-    told += (
-        f"{attack['floor']:.2f}; {beside}, {'more' if worse else 'about as much: the attack does no more than noise'}."
-    )
-    return told
 
 
 @sentence
@@ -45,18 +43,12 @@ def averaging(found: Mapping[str, Scored]) -> str:
         return "There is one sample, and nothing to average: give more checkpoints, vectors or draws to see what averaging does."
     rows = {name: one.rows[one.rows["after"] == ATTACKED].set_index("image") for name, one in found.items()}
     above = {name: one["robustness"] - one["floor"] for name, one in rows.items()}
-    apart = above[WHOLE] - above[ONE]
-    error = apart.std() / len(apart) ** 0.5
-    word = (
-        "steadier"
-        if apart.mean() > CLEAR * error
-        else "less steady"
-        if apart.mean() < -CLEAR * error
-        else "no steadier"
-    )
+    apart = (above[WHOLE] - above[ONE]).to_numpy()
+    mean, error = float(apart.mean()), float(apart.std(ddof=1)) / len(apart) ** 0.5
+    word = "no steadier" if abs(mean) <= CLEAR * error else "steadier" if mean > 0 else "less steady"
     return (
         f"Averaged over {phrases.samples(found[WHOLE].n_samples)} the map is {word} than with the first sample alone: its score, "
-        f"less its floor, changes by {phrases.signed(apart.mean())} (standard error {error:.3f})."
+        f"less its floor, changes by {phrases.signed(mean)} (standard error {error:.3f})."
     )
 
 
@@ -70,11 +62,9 @@ def given(posterior: Posterior, data: Dataset, n_chains: int, robustness: Tensor
         n_chains: how many there are.
         robustness, floor: [N] in [0, 1], of each image.
     """
-    certificate = certify(chains(posterior, n_chains), data)
-    told = certificate.told
+    told = certify(chains(posterior, n_chains), data).told
     rhat = "unknown" if told["rhat"] is None else f"{told['rhat']:.2f}"
-    passed = {CERTIFIED: "pass", NEARLY: "nearly pass", NOT_CONVERGED: "do not pass"}[certificate.word]
-    whose = "the posterior" if certificate.word == CERTIFIED else "these draws, not of the posterior"
+    passed, whose = PASSED[told["certificate"]]
     above = robustness - floor
     clear = above.mean() > CLEAR * above.std() / len(above) ** 0.5
     return (
