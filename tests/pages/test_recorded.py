@@ -54,7 +54,7 @@ def test_the_other_runs_are_one_table_that_says_whose_each_row_is():
     ]
     assert rows.groupby("recorded")["layer"].nunique().eq(1).all()
     assert rows["run"].notna().all()
-    unmixed = reproduction.is_unmixed("fashion-dense", "layers")
+    unmixed = records.is_unmixed("fashion-dense", "layers")
     bayesian = rows["model"].str.startswith("Bayesian") & (rows["recorded"] == "Fashion-MNIST, dense")
     assert set(rows.loc[bayesian, "unjudged"]) == {"chains not converged" if unmixed else ""}
     assert set(rows.loc[~bayesian, "unjudged"]) == {""}
@@ -62,10 +62,10 @@ def test_the_other_runs_are_one_table_that_says_whose_each_row_is():
 
 def test_of_a_posterior_whose_chains_have_not_mixed_the_rows_are_left_out(monkeypatch):
     run = Recorded("mnist-manipulation-dense", "smoothing")
-    monkeypatch.setattr(reproduction, "is_unmixed", lambda *_: True)
+    monkeypatch.setattr(records, "is_unmixed", lambda *_: True)
     assert set(run.table["defence"]) - set(run.mixed("defence", "posterior").table["defence"]) == {"posterior"}
     assert "have not mixed" in run.chains()
-    monkeypatch.setattr(reproduction, "is_unmixed", lambda *_: False)
+    monkeypatch.setattr(records, "is_unmixed", lambda *_: False)
     assert run.mixed("defence", "posterior").table.equals(run.table)
     assert run.chains() == "The chains of this run's posterior have mixed."
     assert "is not recorded" in Recorded("no-such-run", "smoothing").mixed("defence", "posterior").chains()

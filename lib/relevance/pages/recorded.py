@@ -9,7 +9,7 @@ from typing import Any, Self
 import pandas as pd
 
 from relevance.pages import show
-from relevance.studies import answer, phrases, records, tables
+from relevance.studies import answer, gates, phrases, records, tables
 from relevance.studies.carbone import reproduction
 from relevance.studies.carbone import words as carbone_words
 from relevance.studies.names import BAYESIAN
@@ -33,8 +33,8 @@ def others(experiment: str, *, layer: str = "", first: str = DECISIVE) -> pd.Dat
         if run != first and run in records.runs(experiment):
             rows = records.read_run(run, experiment)
             rows = tables.last_layer(rows) if layer == "last" else rows
-            unmixed = rows["model"].str.startswith(BAYESIAN) & reproduction.is_unmixed(run, experiment)
-            reasons = unmixed.map({True: reproduction.UNMIXED, False: ""})
+            unmixed = rows["model"].str.startswith(BAYESIAN) & records.is_unmixed(run, experiment)
+            reasons = unmixed.map({True: gates.UNMIXED, False: ""})
             parts.append(rows.assign(recorded=called, run=rows.get("run", 0), unjudged=reasons))
     return pd.concat(parts, ignore_index=True)
 
@@ -79,13 +79,13 @@ class Recorded:
             column: of the table, that says what a row is of.
             posterior: what rows of the posterior have there, to begin with.
         """
-        if self.table is None or not reproduction.is_unmixed(self.run, self.experiment):
+        if self.table is None or not records.is_unmixed(self.run, self.experiment):
             return self
         return self.through(lambda table: table[~table[column].str.startswith(posterior)])
 
     def chains(self) -> Any:
         """Say whether the chains of the run's posterior have mixed."""
-        unmixed = self.table is not None and reproduction.is_unmixed(self.run, self.experiment)
+        unmixed = self.table is not None and records.is_unmixed(self.run, self.experiment)
         words = (
             "have not mixed: what is shown is of their draws, and nothing is said of a posterior"
             if unmixed

@@ -14,8 +14,8 @@ from relevance.attacks.named import NOISE
 from relevance.metrics.statistics import mann_whitney
 from relevance.pages import show
 from relevance.pages.figures.scores import difference_grid, intervals, lrp_against_softmax
-from relevance.studies import names, records, tables
-from relevance.studies.carbone import claims, reproduction
+from relevance.studies import gates, names, records, tables
+from relevance.studies.carbone import claims
 from relevance.studies.carbone import words as carbone_words
 from relevance.studies.carbone.study import Study
 from relevance.studies.differences import between, by_run, comparisons
@@ -218,10 +218,10 @@ def second_source() -> pd.DataFrame:
     of_posterior = (dombrowski_claims.posterior_resists, dombrowski_claims.posterior_beats_smoothing)
     experiments = {one.text: one.experiment for one in dombrowski_claims.CLAIMS if one.judge in of_posterior}
     unmixed = np.array(
-        [item in experiments and reproduction.is_unmixed(run, experiments[item]) for item, run in rows["run"].items()]
+        [item in experiments and records.is_unmixed(run, experiments[item]) for item, run in rows["run"].items()]
     )
     said = ~rows["verdict"].str.startswith(NOT_JUDGED) & unmixed
-    return rows.assign(verdict=rows["verdict"].mask(said, f"{NOT_JUDGED}: {reproduction.UNMIXED}"))
+    return rows.assign(verdict=rows["verdict"].mask(said, f"{NOT_JUDGED}: {gates.UNMIXED}"))
 
 
 def linked(rows: pd.DataFrame) -> pd.DataFrame:

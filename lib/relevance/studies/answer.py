@@ -9,7 +9,8 @@ import pandas as pd
 from relevance.attacks import named
 from relevance.metrics.statistics import HIGHER
 from relevance.studies import records
-from relevance.studies.carbone.reproduction import RUNS, UNMIXED, is_unmixed
+from relevance.studies.carbone.reproduction import RUNS
+from relevance.studies.gates import UNMIXED
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, most_samples
 from relevance.studies.tables import last_layer
 from relevance.studies.verdicts import NOT_JUDGED, counted, judged
@@ -50,7 +51,7 @@ def rows() -> pd.DataFrame:
         names = {BAYESIAN: most_samples(table)}
         for first, second in PAIRS:
             found = judged(table, names.get(first, first), names.get(second, second))
-            if BAYESIAN in (first, second) and is_unmixed(run, experiment):
+            if BAYESIAN in (first, second) and records.is_unmixed(run, experiment):
                 found = found.assign(standing=NOT_JUDGED, reason=UNMIXED)
             parts.append(found.assign(run=run, called=f"{title}, {CALLED[method]}", first=first, second=second))
     return pd.concat(parts, ignore_index=True)

@@ -28,8 +28,10 @@ from relevance.base import checks, digests
 from relevance.base.environment import default_device, device_name, project_root
 from relevance.base.sources import Library, code_behind
 from relevance.datasets.dataset import Dataset
+from relevance.inference.certificate import NOT_CONVERGED
 from relevance.networks.posterior import Posterior
 from relevance.studies import schema
+from relevance.studies.names import BAYESIAN
 from relevance.studies.store import seconds_spent
 
 FRESH = Path("_build/recorded")
@@ -262,6 +264,12 @@ def _of_study(study: Subject) -> dict[str, Any]:
             name: {part: one.record[part] for part in kept if part in one.record} for name, one in study.trained.items()
         },
     }
+
+
+def is_unmixed(run: str, experiment: str) -> bool:
+    """Return whether a recorded posterior is one of chains that have not converged: of another algorithm it is not."""
+    about = provenance(run, experiment)["posteriors"][BAYESIAN].get("diagnostics") or {}
+    return bool(about) and about.get("certificate", NOT_CONVERGED) == NOT_CONVERGED
 
 
 def commit() -> str:

@@ -84,24 +84,25 @@ def test_the_joint_table_is_judged_by_its_intervals():
     half = 0.05 * 2**0.5
     assert tuple(found.loc["PGD-l2 1", ["mean", "low", "high"]]) == pytest.approx((0.6, 0.6 - half, 0.6 + half))
     assert found["standing"].to_dict() == {"PGD-l2 1": "higher", "PGD-linf 4/255": "undecided"}
-    found = claims.averaging_is_more_faithful(rows.reset_index(names="model")).cells
+    found = claims.averaging_is_more_faithful(rows.reset_index(names="model"), unmixed=True).cells
     assert found.loc["variational", ["mean", "low", "high"]].tolist() == pytest.approx([-0.4, -0.55, -0.25])
     assert found["standing"].to_dict() == {"HMC": "not judged", "variational": "lower", "ensemble": "undecided"}
     assert claims.averaging_is_more_faithful(rows.loc[["standard"]]).verdict == "not judged: no such setting"
 
 
-def test_draws_without_a_certificate_are_not_judged_whatever_their_numbers_are():
+def test_draws_of_chains_that_have_not_converged_are_not_judged_whatever_their_numbers_are():
     rows = joint()
     for shift in (-0.4, 0.4):
         for end, spread in (("", 0), (", low", -0.01), (", high", 0.01)):
             rows.loc["HMC", f"{tables.GAIN}{end}"] = shift + spread
-        found = claims.averaging_is_more_faithful(rows)
-        assert found.verdict == "lower in 1 of 3, undecided in 1; 1 not judged: no certificate of the chains (one run)"
+        found = claims.averaging_is_more_faithful(rows, True)
+        assert found.verdict == "lower in 1 of 3, undecided in 1; 1 not judged: chains not converged (one run)"
         assert found.cells.loc["HMC", "mean"] == shift
     # Holm's rule is of the settings that are judged: one alone stands by its own p-value.
-    alone = claims.averaging_is_more_faithful(rows.loc[["HMC", "variational"]])
+    alone = claims.averaging_is_more_faithful(rows.loc[["HMC", "variational"]], True)
     assert alone.cells["standing"].to_dict() == {"HMC": "not judged", "variational": "lower"}
-    assert claims.averaging_is_more_faithful(rows.loc[["HMC"]]).verdict == "not judged: no certificate of the chains"
+    assert claims.averaging_is_more_faithful(rows.loc[["HMC"]], True).verdict == "not judged: chains not converged"
+    assert claims.averaging_is_more_faithful(rows.loc[["HMC"]], False).verdict == "higher (one run)"
 
 
 def test_generated_maps_are_judged_image_by_image():

@@ -10,11 +10,12 @@ import pandas as pd
 
 from relevance.attacks import named
 from relevance.base import checks
-from relevance.inference.certificate import LIMITS, NEARLY, NOT_CONVERGED
+from relevance.inference.certificate import LIMITS, NEARLY
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
 from relevance.studies.carbone import claims, criteria, geometry, source, when
 from relevance.studies.carbone.source import Panel
+from relevance.studies.gates import UNMIXED
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
 from relevance.studies.tables import attacks_only, last_layer, right_throughout
 from relevance.studies.verdicts import Verdict
@@ -34,7 +35,6 @@ NOT_RECORDED = "not recorded"
 # What of a figure has a verdict.
 JUDGED = ("robustness by layer", "LRP against softmax robustness", "robustness by rule")
 CELLS = "cells"
-UNMIXED = "chains not converged"
 # What a theorem may be found to be, beside vanishing.
 PREMISE, UNTOLD, UNJUDGED = "premise not met", "cannot be told from zero", f"{verdicts.NOT_JUDGED} ({UNMIXED})"
 # Claims that no posterior has a part in.
@@ -111,15 +111,9 @@ def _said(found: Verdict) -> dict[str, Any]:
     return {"verdict": found.verdict, "evidence": found.evidence, CELLS: found.cells}
 
 
-def is_unmixed(run: str, experiment: str) -> bool:
-    """Return whether a recorded posterior is one of chains that have not converged: of another algorithm it is not."""
-    about = records.provenance(run, experiment)["posteriors"][BAYESIAN].get("diagnostics") or {}
-    return bool(about) and about.get("certificate", NOT_CONVERGED) == NOT_CONVERGED
-
-
 def of_posterior(found: Verdict, run: str, experiment: str) -> Verdict:
     """Return a verdict on a posterior, which is none where its chains have not converged: their draws are no posterior's."""
-    if not is_unmixed(run, experiment) or found.cells.empty:
+    if not records.is_unmixed(run, experiment) or found.cells.empty:
         return found
     cells = found.cells.assign(reason=found.cells["reason"].where(found.cells["reason"] != "", UNMIXED))
     return verdicts.verdict(cells.assign(standing=verdicts.NOT_JUDGED), found.evidence)
