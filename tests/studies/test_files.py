@@ -384,7 +384,9 @@ def test_a_holder_that_was_stopped_finds_that_another_took_over(holder, tmp_path
     first, second = holder(stale=3.0), holder(stale=3.0)
     assert says(first) == says(second) == "waits"
     holds, waits = (
-        (first, second) if first in select.select([first.stdout, second.stdout], [], [], 50)[0] else (second, first)
+        (first, second)
+        if first.stdout in select.select([first.stdout, second.stdout], [], [], 50)[0]
+        else (second, first)
     )
     holds.send_signal(signal.SIGSTOP)
     assert says(waits) == "held"
