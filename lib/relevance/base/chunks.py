@@ -16,17 +16,17 @@ Sample = Mapping[str, Tensor]
 # Numbers that the layers of a network give for all images and samples of one chunk. On two CPU cores an epsilon map of a
 # dense network cost 1.0 input gradients with 12 million, 1.15 with 3 million, 1.3 with 1.5 million.
 VALUES_AT_ONCE = {"cpu": 12_000_000, "cuda": 2**28}
-# Where a map is a gradient and no more, which keeps only what a gradient needs: up to so many images of this many numbers in all,
-# if fewer would go together otherwise. One image of 224 pixels at a time cost 1.3 gradients of all of eight.
-PLAIN_AT_ONCE, PLAIN_IMAGES = {"cpu": 140_000_000, "cuda": 2**28}, 8
 # The same where every number is remembered for a gradient. It is more, since it is the images that are divided then, and
 # few images at once make poor use of weights: 0.8 GB on a CPU.
 REMEMBERED_AT_ONCE = {"cpu": 200_000_000, "cuda": 2**30}
+# Where a map is a gradient and no more, which keeps only what a gradient needs: up to so many images of this many numbers in all,
+# if fewer would go together otherwise. One image of 224 pixels at a time cost 1.3 gradients of all of eight.
+PLAIN_AT_ONCE, PLAIN_IMAGES = {"cpu": 140_000_000, "cuda": 2**28}, 8
 # What torch cannot map over samples, and what it maps slowly on a CPU.
 UNMAPPED = (nn.RNNBase, nn.RReLU)
+CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 # Network -> shape of an image -> what :func:`values_of_one` counted.
 _COUNTED: WeakKeyDictionary[nn.Module, dict[tuple[int, ...], int]] = WeakKeyDictionary()
-CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
 def under_every_name(network: nn.Module, sample: Sample) -> dict[str, Tensor]:

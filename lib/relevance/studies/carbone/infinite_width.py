@@ -93,7 +93,7 @@ def slopes(points: Tensor, train: Tensor, values: Tensor, prior: Prior) -> tuple
 
     covariances, jacobians = vmap(beside)(points), vmap(jacfwd(beside))(points)
     whitened = torch.linalg.solve_triangular(root, covariances.T, upper=False)
-    itself = torch.stack([kernel(point[None], point[None], prior)[0, 0] for point in points])
+    itself = kernel(points, points, prior).diagonal()
     explained = torch.linalg.solve_triangular(root, jacobians.transpose(0, 1).flatten(1), upper=False)
     explained = explained.unflatten(1, (len(points), -1))
     covariance = slope_variance(points.shape[1], prior) * torch.eye(points.shape[1]).to(points)
