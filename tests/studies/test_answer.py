@@ -31,7 +31,7 @@ def test_the_sentences_follow_the_rows():
     first, second = answer.sentences(made_up_answers(-1, 1))
     assert "is lower in all 2." in first
     assert (
-        "After training under attack it is higher in all 2; and the Bayesian one beside that is undecided in all 2."
+        "After training under attack it is higher in all 2; and compared with training under attack, the Bayesian one is undecided in all 2."
         in second
     )
     assert answer.in_short(made_up_answers(0, 1)) == (

@@ -263,13 +263,15 @@ class Posterior:
     def class_indices(self, name: str, classes: Tensor, images: Tensor) -> Tensor:
         """Return ``classes`` if they are a class of this posterior for each image, or say what they must be."""
         self.check_images(images)
-        # The network is asked once for how many classes it has: of eight large images, asking took a fifteenth of their gradients.
+        # Asked of the network once: for eight large images, asking took a fifteenth of their gradients' time.
         shape = ("classes", tuple(images.shape[1:]))
         if shape not in self.known:
             with torch.no_grad():
                 logits = self._of_classes(self[0].logits(images[:1]))
             if logits.isnan().any():
-                raise ValueError("the network gives NaN for images; it must give numbers, or nothing can be said of them.")
+                raise ValueError(
+                    "the network gives NaN for images; it must give numbers, or nothing can be said of them."
+                )
             self.known[shape] = logits.shape[-1]
         return checks.class_indices(name, classes, len(images), self.known[shape]).to(images.device)
 

@@ -63,8 +63,8 @@ def sentences(found: pd.DataFrame | None = None) -> list[str]:
     return [
         f"Under attacks on the prediction, in {found['run'].nunique()} recorded runs, the robustness of the Bayesian "
         f"explanation, beside the deterministic one's, is {_counted(found, DETERMINISTIC, BAYESIAN)}.",
-        f"After training under attack it is {_counted(found, DETERMINISTIC, ADVERSARIAL)}; and the Bayesian one beside that is "
-        f"{_counted(found, ADVERSARIAL, BAYESIAN)}.",
+        f"After training under attack it is {_counted(found, DETERMINISTIC, ADVERSARIAL)}; and compared with training under "
+        f"attack, the Bayesian one is {_counted(found, ADVERSARIAL, BAYESIAN)}.",
     ]
 
 

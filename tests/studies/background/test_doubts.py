@@ -19,7 +19,7 @@ def test_each_check_sees_what_it_is_for(evaluation_table):
     assert "One step breaks more" in said("FGSM", "accuracy", -0.1)[0]
     assert "Random corners" in said("random corners", "accuracy", -0.1)[0]
     assert "PGD, cross-entropy leaves an accuracy of 90.0%" in said("PGD, cross-entropy", "accuracy", 0.9)[0]
-    assert "it hits these networks, not all" in said("PGD, margin, other draws", "accuracy", 0.9)[0]
+    assert "it fools the networks it saw, not all" in said("PGD, margin, other draws", "accuracy", 0.9)[0]
     far = pd.DataFrame({"epsilon": [0.1, 0.5], "accuracy": [0.9, 0.4]})
     assert said(by_epsilon=far) == ["In a ball of 0.5 the accuracy is still 40.0%."]
     rising = pd.DataFrame({"step": range(8), "loss": range(8), "best": range(8)})

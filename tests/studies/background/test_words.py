@@ -21,7 +21,7 @@ def test_the_damage_is_said_beside_noise(galleries, evaluation_table, monkeypatc
     left = gallery.table()["overlap"]
     kinds = left[["top-k", "target region", "target map"]]
     assert f"{kinds.idxmin()} leaves {kinds.min():.0%}, and noise of its size {left[RANDOM]:.0%}." in said
-    assert "of the one network on too few images to judge" in said
+    assert "of the one network it moves on too few images to judge" in said
     assert said.endswith(" It moves those of the five network on too few images to judge.")
     monkeypatch.setattr(type(gallery), "table", lambda _, left=left: left.to_frame("overlap"))
     uncertain = [0.1, 0.9] * 50
@@ -33,7 +33,7 @@ def test_the_damage_is_said_beside_noise(galleries, evaluation_table, monkeypatc
             type(gallery), "scores",
             lambda _, attack, noise=noise: pd.DataFrame({"lrp_robustness": noise if attack == RANDOM else [0.5] * 100}),
         )  # fmt: skip
-        assert f"maps of the one network {word} than noise" in words.damage(evaluation_table, {"one": gallery})
+        assert f"Maps of the one network it moves {word} than noise" in words.damage(evaluation_table, {"one": gallery})
 
 
 def test_protocols_are_told_by_their_intervals():
@@ -73,7 +73,7 @@ def test_the_evaluation_is_put_in_words(dense_posterior, some_images, some_label
     left = {name: rows.loc["worst of all", "accuracy"] for name, rows in tables.items()}
     most = max(left, key=left.get)
     assert f"the {most} network is left the most accuracy ({left[most]:.0%})" in said
-    assert said.endswith("The checks give no reason for doubt in one. What is left to the five one is in doubt. A. B.")
+    assert said.endswith("The checks raise no doubt about this in one. For the five one they do. A. B.")
     assert "give no reason" not in words.evaluation(tables, {"one": ["A."], "five": ["B."]})
 
 

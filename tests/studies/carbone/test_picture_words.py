@@ -45,7 +45,7 @@ def test_chains_that_mix_are_told_by_the_parts_that_it_has_and_lacks():
     rows = pd.concat([changes(), changes("gone").iloc[:1].assign(what=recipes.MIXED)])
     told = words.mixed(rows, "few")
     assert told.startswith("On few, chains that mix show 1 of its 4 parts: ")
-    assert ". What they lack: that maps are steadier, " in told
+    assert ". Missing: that maps are steadier, " in told
     whole = pd.concat([changes(), changes().iloc[:1].assign(what=recipes.MIXED)])
     assert "lack" not in words.mixed(whole, "few")
 

@@ -19,7 +19,8 @@ def test_resistance_follows_the_numbers():
     assert rows.loc["Bayesian", "manipulated, high"] < 0.5
     runs = {"small networks": rows.reset_index(), "others": rows.reset_index().assign(manipulated=0.2)}
     assert words.manipulated(runs, ["LRP"]) == (
-        "**Yes.** Of maps by the method *LRP*, 100% with small networks and 20% with others were led to their targets."
+        "**Yes.** Of single networks' maps so many were led to their targets: by the method *LRP*, 100% with small networks and "
+        "20% with others."
     )
     assert words.manipulated({"others": runs["others"]}, ["LRP"]).startswith("**Not often")
     found = tables.differences(table, "deterministic", "Bayesian")
@@ -29,7 +30,7 @@ def test_resistance_follows_the_numbers():
     assert "noise" not in told
     shaken = table.assign(correlation_origin=table["correlation_origin"].where(
         (table["change"] == "manipulated") | (table["model"] == "deterministic"), 1.5))  # fmt: skip
-    assert "Under mere noise of that size it is the same way round" in words.resists(shaken, "Bayesian")
+    assert "Mere noise of that size gives the same order" in words.resists(shaken, "Bayesian")
 
 
 def test_summaries_have_the_norms_that_were_recorded():
@@ -114,8 +115,8 @@ def test_the_answer_follows_the_table():
 def test_networks_are_counted_by_whether_they_conserve():
     rows = pd.DataFrame({"finite": [1, 1, 0], "time": [2.0, 3.0, 9.0], "arrives": [1.001, -5.9, 0.98]})
     assert words.networks(rows) == (
-        "Of 3 classifiers with random weights, 2 have a finite map, and in 1 the pixels get what the logit has, within 1 %. In "
-        "the median a map takes as long as 3.0 gradients."
+        "Of 3 classifiers with random weights, 2 have a finite map; in 1 it adds up to the logit within 1 %. A map "
+        "of one small image takes as long as 3.0 gradients (median)."
     )
 
 
@@ -123,7 +124,8 @@ def test_networks_are_counted_by_whether_they_conserve():
 def test_a_bound_that_was_broken_is_said(slack, word):
     told = words.theorem_1(pd.DataFrame({"beta": [1.0, 100.0], "slack": slack}))
     assert f"On 2 paths to manipulated images, the bound on the map's direction was {word}. " in told
-    assert told.endswith(f"it is {slack[0]:.1f} times too high for the softest and 40 times for the sharpest.")
+    allowed = f"It allows {slack[0]:.1f} times the turn that happened in the softest network (beta 1)"
+    assert told.endswith(f"{allowed}, and 40 times in the sharpest (100).")
 
 
 def test_photographs_that_were_led_are_counted_by_method():

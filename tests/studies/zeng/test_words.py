@@ -36,7 +36,8 @@ def test_what_is_said_follows_from_the_table():
     assert together > 0
     assert against > 0
     assert (
-        f"Of {len(pairs)} pairs of scores, {together} improve together over the models and {against} move"
+        f"Of the {len(pairs)} pairs that can be made of the scores (listed below), {together} improve together over the models, "
+        f"and {against} move"
         in words.joint(rows)
     )
     # Three of five cannot be told apart; they come first, as the most.
@@ -97,7 +98,7 @@ def test_what_size_steps_and_norm_do_is_by_paired_areas():
     said = words.settings(
         straight_curves(**{name: (slope, [0, 0.1]) for name, slope in names.items()}, random=(0.9, [0, 0.1]))
     )
-    assert said.startswith("Yes, by this score: from the smallest attack")
+    assert said.startswith("By this score, yes: from the smallest attack")
     assert "by \N{MINUS SIGN}0.050 in l2 and \N{MINUS SIGN}0.025 in linf" in said
     assert said.endswith("With more steps it changes by 0.000, no more than seeds explain.")
     rising = {"PGD-l2 1, 20 steps": (0.4, [0, 0.1]), "PGD-l2 2.5, 20 steps": (0.2, [0, 0.1])}
@@ -108,7 +109,8 @@ def test_what_size_steps_and_norm_do_is_by_paired_areas():
     gap = areas["l2", "2.5"].mean() - areas["l2", "1"].mean()
     told = words.settings(source.as_roar())
     assert told.startswith(
-        f"From the smallest attack in training to the largest the area under the curve changes by {signed(gap)} in"
+        "From the smallest attack in training to the largest the area under the curve (lower: more found) changes by "
+        f"{signed(gap)} in"
     )
 
 
@@ -128,7 +130,7 @@ def test_a_gain_that_a_fair_attack_undoes_is_told_as_undone():
     assert "nothing to undo" in words.undone(rows)
     assert words.undone(rows.drop(index="distillation")) == ""
     rows.loc["PGD-l2 1"] = [0.9, 0.5, 0.9, 0.6]
-    assert "PGD-l2 1 keeps the highest accuracy, 50%; standard training keeps 10%" in words.withstood(rows)
+    assert "*PGD-l2 1* keeps the highest accuracy, 50%; standard training keeps 10%" in words.withstood(rows)
     assert words.transfer(rows, source.settings(["standard", "PGD-l2 1"])) == (
         "It helps against the other norm too in PGD-l2 1."
     )
@@ -137,9 +139,7 @@ def test_a_gain_that_a_fair_attack_undoes_is_told_as_undone():
 def test_lengths_are_said_to_grow_where_they_do():
     one = {"norm": "l2", "epsilon": 1.0, "quantity": "alignment", "gain low": 0.1, "gain high": 0.2}
     curve = pd.DataFrame([one, {**one, "quantity": "rho"}, {**one, "epsilon": 0.0, "gain low": 0, "gain high": 0}])
-    assert words.alignment(curve).startswith(
-        "As the attack in training grows, so do all 2 lengths: how far a map points"
-    )
+    assert words.alignment(curve).startswith("As the attack in training grows, so do all 2 lengths: how far an image reaches")
     curve.loc[1, ["gain low", "gain high"]] = -0.2, -0.1
     assert "shorter become" in words.alignment(curve)
 

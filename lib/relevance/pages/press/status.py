@@ -43,8 +43,7 @@ def filled(source: str, executed: Sequence[Executed]) -> str:
         "## Chapters\n",
         _table(("chapter", "data", "executed", "seconds"), [_chapter(one) for one in executed]),
         f"\nOn {device_name(default_device())}, with Python {platform.python_version()}, {installed}. Seconds are those of the "
-        "chapter's own cells; what it found in the store, trained by itself before or by another chapter, is not counted "
-        "again.\n",
+        "chapter's own cells; work kept from earlier, by this chapter or another, is not counted.\n",
         FOLDED,
         "## Recorded runs\n",
         _table(("run", "tables", "date", "seconds", "hardware", "commit"), _runs()),

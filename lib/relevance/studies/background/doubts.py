@@ -38,8 +38,8 @@ def concerns(
         )
     if OTHERS in table.index and accuracy[OTHERS] - accuracy[HALF] > APART:
         found.append(
-            f"An attack found on half of its networks leaves these an accuracy of {accuracy[HALF]:.0%}, and the other half "
-            f"{accuracy[OTHERS]:.0%}: it hits these networks, not all that could have been drawn."
+            f"An attack made on half of its networks leaves that half an accuracy of {accuracy[HALF]:.0%}, and the other half "
+            f"{accuracy[OTHERS]:.0%}: it fools the networks it saw, not all that could have been drawn."
         )
     if accuracy["FGSM"] < accuracy[list(TITLES.values())].min() - TOLERATED:
         found.append("One step breaks more images than many do.")

@@ -39,7 +39,7 @@ def damage(table: pd.DataFrame, galleries: Mapping[str, Gallery]) -> str:
         found.setdefault(FURTHER[_beside_noise(one)], []).append(f"the {other}")
     also = "; ".join(f"those of {join(named)} network {text}" for text, named in found.items())
     return (
-        f"**It breaks predictions, and moves maps of the {name} network {FURTHER[_beside_noise(gallery)]}.** The worst attack "
+        f"**It breaks predictions. Maps of the {name} network it moves {FURTHER[_beside_noise(gallery)]}.** The worst attack "
         f"takes its accuracy from {accuracy.iloc[0]:.0%} to {accuracy.iloc[-1]:.0%}. Of the top {gallery.top_percent:g} % of the "
         f"pixels, {best} leaves {left[best]:.0%}, and noise of its size {left[RANDOM]:.0%}.{f' It moves {also}.' if also else ''}"
     )
@@ -69,8 +69,8 @@ def evaluation(tables: Mapping[str, pd.DataFrame], found: Mapping[str, list[str]
     """
     left = pd.Series({name: rows["accuracy"].iloc[-1] for name, rows in tables.items()})
     clear = [name for name, why in found.items() if not why]
-    said = [f"The checks give no reason for doubt in {join(clear)}."] if clear else []
-    said += [f"What is left to the {name} one is in doubt. {' '.join(why)}" for name, why in found.items() if why]
+    said = [f"The checks raise no doubt about this in {join(clear)}."] if clear else []
+    said += [f"For the {name} one they do. {' '.join(why)}" for name, why in found.items() if why]
     return (
         f"In the worst case of all attacks the {left.idxmax()} network is left the most accuracy ({left.max():.0%}), the "
         f"{left.idxmin()} one the least ({left.min():.0%}). {' '.join(said)}"

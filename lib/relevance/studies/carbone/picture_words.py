@@ -15,7 +15,7 @@ CHOICES = {
     FROM_BOX: "a chain with the prior N(0, 1) that starts anywhere in [-2, 2]",
     FROM_PRIOR: "a chain that starts at a draw of the prior N(0, 1)",
     FROM_SGD: "a chain with the prior N(0, 1) that starts at a solution of SGD",
-    POOLED: "the pooled draws of short chains, each on its part of the data and from random weights in [-2, 2]",
+    POOLED: "many short chains put together, each on its part of the data and from random weights in [-2, 2]",
     LETTER: "leapfrog steps of 0.5 that are not adapted",
     MIXED: "chains that mix",
     ONCE: "variational inference from a wide start",
@@ -24,7 +24,7 @@ CHOICES = {
 CELLS = {DESCRIBED: "", ALL: ", and with all that the released code does otherwise"}
 NAMED = {
     STEADIER: "that maps are steadier", CORRELATED: "that a map and its prediction hold together",
-    SURVIVES: "that most predictions survive", FLAT: "that with SGD the two do not hold together",
+    SURVIVES: "that most predictions survive", FLAT: "that with SGD, under the same attack, the two do not hold together",
 }  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def mixed(changes: pd.DataFrame, data: str) -> str:
     there, missing = ([text for part, text in NAMED.items() if bool(row[part]) == has] for has in (True, False))
     return (
         f"On {data}, {CHOICES[MIXED]} show {len(there)} of its {len(PARTS)} parts{f': {join(there)}' if there else ''}"
-        f"{f'. What they lack: {join(missing)}' if there and missing else ''}."
+        f"{f'. Missing: {join(missing)}' if there and missing else ''}."
     )
 
 

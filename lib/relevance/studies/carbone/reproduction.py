@@ -350,7 +350,8 @@ def in_short() -> str:
     found = claimed_settings()
     return (
         f"{found['item'].nunique()} claims, judged by {found['run'].nunique()} recorded runs in {len(found)} settings: "
-        f"{verdicts.counted(found)}. Of those judged, {1 - _shares(found)[UNDECIDED]:.0%} are decided."
+        f"{verdicts.counted(found)}. Of those judged, the claim that this book adds among them, "
+        f"{1 - _shares(found)[UNDECIDED]:.0%} are decided."
     )
 
 

@@ -23,8 +23,9 @@ def manipulated(runs: Mapping[str, pd.DataFrame], methods: Sequence[str]) -> str
     plain = {name: rows[rows["model"] == DETERMINISTIC].set_index("method") for name, rows in runs.items()}
     shares = pd.DataFrame({name: rows["manipulated"] for name, rows in plain.items()}).loc[[*methods]]
     listed = shares.apply(lambda row: phrases.join([f"{share:.0%} with {name}" for name, share in row.items()]), axis=1)
-    told = [f"Of maps by the method *{method}*, {which} were led to their targets." for method, which in listed.items()]
-    return f"**{'Yes' if shares.to_numpy().max() > 0.5 else 'Not often'}.** {' '.join(told)}"
+    told = [f"by the method *{method}*, {which}" for method, which in listed.items()]
+    lead = "Yes" if shares.to_numpy().max() > 0.5 else "Not often"
+    return f"**{lead}.** Of single networks' maps so many were led to their targets: {'; '.join(told)}."
 
 
 @sentence
@@ -33,8 +34,8 @@ def resists(table: pd.DataFrame, model: str) -> str:
     rows = differences(table, DETERMINISTIC, model)
     ways, words = rows["direction"], {1: "more like themselves for", -1: "less for", 0: "cannot be told apart for"}
     same = (rows["noise direction"] == ways)[ways != 0]
-    also = " Under mere noise of that size it is the same way round." if len(same) and same.all() else ""
-    return f"Beside a single network's, the mean maps stayed {phrases.mostly(ways, words, 'methods')}.{also}"
+    also = " Mere noise of that size gives the same order." if len(same) and same.all() else ""
+    return f"Compared with a single network's, the mean maps stayed {phrases.mostly(ways, words, 'methods')}.{also}"
 
 
 @sentence
@@ -80,8 +81,8 @@ def theorem_1(rows: pd.DataFrame) -> str:
     spare = rows.groupby("beta")["slack"].median()
     return (
         f"On {rows['slack'].count()} paths to manipulated images, the bound on the map's direction was "
-        f"{f'broken {broken} times' if broken else 'never broken'}. Of networks that differ in sharpness alone, it is "
-        f"{spare.iloc[0]:.1f} times too high for the softest and {spare.iloc[-1]:.0f} times for the sharpest."
+        f"{f'broken {broken} times' if broken else 'never broken'}. It allows {spare.iloc[0]:.1f} times the turn that happened "
+        f"in the softest network (beta {spare.index[0]:g}), and {spare.iloc[-1]:.0f} times in the sharpest ({spare.index[-1]:g})."
     )
 
 
@@ -90,8 +91,8 @@ def networks(rows: pd.DataFrame) -> str:
     """Say of the recorded table of torchvision's classifiers that there are maps, what they cost, and how many conserve."""
     conserving = int(((rows["arrives"] - 1).abs() <= 0.01).sum())
     return (
-        f"Of {len(rows)} classifiers with random weights, {int(rows['finite'].sum())} have a finite map, and in {conserving} the "
-        f"pixels get what the logit has, within 1 %. In the median a map takes as long as {rows['time'].median():.1f} gradients."
+        f"Of {len(rows)} classifiers with random weights, {int(rows['finite'].sum())} have a finite map; in {conserving} it adds "
+        f"up to the logit within 1 %. A map of one small image takes as long as {rows['time'].median():.1f} gradients (median)."
     )
 
 
@@ -109,7 +110,7 @@ def on_photographs(table: pd.DataFrame) -> str:
     answer = f"Yes, with the maps of {n_led} methods" if n_led else "Not in this search"
     return (
         f"**{answer}**, on {'at least one of ' if n_led else ''}{rows['images'].iloc[0]} photographs, by a change of at most "
-        f"{size:.1%} of the photograph's norm. Farthest goes {farthest}: in the median its maps come to correlate "
+        f"{size:.1%} of the photograph's norm. The method *{farthest}* goes farthest: in the median its maps end up correlating "
         f"{rows['to target'][farthest]:.2f} with the other photograph's map and {rows['to origin'][farthest]:.2f} with their own."
     )
 

@@ -70,5 +70,5 @@ def given(posterior: Posterior, data: Dataset, n_chains: int, robustness: Tensor
     return (
         f"Under attack the averaged map keeps {robustness.mean():.2f} of its top pixels, "
         f"{'above' if clear else 'no more than'} the floor of {floor.mean():.2f}. The chains {passed} this book's certificate "
-        f"(largest R-hat {rhat}), so this is said of {whose}."
+        f"(largest R-hat {rhat}; 1 is agreement), so this is said of {whose}."
     )

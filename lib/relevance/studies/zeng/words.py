@@ -43,9 +43,9 @@ def generator_aligned(rows: pd.DataFrame) -> str:
     found = statistics.paired_difference(wide[OF_CLASS].to_numpy(), wide[ALONE].to_numpy())
     word = {1: "nearer", 0: "neither nearer nor farther", -1: "**farther**"}[_way(found)]
     return (
-        f"Maps drawn by the generator alone correlate {wide[ALONE].mean():.2f} with the robust network's; the classifier's own "
-        f"gradient has {wide[STANDARD_MAP].mean():.2f}, and one mean map for each class {wide[OF_CLASS].mean():.2f}: drawn ones "
-        f"are {word}."
+        f"Maps drawn by the generator alone correlate {wide[ALONE].mean():.2f} with the gradient of a network trained under "
+        f"attack; the classifier's own gradient has {wide[STANDARD_MAP].mean():.2f}, and the mean map of the class, which knows "
+        f"nothing of the image, {wide[OF_CLASS].mean():.2f}: drawn ones are {word}."
     )
 
 
@@ -62,8 +62,8 @@ def withstood(rows: pd.DataFrame) -> str:
     """Say which training withstands the attack on the margin best, from :func:`effects.compare`."""
     least = rows[[MARGIN_LINF, MARGIN_L2]].min(axis=1)
     return (
-        f"Under PGD on the margin, in the norm that does more harm, {least.idxmax()} keeps the highest accuracy, "
-        f"{least.max():.0%}; standard training keeps {least[STANDARD]:.0%}."
+        f"Under the worse of two attacks (PGD on the margin, in either norm) the training *{least.idxmax()}* keeps the highest "
+        f"accuracy, {least.max():.0%}; standard training keeps {least[STANDARD]:.0%}."
     )
 
 
@@ -100,7 +100,7 @@ def alignment(curve: pd.DataFrame) -> str:
     ways = phrases.direction(last["gain low"], last["gain high"])
     named = ways.set_axis(last["quantity"].map(QUANTITIES) + " in " + last["norm"])
     words = {1: "As the attack in training grows, so do", -1: "shorter become", 0: "undecided are"}
-    about = "how far a map points along its image, and how far the image is from the decision boundary, in each norm"
+    about = "how far an image reaches in the direction of its map, and how far it is from the decision boundary, in each norm"
     return f"{phrases.mostly(named, words, 'lengths')}: {about}."
 
 
@@ -156,12 +156,12 @@ def settings(table: pd.DataFrame) -> str:
     rows = found.loc[[*parts]].set_axis(pd.MultiIndex.from_tuples(keys, names=["norm", "epsilon", "steps"]))
     gains = {str(norm): _change(own, "epsilon") for norm, own in rows.groupby("norm", sort=False)}
     ways, more = {_way(gain) for gain in gains.values()}, _change(rows, "steps")
-    word = "Yes, by this score: from" if ways == {-1} else "No, the other way round: from" if ways == {1} else "From"
+    word = "By this score, yes: from" if ways == {-1} else "No, the other way round: from" if ways == {1} else "From"
     told = phrases.join([f"{signed(gain.mean)} in {norm}" for norm, gain in gains.items()])
     open_ = ", no more than seeds explain" if len(rows.columns) > 1 and not more.direction else ""
     return (
-        f"{word} the smallest attack in training to the largest the area under the curve changes by {told}. With more steps it "
-        f"changes by {signed(more.mean)}{open_}."
+        f"{word} the smallest attack in training to the largest the area under the curve (lower: more found) changes by {told}. "
+        f"With more steps it changes by {signed(more.mean)}{open_}."
     )
 
 
@@ -180,7 +180,10 @@ def joint(rows: pd.DataFrame) -> str:
     """Say how many pairs of scores move together over the models; a lower ROAR counts as better."""
     pairs = tables.correlations(rows)
     together, against = (pairs["low"] > 0).sum(), (pairs["high"] < 0).sum()
-    return f"Of {len(pairs)} pairs of scores, {together} improve together over the models and {against} move against each other."
+    return (
+        f"Of the {len(pairs)} pairs that can be made of the scores (listed below), {together} improve together over the models, "
+        f"and {against} move against each other."
+    )
 
 
 @sentence
@@ -191,8 +194,8 @@ def steady_and_true(rows: pd.DataFrame) -> str:
     together = int((found["low"] > 0).sum())
     word = "Yes" if together == len(found) else "Partly" if together else "That is not seen"
     return (
-        f"{word}, by the ranks of {len(rows)} models: under {together} of {len(found)} attacks a network retrained without a "
-        "steadier map's top pixels fails sooner."
+        f"{word}, by the ranks of {len(rows)} models: under {together} of {len(found)} attacks, where maps are steadier, "
+        "networks retrained without their top pixels also lose more accuracy."
     )
 
 
