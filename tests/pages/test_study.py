@@ -7,8 +7,6 @@ import pytest
 from oracles import PLANTED_SHIFTS, planted_scores
 from relevance import metrics
 from relevance.pages import study
-from relevance.studies import records
-from relevance.studies.dombrowski import claims
 
 
 def texts(axis):
@@ -73,14 +71,3 @@ def test_the_scatter_shows_the_models_that_are_asked_for():
     rows = planted_scores({"deterministic": 0.0, "Bayesian, 5": 0.1, "Bayesian, 10": 0.1})
     drawn = study.scatter(rows, "attack", ["deterministic", "Bayesian"], layer="last")
     assert [axis.get_title() for axis in drawn.axes] == ["deterministic", "Bayesian, 10", "", ""]
-
-
-def test_the_second_source_gets_no_verdict_on_a_posterior_of_unmixed_chains(monkeypatch):
-    given = claims.claimed()
-    of_posterior = given.index.isin([one.text for one in claims.CLAIMS if "posterior" in one.judge.__name__])
-    monkeypatch.setattr(records, "is_unmixed", lambda *_: True)
-    found = study.second_source()["verdict"]
-    assert found[of_posterior].str.startswith("not judged").all()
-    assert (found[~of_posterior] == given["verdict"][~of_posterior]).all()
-    monkeypatch.setattr(records, "is_unmixed", lambda *_: False)
-    assert study.second_source().equals(given)

@@ -31,8 +31,8 @@ def test_the_sentences_follow_the_rows():
     first, second = answer.sentences(made_up_answers(-1, 1))
     assert "is lower in all 2." in first
     assert (
-        "After training under attack it is higher in all 2; and compared with training under attack, the Bayesian one is undecided in all 2."
-        in second
+        "After training under attack it is higher in all 2; and compared with training under "
+        "attack, the Bayesian one is undecided in all 2." in second
     )
     assert answer.in_short(made_up_answers(0, 1)) == (
         "A posterior's explanations are steadier than a deterministic network's in 0 of 2 settings that recorded runs can judge; "

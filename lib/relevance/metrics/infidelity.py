@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from captum import metrics
 from torch import Tensor
 
 from relevance.base import checks, chunks
@@ -93,6 +92,8 @@ def infidelity(
     def forward(points: Tensor) -> Tensor:
         return posterior.logits(points).mean(0)
 
+    import captum.metrics  # a second, which only who asks for this should wait for
+
     # All perturbations of some images at once: captum repeats the images, each as many times as there are perturbations.
     n_at_once = max(1, chunks.at_once(posterior.network, posterior.samples, images[:1].repeat(1000, 1, 1, 1))[0])
     parts = []
@@ -106,7 +107,7 @@ def infidelity(
             return (chosen if contributions else taken), points - taken
 
         def found(values: Tensor, normalize: bool, rows: Tensor = rows, perturb: Any = perturb) -> Tensor:
-            return metrics.infidelity(
+            return captum.metrics.infidelity(
                 forward,
                 perturb,
                 images[rows],

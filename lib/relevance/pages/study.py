@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
@@ -14,18 +13,17 @@ from relevance.attacks.named import NOISE
 from relevance.metrics.statistics import mann_whitney
 from relevance.pages import show
 from relevance.pages.figures.scores import difference_grid, intervals, lrp_against_softmax
-from relevance.studies import gates, names, records, tables
+from relevance.studies import names, records, tables
 from relevance.studies.carbone import claims
 from relevance.studies.carbone import words as carbone_words
 from relevance.studies.carbone.study import Study
 from relevance.studies.differences import between, by_run, comparisons
-from relevance.studies.dombrowski import claims as dombrowski_claims
 from relevance.studies.dombrowski import tables as dombrowski_tables
 from relevance.studies.gates import why_not
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
 from relevance.studies.phrases import made
 from relevance.studies.tables import only
-from relevance.studies.verdicts import NOT_JUDGED, standings
+from relevance.studies.verdicts import standings
 
 
 def fresh(study: Study, **also: Any) -> show.Folded:
@@ -210,18 +208,6 @@ def manipulated(table: pd.DataFrame) -> Styler:
     return show.table(
         dombrowski_tables.summary(table).set_index(["model", "method"])[MANIPULATED], "What manipulation did, in full"
     )
-
-
-def second_source() -> pd.DataFrame:
-    """Return the verdicts on the second source's claims; where chains have not converged, none on their posterior."""
-    rows = dombrowski_claims.claimed()
-    of_posterior = (dombrowski_claims.posterior_resists, dombrowski_claims.posterior_beats_smoothing)
-    experiments = {one.text: one.experiment for one in dombrowski_claims.CLAIMS if one.judge in of_posterior}
-    unmixed = np.array(
-        [item in experiments and records.is_unmixed(run, experiments[item]) for item, run in rows["run"].items()]
-    )
-    said = ~rows["verdict"].str.startswith(NOT_JUDGED) & unmixed
-    return rows.assign(verdict=rows["verdict"].mask(said, f"{NOT_JUDGED}: {gates.UNMIXED}"))
 
 
 def linked(rows: pd.DataFrame) -> pd.DataFrame:

@@ -90,3 +90,13 @@ def test_every_claim_on_the_second_source_has_a_verdict():
     assert (rows["verdict"].str.len() > 0).all()
     assert (rows["evidence"].str.len() > 20).all()
     assert set(rows.index) == {claim.text for claim in claims.CLAIMS}
+
+
+def test_there_is_no_verdict_on_a_posterior_of_unmixed_chains(monkeypatch):
+    monkeypatch.setattr(claims, "is_unmixed", lambda *_: False)
+    given = claims.claimed()
+    of_posterior = given.index.isin([one.text for one in claims.CLAIMS if "posterior" in one.judge.__name__])
+    monkeypatch.setattr(claims, "is_unmixed", lambda *_: True)
+    found = claims.claimed()["verdict"]
+    assert found[of_posterior].str.startswith("not judged").all()
+    assert (found[~of_posterior] == given["verdict"][~of_posterior]).all()

@@ -30,7 +30,7 @@ def test_what_is_said_of_recorded_manipulations_follows_from_their_rows(run):
     for row in found[found["model"] == "deterministic"].to_dict("records"):
         told = words.manipulated({"networks": found}, [row["method"]])
         assert told.startswith("**Yes.**") == (row["manipulated"] > 0.5)
-        assert f"{row['manipulated']:.0%} with networks were led" in told
+        assert f"{row['manipulated']:.0%} with networks." in told
 
 
 def test_the_image_that_was_led_farthest_is_found():

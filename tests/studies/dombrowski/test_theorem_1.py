@@ -86,7 +86,10 @@ def test_the_sweep_reports_both_sides(relu_posterior):
     text = words.theorem_1(rows)
     assert "direction was never broken" in text
     soft, sharp = rows.groupby("beta")["slack"].median()
-    assert f"{soft:.1f} times the turn that happened in the softest network (beta 2), and {sharp:.0f} times in the sharpest (20)" in text
+    assert (
+        f"{soft:.1f} times the turn that happened in the softest network (beta 2), and {sharp:.0f} times in the sharpest (20)"
+        in text
+    )
     rows.loc[0, "slack"] = 0.9
     assert "direction was broken 1 times" in words.theorem_1(rows)
     assert list(theorem_1.by_beta(rows).index) == [2.0, 20.0]

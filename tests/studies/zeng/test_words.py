@@ -37,8 +37,7 @@ def test_what_is_said_follows_from_the_table():
     assert against > 0
     assert (
         f"Of the {len(pairs)} pairs that can be made of the scores (listed below), {together} improve together over the models, "
-        f"and {against} move"
-        in words.joint(rows)
+        f"and {against} move" in words.joint(rows)
     )
     # Three of five cannot be told apart; they come first, as the most.
     assert words.faithful(rows) == (
@@ -139,7 +138,9 @@ def test_a_gain_that_a_fair_attack_undoes_is_told_as_undone():
 def test_lengths_are_said_to_grow_where_they_do():
     one = {"norm": "l2", "epsilon": 1.0, "quantity": "alignment", "gain low": 0.1, "gain high": 0.2}
     curve = pd.DataFrame([one, {**one, "quantity": "rho"}, {**one, "epsilon": 0.0, "gain low": 0, "gain high": 0}])
-    assert words.alignment(curve).startswith("As the attack in training grows, so do all 2 lengths: how far an image reaches")
+    assert words.alignment(curve).startswith(
+        "As the attack in training grows, so do all 2 lengths: how far an image reaches"
+    )
     curve.loc[1, ["gain low", "gain high"]] = -0.2, -0.1
     assert "shorter become" in words.alignment(curve)
 

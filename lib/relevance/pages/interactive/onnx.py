@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import onnxscript.optimizer
 import torch
 from torch import Tensor
 from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, make_fx
@@ -105,6 +104,8 @@ def to_onnx(posterior: Posterior, *, rule: Rule | Composite | None = None, layer
     graph = make_fx(computed, {torch.ops.aten.convolution_backward.default: _back_through_convolution})(*example)
     graph.graph.eliminate_dead_code()
     graph.recompile()
+    import onnxscript.optimizer  # seconds, which only who exports should wait for
+
     with _quietly():
         program = torch.onnx.export(
             graph.eval(), example, dynamo=True, input_names=INPUTS, output_names=OUTPUTS, verbose=False, optimize=False
