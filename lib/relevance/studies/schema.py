@@ -200,7 +200,7 @@ BENCHMARKS = {
     "library-differences": Form(("library", "compared", "value", "ours"), gaps=("value", "ours"), rows=20),
     "sampler-cost": Form(
         ("case", "sampler", "gradients", "warm-up gradients", "effective draws", "per 1,000 gradients", "R-hat", "seconds",
-         "date", "hardware", "torch", "pyro"), rows=9,
+         "date", "hardware", "torch", "pyro"), rows=15,
     ),
     "networks": Form(
         ("network", "millions", "pixels", "steps", "finite", "graph - network", "gradient", "time", "arrives", "kept by",
