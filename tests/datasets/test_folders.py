@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import hashlib
 import io
 import tarfile
 
 import pytest
+import torch
 from PIL import Image
 
+from relevance.base import environment
 from relevance.datasets import folders, reading
 
 
@@ -69,6 +72,33 @@ def test_cifar10_as_an_archive_of_class_folders(tmp_path):
     assert data.train_images.shape == (2, 3, 5, 6)
     assert data.train_images[1, :, 0, 0].mul(255).round().tolist() == [1, 2, 255]
     assert data.source.startswith("CIFAR-10 (JPEG): 2 images to train")
+
+
+def test_cifar10_as_a_folder_is_read_in_its_own_order(tmp_path):
+    for part in ("test", "train"):
+        for label in ("cat", "dog"):
+            (tmp_path / "cifar10" / part / label).mkdir(parents=True)
+        for place, label in enumerate(("dog", "cat", "cat", "dog")):
+            content = png((10 * place, 2, 255), mode="RGB")
+            (tmp_path / "cifar10" / part / label / f"{place:05d}.png").write_bytes(content)
+    (tmp_path / "cifar10/train/cat/notes.txt").write_text("no image")
+    data = reading.load("cifar10", root=tmp_path)
+    assert data.train_labels.tolist() == data.test_labels.tolist() == [1, 0, 0, 1]
+    assert data.train_images[:, 0, 0, 0].mul(255).round().tolist() == [0, 10, 20, 30]
+    # What is not the published set is not called by its name.
+    assert data.source.startswith("CIFAR-10 (not as published): 4 images to train")
+    assert "cifar10" in reading.at_hand(tmp_path)
+
+
+def test_cifar10_as_published_is_called_by_its_name():
+    if not (environment.data_root() / "cifar10").is_dir():
+        pytest.skip("CIFAR-10 is not on this machine as a folder")
+    data = reading.load("cifar10", device="cpu")
+    assert data.source == "CIFAR-10: 50,000 images to train, 10,000 to test"
+    pixels = (data.test_images * 255).round().to(torch.uint8).flatten(1)
+    batch = torch.cat([data.test_labels.to(torch.uint8)[:, None], pixels], 1)
+    # Of the official file test_batch.bin.
+    assert hashlib.md5(batch.numpy().tobytes()).hexdigest() == "803d5f7f4d78ea53de84dbe85f74fb6d"
 
 
 def test_images_that_would_lose_something_are_refused(tmp_path):

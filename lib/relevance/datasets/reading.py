@@ -132,11 +132,28 @@ def _as_tensors(part: Any) -> tuple[Tensor, Tensor]:
     return images.to(torch.float32).div(255).contiguous(), torch.as_tensor(part.targets, dtype=torch.int64)
 
 
+# Of all pixels of CIFAR-10 as published, in its own order, training images first.
+CIFAR10_PIXELS = "2ae5d6db0453753867541f0ccce0b648fcd0aaf596c0ca67c33dc03b3deaf283"
+
+
 def _cifar10(root: Path) -> Dataset:
-    archive = root / "cifar10-imagefolder.tar.xz"
-    if archive.exists() and not (root / "cifar-10-batches-py").exists():
+    batches, folder, archive = (root / file for file in FILES["cifar10"])
+    if batches.exists() or not (folder.is_dir() or archive.exists()):
+        return _torchvision("CIFAR10", "cifar10", "CIFAR-10", batches.name)(root)
+    if not folder.is_dir():
         return _from_parts("cifar10", "CIFAR-10 (JPEG)", folders.read_archive(archive))
-    return _torchvision("CIFAR10", "cifar10", "CIFAR-10", "cifar-10-batches-py")(root)
+    parts, digest = folders.read_folder(folder), hashlib.sha256()
+    for part in ("train", "test"):
+        # Files are named after their images' places, and are read class by class.
+        names = [
+            file.name for file in sorted((folder / part).glob("[!.]*/*")) if file.suffix.lower() in folders.SUFFIXES
+        ]
+        order = sorted(range(len(names)), key=names.__getitem__)
+        images, labels = (getattr(parts, f"{part}_{what}")[order] for what in ("images", "labels"))
+        parts = parts._replace(**{f"{part}_images": images, f"{part}_labels": labels})
+        digest.update((images * 255).round().to(torch.uint8).numpy().tobytes())
+    exact = digest.hexdigest() == CIFAR10_PIXELS
+    return _from_parts("cifar10", "CIFAR-10" if exact else "CIFAR-10 (not as published)", parts)
 
 
 def _from_parts(name: str, title: str, parts: folders.Parts) -> Dataset:
@@ -164,7 +181,7 @@ FILES = {
     "mnist-5k": (),
     "mnist": ("MNIST/raw",),
     "fashion_mnist": ("FashionMNIST/raw",),
-    "cifar10": ("cifar-10-batches-py", "cifar10-imagefolder.tar.xz"),
+    "cifar10": ("cifar-10-batches-py", "cifar10", "cifar10-imagefolder.tar.xz"),
 }
 
 
