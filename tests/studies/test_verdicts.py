@@ -115,3 +115,22 @@ def test_of_one_image_there_is_no_difference():
     found = verdicts.is_more_robust(planted[planted["image"] == 0], "deterministic", "Bayesian, 100")
     assert found.verdict == "not judged: too few images"
     assert found.evidence.startswith("There are too few images for a difference.")
+
+
+def test_nothing_is_said_of_a_posterior_whose_chains_have_not_converged(monkeypatch):
+    cells = pd.DataFrame({"standing": ["higher", "not judged"], "reason": ["", "at chance"], "n_runs": 5})
+    given = verdicts.verdict(cells, "numbers")
+    told = {}
+    monkeypatch.setattr(
+        verdicts.records, "provenance", lambda run, experiment: {"posteriors": {"Bayesian": {"diagnostics": told}}}
+    )
+    assert verdicts.of_posterior(given, "a", "layers") is given
+    told["certificate"] = "nearly"
+    assert verdicts.of_posterior(given, "a", "layers") is given
+    for unsure in ({"certificate": "not converged"}, {"rhat_95": 1.8}):
+        told.clear()
+        told.update(unsure)
+        found = verdicts.of_posterior(given, "a", "layers")
+        assert list(found.cells["reason"]) == ["chains not converged", "at chance"]
+        assert found.verdict == "not judged: chains not converged (1), at chance (1)"
+        assert found.evidence == "numbers"

@@ -200,9 +200,16 @@ def _settings(
     }
 
 
+# What a Classifier's settings call them.
+ARCHITECTURES: dict[str, Callable[..., Classifier]] = {
+    "fully_connected": fully_connected,
+    "convolutional": convolutional,
+    "resnet20": resnet20,
+}
+
+
 def build(settings: Mapping[str, Any]) -> Classifier:
     """Return a fresh network from the ``settings`` that a :class:`Classifier` remembers."""
-    known = {"fully_connected": fully_connected, "convolutional": convolutional, "resnet20": resnet20}
     arguments = dict(settings)
-    name = checks.one_of("architecture", arguments.pop("architecture", None), known)
-    return known[name](**arguments)
+    name = checks.one_of("architecture", arguments.pop("architecture", None), ARCHITECTURES)
+    return ARCHITECTURES[name](**arguments)

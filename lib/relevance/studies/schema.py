@@ -60,7 +60,7 @@ TEXTS = ("model", "attack", "rule", "layer", "manifold", "method", "change", "de
          "map", "judge", "classifier", "posterior", "concerns", "converged", "versions", "date", "hardware", "what", "other",
          "torch", "pyro", "library", "compared", "kind", "start", "case", "sampler", "draws",
          "recipe", "cell", "size", "column", "rows", "switch", "figures", "explains", "if", "group",
-         "network", "kept by", "zennit", "captum")  # fmt: skip
+         "network", "kept by", "zennit", "captum", "training")  # fmt: skip
 # Columns of one table that are named after numbers and attacks, and the ends of intervals, which may leave a range.
 NAMED = {
     r"0|1|0\.\d+": SHARE,
@@ -174,6 +174,10 @@ FORMS = {
         ("run", "n_samples", "draws", "accuracy", "accuracy under attack", "lrp_robustness"), ("carbone.when",), STUDY,
     ),
     "roar": Form(("attribution", "share", "seed", "accuracy"), ("zeng.roar", "zeng.trainings")),
+    "trainings": Form(
+        ("training", "image", "label", "clean_class", "alignment"), ("zeng.effects", "zeng.trainings"),
+        ("dataset", "architecture", "n_train", "hidden", "epochs"), gaps=("alignment",),
+    ),
     "joint": Form(
         ("model", "accuracy", "accuracy under attack", "nothing to follow", "alignment", "ROAR", "ROAR minus standard"),
         ("zeng.joint", "zeng.trainings"),

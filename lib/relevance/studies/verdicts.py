@@ -11,6 +11,7 @@ from relevance.attacks.named import NOISE
 from relevance.metrics.statistics import HIGHER, LEVEL, LOWER, MARGIN, STANDINGS, UNDECIDED, holm, standing
 from relevance.studies import records
 from relevance.studies.differences import comparisons
+from relevance.studies.gates import UNMIXED
 from relevance.studies.phrases import difference, join
 from relevance.studies.tables import SETTING
 
@@ -153,6 +154,7 @@ class Claim(NamedTuple):
         attacks: on predictions or explanations, by name, that the claim is about where its table has several.
         datasets: that the claim is about; all if empty.
         says: the standing that settings have if the claim is right.
+        of_posterior: whether it is one of the posterior, so that there is no verdict where its chains have not converged.
     """
 
     text: str
@@ -163,6 +165,15 @@ class Claim(NamedTuple):
     attacks: tuple[str, ...] = ("FGSM", "PGD")
     datasets: tuple[str, ...] = ()
     says: str = HIGHER
+    of_posterior: bool = False
+
+
+def of_posterior(found: Verdict, run: str, experiment: str) -> Verdict:
+    """Return a verdict on a posterior, which is none where its chains have not converged: their draws are no posterior's."""
+    if not records.is_unmixed(run, experiment) or found.cells.empty:
+        return found
+    cells = found.cells.assign(reason=found.cells["reason"].where(found.cells["reason"] != "", UNMIXED))
+    return verdict(cells.assign(standing=NOT_JUDGED), found.evidence)
 
 
 def claimed(by_run: Iterable[tuple[Claim, str]]) -> pd.DataFrame:
@@ -171,6 +182,8 @@ def claimed(by_run: Iterable[tuple[Claim, str]]) -> pd.DataFrame:
     for claim, run in by_run:
         if run in records.runs(claim.experiment):
             found = claim.judge(records.read_run(run, claim.experiment))
+            if claim.of_posterior:
+                found = of_posterior(found, run, claim.experiment)
             row = {"item": claim.text, "source": claim.where, "run": run, "says": claim.says}
             rows.append({**row, "verdict": found.verdict, "evidence": found.evidence, "chapter": claim.chapter})
     columns = ["item", "source", "run", "says", "verdict", "evidence", "chapter"]

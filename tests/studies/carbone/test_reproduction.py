@@ -11,7 +11,6 @@ import yaml
 
 from oracles import ROOT, chapters
 from relevance.inference.certificate import LIMITS, NEARLY
-from relevance.studies import verdicts
 from relevance.studies.carbone import claims, geometry, reproduction, source
 from relevance.studies.verdicts import counted
 
@@ -73,25 +72,6 @@ def test_the_answer_has_the_shares_of_what_can_be_judged():
     assert told.startswith("**Most of" if agreed > 0.5 else "**Less than half of")
     assert f"{agreed:.0%} come out as the claim says" in told
     assert len(re.findall(r"\d", told.replace("%", ""))) < 8
-
-
-def test_nothing_is_said_of_a_posterior_whose_chains_have_not_converged(monkeypatch):
-    cells = pd.DataFrame({"standing": ["higher", "not judged"], "reason": ["", "at chance"], "n_runs": 5})
-    given = verdicts.verdict(cells, "numbers")
-    told = {}
-    monkeypatch.setattr(
-        reproduction.records, "provenance", lambda run, experiment: {"posteriors": {"Bayesian": {"diagnostics": told}}}
-    )
-    assert reproduction.of_posterior(given, "a", "layers") is given
-    told["certificate"] = "nearly"
-    assert reproduction.of_posterior(given, "a", "layers") is given
-    for unsure in ({"certificate": "not converged"}, {"rhat_95": 1.8}):
-        told.clear()
-        told.update(unsure)
-        found = reproduction.of_posterior(given, "a", "layers")
-        assert list(found.cells["reason"]) == ["chains not converged", "at chance"]
-        assert found.verdict == "not judged: chains not converged (1), at chance (1)"
-        assert found.evidence == "numbers"
 
 
 @pytest.mark.parametrize(

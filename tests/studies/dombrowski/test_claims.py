@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from relevance.studies import records
 from relevance.studies.dombrowski import claims
 from relevance.studies.dombrowski.smoothing import AWARE, UNAWARE
 
@@ -93,10 +94,10 @@ def test_every_claim_on_the_second_source_has_a_verdict():
 
 
 def test_there_is_no_verdict_on_a_posterior_of_unmixed_chains(monkeypatch):
-    monkeypatch.setattr(claims, "is_unmixed", lambda *_: False)
+    monkeypatch.setattr(records, "is_unmixed", lambda *_: False)
     given = claims.claimed()
-    of_posterior = given.index.isin([one.text for one in claims.CLAIMS if "posterior" in one.judge.__name__])
-    monkeypatch.setattr(claims, "is_unmixed", lambda *_: True)
+    monkeypatch.setattr(records, "is_unmixed", lambda *_: True)
     found = claims.claimed()["verdict"]
-    assert found[of_posterior].str.startswith("not judged").all()
-    assert (found[~of_posterior] == given["verdict"][~of_posterior]).all()
+    gated = given.index.isin([one.text for one in claims.CLAIMS if "posterior" in one.judge.__name__])
+    assert found[gated].str.startswith("not judged").all()
+    assert (found[~gated] == given["verdict"][~gated]).all()

@@ -79,15 +79,28 @@ def joint():
 
 def test_the_joint_table_is_judged_by_its_intervals():
     rows = joint()
-    rows["alignment, low"], rows["alignment, high"] = rows["alignment"] - 0.05, rows["alignment"] + 0.05
-    found = claims.robust_maps_are_aligned(rows).cells
-    half = 0.05 * 2**0.5
-    assert tuple(found.loc["PGD-l2 1", ["mean", "low", "high"]]) == pytest.approx((0.6, 0.6 - half, 0.6 + half))
-    assert found["standing"].to_dict() == {"PGD-l2 1": "higher", "PGD-linf 4/255": "undecided"}
     found = claims.averaging_is_more_faithful(rows.reset_index(names="model"), unmixed=True).cells
     assert found.loc["variational", ["mean", "low", "high"]].tolist() == pytest.approx([-0.4, -0.55, -0.25])
     assert found["standing"].to_dict() == {"HMC": "not judged", "variational": "lower", "ensemble": "undecided"}
     assert claims.averaging_is_more_faithful(rows.loc[["standard"]]).verdict == "not judged: no such setting"
+
+
+def test_alignment_is_judged_image_by_image_and_not_at_chance():
+    # What images share takes no part in the difference of two networks on them.
+    shared, own = np.random.default_rng(0).normal(0, [[1.0], [0.05]], (2, 120))
+    parts = []
+    for name, level, n_right in (("standard", 0.0, 120), ("PGD-l2 1", 0.6, 120), ("PGD-linf 4/255", 0.6, 30)):
+        seen = {"image": range(120), "label": np.arange(120) % 4, "alignment": level + shared + (own if level else 0)}
+        rows = pd.DataFrame({"training": name, **seen})
+        parts.append(rows.assign(clean_class=(rows["label"] + (rows["image"] >= n_right)) % 4))
+    table = pd.concat(parts, ignore_index=True)
+    found = claims.robust_maps_are_aligned(table)
+    assert found.verdict == "higher in 1 of 2; 1 not judged: at chance (one run)"
+    row = found.cells.loc["PGD-l2 1"]
+    wanted = stats.ttest_1samp(0.6 + own, 0).confidence_interval(0.95)
+    assert (row["mean"], row["low"], row["high"]) == pytest.approx((0.6 + own.mean(), *wanted), abs=0.003)
+    few = table[table["image"] < 99]
+    assert claims.robust_maps_are_aligned(few).cells["reason"].to_dict()["PGD-l2 1"] == "too few images"
 
 
 def test_draws_of_chains_that_have_not_converged_are_not_judged_whatever_their_numbers_are():

@@ -42,8 +42,11 @@ def test_distillation_hides_gradients_and_the_margin_attack_undoes_it(compared):
 
 def test_alignment_by_epsilon_is_paired_with_standard_training(digits, trained):
     chosen, posteriors = trained
-    images, _ = digits.balanced_test(40, 0)
-    rows = effects.bounds(posteriors, images, n_radii=6, n_steps=8)
+    images, labels = digits.balanced_test(40, 0)
+    rows = effects.bounds(posteriors, images, labels, n_radii=6, n_steps=8)
+    standard = rows[rows["training"] == "standard"]
+    assert standard["label"].tolist() == labels.tolist()
+    assert standard["clean_class"].tolist() == posteriors["standard"].predict(images).argmax(1).tolist()
     curve = effects.by_epsilon(rows, chosen, digits.image_shape)
     sizes = source.sizes(chosen, digits.image_shape)
     assert list(sizes.index) == ["PGD-l2 2.5", "PGD-linf 16/255"]

@@ -132,9 +132,10 @@ def _bounds(name: str, default: Any) -> Callable[[str, Any], Any]:
 def _known(name: str) -> Iterable[str] | None:
     """Return what texts a parameter may have; None if any. What says it is imported only when it is asked."""
     if name in ("architecture", "method", "attacks"):
+        from relevance.networks import ARCHITECTURES
         from relevance.studies.carbone import study
 
-        return {"architecture": study.BUILD, "method": study.METHODS, "attacks": study.attacks_by_name()}[name]
+        return {"architecture": ARCHITECTURES, "method": study.METHODS, "attacks": study.attacks_by_name()}[name]
     if name == "recipes":
         from relevance.studies.carbone.recipes import KNOWN
 

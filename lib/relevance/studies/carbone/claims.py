@@ -158,29 +158,30 @@ def bayesian_predictions_survive(table: pd.DataFrame) -> Verdict:
 CLAIMS = {
     "bayesian": Claim(
         "Bayesian explanations are more robust than deterministic ones, in all layers",
-        "Sec. V-A, Figs. 2, 7, 8, 9", "layers", "layers", bayesian_is_more_robust),
+        "Sec. V-A, Figs. 2, 7, 8, 9", "layers", "layers", bayesian_is_more_robust, of_posterior=True),
     "samples": Claim(
         "more posterior samples make them more robust",
-        "Figs. 2, 7, 8, 9", "layers", "layers", more_samples_help),
+        "Figs. 2, 7, 8, 9", "layers", "layers", more_samples_help, of_posterior=True),
     "adversarial": Claim(
         "adversarially trained networks have less robust explanations than Bayesian ones",
-        "Sec. V-A, Figs. 2, 7, 8, 9", "layers", "layers", bayesian_beats_adversarial),
+        "Sec. V-A, Figs. 2, 7, 8, 9", "layers", "layers", bayesian_beats_adversarial, of_posterior=True),
     "direction": Claim(
         "of what an attack takes beyond noise of its size, Bayesian explanations lose less",
-        "this book's question", "layers", "layers", bayesian_loses_less_than_to_noise, ("FGSM", "PGD", "PGD on the margin")),
+        "this book's question", "layers", "layers", bayesian_loses_less_than_to_noise,
+        ("FGSM", "PGD", "PGD on the margin"), of_posterior=True),
     "rules": Claim(
         "Bayesian explanations are more robust under all three rules",
-        "Figs. 3, 10 to 13", "rules", "rules", bayesian_is_more_robust),
+        "Figs. 3, 10 to 13", "rules", "rules", bayesian_is_more_robust, of_posterior=True),
     "rules, adversarial": Claim(
         "they are more robust than adversarially trained networks' under all three rules (asterisks)",
-        "Figs. 10 to 13, Table V", "rules", "rules", bayesian_beats_adversarial),
+        "Figs. 10 to 13, Table V", "rules", "rules", bayesian_beats_adversarial, of_posterior=True),
     "modest": Claim(
         "on CIFAR-10 the improvement is there, but modest",
-        "Sec. V-A, Fig. 3", "cifar10", "rules", improvement_is_modest, datasets=("cifar10",)),
+        "Sec. V-A, Fig. 3", "cifar10", "rules", improvement_is_modest, datasets=("cifar10",), of_posterior=True),
     "saliency": Claim(
         "Bayesian explanations are more robust under attacks on the explanation",
         "Figs. 14, 15", "saliency-attacks", "saliency", bayesian_is_more_robust,
-        ("top-k", "target region", "target map")),
+        ("top-k", "target region", "target map"), of_posterior=True),
     "weak": Claim(
         "deterministic explanations change even where the prediction hardly does",
         "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", steady_but_weak),
@@ -189,10 +190,10 @@ CLAIMS = {
         "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", deterministic_is_uncorrelated, says=EQUIVALENT),
     "correlated": Claim(
         "Bayesian LRP robustness rises strongly with softmax robustness",
-        "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", bayesian_is_correlated),
+        "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", bayesian_is_correlated, of_posterior=True),
     "survive": Claim(
         "most images keep a softmax robustness above one half under attacks on Bayesian networks",
-        "Sec. V-B", "softmax-robustness", "layers", bayesian_predictions_survive),
+        "Sec. V-B", "softmax-robustness", "layers", bayesian_predictions_survive, of_posterior=True),
 }  # fmt: skip
 
 

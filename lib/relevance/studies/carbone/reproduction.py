@@ -37,8 +37,6 @@ JUDGED = ("robustness by layer", "LRP against softmax robustness", "robustness b
 CELLS = "cells"
 # What a theorem may be found to be, beside vanishing.
 PREMISE, UNTOLD, UNJUDGED = "premise not met", "cannot be told from zero", f"{verdicts.NOT_JUDGED} ({UNMIXED})"
-# Claims that no posterior has a part in.
-DETERMINISTIC_ONLY = ("weak", "uncorrelated")
 # What a setting that is judged and decided says of its claim.
 AGREES, NO_DIFFERENCE, DIFFERS = "as the claim says", "no difference that counts", "otherwise"
 
@@ -95,7 +93,7 @@ def _panel(panel: Panel) -> dict[str, Any]:
     if panel.attack not in rows["attack"].unique():
         reason = f"run {run} has no such attack"
         return row | {"run": run, "verdict": NOT_RECORDED, "evidence": reason, "chapter": shown.chapter}
-    found = of_posterior(shown.judge(rows), run, shown.experiment)
+    found = verdicts.of_posterior(shown.judge(rows), run, shown.experiment)
     made_by = records.provenance(run, shown.experiment)["settings"]["method"]
     other = (
         f" (The paper's posterior is by {panel.inference}, the run's by {made_by}.)"
@@ -109,14 +107,6 @@ def _panel(panel: Panel) -> dict[str, Any]:
 def _said(found: Verdict) -> dict[str, Any]:
     """Return the parts of a verdict that rows have; its cells are for :func:`claimed_settings`, and are not shown."""
     return {"verdict": found.verdict, "evidence": found.evidence, CELLS: found.cells}
-
-
-def of_posterior(found: Verdict, run: str, experiment: str) -> Verdict:
-    """Return a verdict on a posterior, which is none where its chains have not converged: their draws are no posterior's."""
-    if not records.is_unmixed(run, experiment) or found.cells.empty:
-        return found
-    cells = found.cells.assign(reason=found.cells["reason"].where(found.cells["reason"] != "", UNMIXED))
-    return verdicts.verdict(cells.assign(standing=verdicts.NOT_JUDGED), found.evidence)
 
 
 def _caution(run: str, experiment: str) -> str:
@@ -218,8 +208,8 @@ def _claim(name: str) -> list[dict[str, Any]]:
             continue
         table = records.read_run(run, claim.experiment)
         found = claims.judge(claim, table)
-        if name not in DETERMINISTIC_ONLY:
-            found = of_posterior(found, run, claim.experiment)
+        if claim.of_posterior:
+            found = verdicts.of_posterior(found, run, claim.experiment)
         rows.append(row | _said(found) | {"evidence": found.evidence + _caution(run, claim.experiment)})
     return rows
 

@@ -23,19 +23,13 @@ from relevance.inference.hamiltonian import hmc
 from relevance.inference.map_estimate import map_estimate
 from relevance.inference.sgd import sgd
 from relevance.inference.variational import variational
-from relevance.networks import architectures
-from relevance.networks.architectures import Classifier
+from relevance.networks.architectures import ARCHITECTURES, Classifier
 from relevance.networks.posterior import Posterior
 from relevance.studies import experiment
 from relevance.studies.carbone import source
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE, RULES, bayesian
 from relevance.studies.store import Store, kept
 
-BUILD: dict[str, Callable[..., Classifier]] = {
-    "fully_connected": architectures.fully_connected,
-    "convolutional": architectures.convolutional,
-    "resnet20": architectures.resnet20,
-}
 METHODS = ("hmc", "variational")
 
 
@@ -71,7 +65,7 @@ class Study(checks.Checked):
     """
 
     dataset: str
-    architecture: str = checks.choice("fully_connected", BUILD)
+    architecture: str = checks.choice("fully_connected", ARCHITECTURES)
     method: str = checks.choice("hmc", METHODS)
     n_train: int = 2000
     n_images: int = 100
@@ -106,7 +100,7 @@ class Study(checks.Checked):
     @cached_property
     def network(self) -> Classifier:
         """The untrained network."""
-        return BUILD[self.architecture](self.data.image_shape, self.hidden, len(self.data.classes))
+        return ARCHITECTURES[self.architecture](self.data.image_shape, self.hidden, len(self.data.classes))
 
     @property
     def prior_scale(self) -> float:

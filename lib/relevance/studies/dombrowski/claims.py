@@ -10,11 +10,10 @@ from scipy import stats
 from relevance.metrics.statistics import paired_difference
 from relevance.studies import verdicts
 from relevance.studies.dombrowski import smoothing, tables
-from relevance.studies.gates import FEW, FEWEST, UNMIXED
+from relevance.studies.gates import FEW, FEWEST
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
 from relevance.studies.phrases import signed
-from relevance.studies.records import is_unmixed
-from relevance.studies.verdicts import NOT_JUDGED, Claim, Verdict, standings, untold, verdict
+from relevance.studies.verdicts import Claim, Verdict, standings, untold, verdict
 
 RUNS = ("mnist-manipulation-dense", "mnist-manipulation-residual")
 
@@ -104,21 +103,12 @@ CLAIMS = (
     Claim("the same, against who knows of it", "not asked there", "smoothing", "smoothing",
           smoothing_helps(smoothing.AWARE)),
     Claim("a posterior's map is harder to manipulate than a single network's", "this book's question",
-          "manipulation", "manipulation", posterior_resists),
+          "manipulation", "manipulation", posterior_resists, of_posterior=True),
     Claim("and harder than a smoothed one", "this book's question", "smoothing", "smoothing",
-          posterior_beats_smoothing),
+          posterior_beats_smoothing, of_posterior=True),
 )  # fmt: skip
 
 
 def claimed() -> pd.DataFrame:
-    """Return the verdicts on all claims by recorded runs, as :func:`relevance.studies.verdicts.claimed`.
-
-    Where chains have not converged, there is none on their posterior.
-    """
-    rows = verdicts.claimed((claim, run) for claim in CLAIMS for run in RUNS)
-    gated = {one.text: one.experiment for one in CLAIMS if one.judge in (posterior_resists, posterior_beats_smoothing)}
-    unmixed = pd.Series(
-        [item in gated and is_unmixed(run, gated[item]) for item, run in rows["run"].items()], rows.index
-    )
-    said = ~rows["verdict"].str.startswith(NOT_JUDGED) & unmixed
-    return rows.assign(verdict=rows["verdict"].mask(said, f"{NOT_JUDGED}: {UNMIXED}"))
+    """Return the verdicts on all claims by recorded runs, as :func:`relevance.studies.verdicts.claimed`."""
+    return verdicts.claimed((claim, run) for claim in CLAIMS for run in RUNS)

@@ -14,7 +14,7 @@ from scipy import stats
 from relevance.metrics.deletion import deletion_area
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, LEVEL, LOWER, paired_difference, t_interval
 from relevance.studies import records, verdicts
-from relevance.studies.gates import FEW, FEWEST, UNMIXED
+from relevance.studies.gates import CHANCE, CHANCES, FEW, FEWEST, UNMIXED
 from relevance.studies.phrases import difference
 from relevance.studies.verdicts import Claim, Verdict, standings, untold, verdict
 from relevance.studies.zeng import source, tables
@@ -22,8 +22,12 @@ from relevance.studies.zeng.generator.setting import GENERATED, OF_CLASS
 from relevance.studies.zeng.generator.setting import STANDARD as STANDARD_MAP
 from relevance.studies.zeng.generator.tables import curves_of
 
-# Table -> the recorded run that has it.
-RUNS = {"roar": "mnist-table-1", "joint": "mnist-joint", "alignment": "mnist-generator", "deletion": "mnist-generator"}
+# Table -> the recorded runs that have it.
+RUNS = {
+    **dict.fromkeys(("roar", "trainings"), ("mnist-table-1", "cifar10-trainings")),
+    "joint": ("mnist-joint",),
+    **dict.fromkeys(("alignment", "deletion"), ("mnist-generator",)),
+}
 OWN = "this book's question"
 # The models of the joint table that average over networks.
 AVERAGED = ("HMC", "variational", "ensemble")
@@ -122,22 +126,20 @@ def strength_does_not_matter(table: pd.DataFrame) -> Verdict:
     return _judged(cells, f"Change of the area under the curve, {shares}")
 
 
-def _by_model(table: pd.DataFrame) -> pd.DataFrame:
-    return table.set_index("model") if "model" in table else table
-
-
 def robust_maps_are_aligned(table: pd.DataFrame) -> Verdict:
     """Gradients of networks trained by PGD point along the image more than the standard network's: *higher*.
 
-    The table has an interval of each model. Their difference gets the one that it would have for other images, which is too
-    wide for the same ones.
+    Image by image, in units of the pixel range, and not where one of the two networks is at chance.
     """
-    rows = _by_model(table)
-    standard, cells = rows.loc[[source.STANDARD]].iloc[0], {}
-    for name, row in rows[rows.index.str.startswith(source.PGD)].iterrows():
-        error = math.hypot(*(_error(one, "alignment", math.inf) for one in (standard, row)))
-        cells[str(name)] = _of_interval(float(row["alignment"] - standard["alignment"]), error, math.inf)
-    return _judged(cells, "Alignment less that of standard training, as if of other images")
+    lengths = table.pivot(index="image", columns="training", values="alignment")
+    right = (table["clean_class"] == table["label"]).groupby(table["training"]).mean()
+    enough = CHANCES / table["label"].nunique()
+    cells = {}
+    for name in lengths.columns[lengths.columns.str.startswith(source.PGD)]:
+        cells[name] = _over_images(lengths[source.STANDARD], lengths[name])
+        if right[[source.STANDARD, name]].min() < enough:
+            cells[name]["reason"] = CHANCE
+    return _judged(cells, "Alignment less that of standard training, image by image")
 
 
 def averaging_is_more_faithful(table: pd.DataFrame, unmixed: bool | None = None) -> Verdict:
@@ -149,8 +151,8 @@ def averaging_is_more_faithful(table: pd.DataFrame, unmixed: bool | None = None)
         table: of :func:`joint.metrics`.
         unmixed: whether HMC's chains have not converged, so that it is not judged; as the recorded run's story says, if None.
     """
-    rows = _by_model(table)
-    unmixed = records.is_unmixed(RUNS["joint"], "joint") if unmixed is None else unmixed
+    rows = table.set_index("model") if "model" in table else table
+    unmixed = records.is_unmixed(RUNS["joint"][0], "joint") if unmixed is None else unmixed
     cells = {
         str(name): _of_interval(float(row[tables.GAIN]), _error(row, tables.GAIN, SEEDS - 1), SEEDS - 1)
         | {"reason": UNMIXED if unmixed and name == "HMC" else ""}
@@ -193,8 +195,8 @@ CLAIMS = (
           jacobian_is_worse_than_pgd, says=HIGHER),
     Claim("size and steps of PGD do not matter much to that", "suppl., Table 1", "table-1", "roar", strength_does_not_matter,
           says=EQUIVALENT),
-    Claim("gradients of networks trained by PGD are more aligned with the image", "suppl., Figs. 2 to 4", "joint", "joint",
-          robust_maps_are_aligned),
+    Claim("gradients of networks trained by PGD are more aligned with the image", "suppl., Figs. 2 to 4", "robust-training",
+          "trainings", robust_maps_are_aligned),
     Claim("generated maps are aligned with those of a robust network", "abstract, suppl.", "generator", "alignment",
           generated_maps_are_aligned),
     Claim("and more so than one map for each class", OWN, "generator", "alignment", generated_maps_know_the_image),
@@ -207,4 +209,4 @@ CLAIMS = (
 
 def claimed() -> pd.DataFrame:
     """Return the verdicts on all claims by recorded runs, as :func:`relevance.studies.verdicts.claimed`."""
-    return verdicts.claimed((claim, RUNS[claim.experiment]) for claim in CLAIMS)
+    return verdicts.claimed((claim, run) for claim in CLAIMS for run in RUNS[claim.experiment])

@@ -22,6 +22,8 @@ MARGIN_LINF, MARGIN_L2 = "margin linf", "margin l2"
 NORM, MEDIAN, ZERO = "mean gradient", "median gradient", "zero gradients"
 # Columns of the bound that are drawn, and what they are called.
 QUANTITIES = {"alignment": "alignment", "rho": "distance to the boundary"}
+# Columns of it that are recorded.
+RECORDED = ["training", "image", "label", "clean_class", "alignment"]
 
 
 def compare(
@@ -66,18 +68,20 @@ def compare(
     return pd.DataFrame.from_dict(rows, orient="index")[columns].rename_axis("training")
 
 
-def bounds(posteriors: Mapping[str, Posterior], images: Tensor, **settings: int) -> pd.DataFrame:
+def bounds(posteriors: Mapping[str, Posterior], images: Tensor, labels: Tensor, **settings: int) -> pd.DataFrame:
     """Return :func:`relevance.metrics.alignment.bound` of every training: a row for each training and image.
 
     Args:
         posteriors: training -> the network.
-        images: [N, C, H, W] in [0, 1]; the class of each is the network's prediction.
+        images: [N, C, H, W] in [0, 1]; the class of each is the network's prediction, ``clean_class``.
+        labels: [N], shown beside it.
         settings: of :func:`relevance.metrics.alignment.distance`.
     """
     parts = []
     for name, posterior in posteriors.items():
-        found = alignment.bound(posterior, images, posterior.predict(images).argmax(1), **settings)
-        parts.append(found.assign(training=name, image=range(len(images))))
+        target = posterior.predict(images).argmax(1)
+        seen = {"image": range(len(images)), "label": labels.tolist(), "clean_class": target.tolist()}
+        parts.append(alignment.bound(posterior, images, target, **settings).assign(training=name, **seen))
     return pd.concat(parts, ignore_index=True)
 
 
