@@ -14,7 +14,7 @@ from torch import nn
 
 from oracles import random_posterior
 from relevance import inference
-from relevance.inference import checkpoint
+from relevance.inference import chain, checkpoint
 
 pytestmark = pytest.mark.stochastic
 
@@ -86,6 +86,24 @@ def test_a_checkpoint_of_another_run_or_a_damaged_one_gets_a_sentence(small_netw
     state.write_bytes(state.read_bytes()[:40])
     with pytest.raises(ValueError, match="is damaged .*; delete the folder to start the run anew"):
         inference.hmc(small_network, tiny_data, **given)
+
+
+def test_a_finished_run_goes_on_where_more_draws_are_asked_for(small_network, tiny_data, tmp_path, monkeypatch):
+    given = {"warmup": 2, "n_chains": 2, "progress": False}
+    kept = {**given, "checkpoint": tmp_path / "run"}
+    inference.hmc(small_network, tiny_data, n_samples=4, **kept)
+    proposals = []
+    quick = chain.transition
+    monkeypatch.setattr(chain, "transition", lambda *told: proposals.append(1) or quick(*told))
+    # Three draws more; then fewer than there are.
+    for n_samples, n_made in ((7, 3), (5, 0)):
+        proposals.clear()
+        found = inference.hmc(small_network, tiny_data, n_samples=n_samples, **kept, jobs=1)
+        assert len(proposals) == n_made
+        unbroken = inference.hmc(small_network, tiny_data, n_samples=n_samples, **given)
+        assert all(torch.equal(value, found.samples[name]) for name, value in unbroken.samples.items())
+        assert found.record["history"] == unbroken.record["history"]
+        assert found.record["diagnostics"] == unbroken.record["diagnostics"]
 
 
 def test_a_flipped_byte_in_a_checkpoint_is_noticed(small_network, tiny_data, tmp_path, monkeypatch):

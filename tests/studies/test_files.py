@@ -54,6 +54,16 @@ def goes_on(values, checkpoint=None):
     return values
 
 
+def longer(values, n_samples=1, checkpoint=None):
+    """Draw as many as are asked for, beyond those that the checkpoint has."""
+    checkpoint.mkdir(exist_ok=True)
+    drawn = len(list(checkpoint.iterdir()))
+    CALLS.append(n_samples - drawn)
+    for index in range(drawn, n_samples):
+        (checkpoint / str(index)).touch()
+    return values * n_samples
+
+
 def taken_over(values):
     """Be slow: another process takes over meanwhile, and finishes first."""
     CALLS.append("mine")
@@ -305,6 +315,26 @@ def test_a_checkpoint_that_cannot_be_gone_on_with_is_begun_anew(folder):
     unfinished.write_text("a file in its place")
     Store(folder)(goes_on, X)
     assert CALLS == [None]
+
+
+def test_dear_work_is_gone_on_with_where_more_draws_are_asked_for(folder, monkeypatch):
+    for n_samples in (3, 5):  # what was soon done is begun anew
+        Store(folder)(longer, X, n_samples=n_samples)
+    assert CALLS == [3, 5]
+    assert not list(folder.glob("*.begun"))
+    CALLS.clear()
+    monkeypatch.setattr(store, "DEAR", 0.0)
+    for n_samples in (4, 6, 2, 6):
+        assert torch.equal(Store(folder)(longer, X, n_samples=n_samples), n_samples * X)
+    assert CALLS == [4, 2, -4]
+    # Of other arguments it is other work; and a state that was lost is made again.
+    Store(folder)(longer, 2 * X, n_samples=7)
+    for begun in folder.glob("*.begun"):
+        files.remove(begun)
+    Store(folder)(longer, X, n_samples=7)
+    assert CALLS == [4, 2, -4, 7, 7]
+    assert not list(folder.glob("*.unfinished"))
+    assert len(list(folder.glob("*.begun"))) == 1
 
 
 def test_seconds_are_counted_once_for_each_result(folder, monkeypatch):

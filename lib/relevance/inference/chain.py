@@ -220,7 +220,7 @@ def run_chain(
         energy: the target.
         start: gives [D], where the chain starts.
         report: called with the number of transitions that were just made.
-        checkpoint: where the chain is kept on disk; it goes on from what is found there.
+        checkpoint: where the chain is kept on disk; it goes on from what is found there, which may be more than is asked for.
         masses: of a position and a power of the likelihood, the mass [D]; all are 1 without.
         tempered: of a power of the likelihood, the target; the power grows in the warm-up if it is given.
         along: moves a position as leaves every one of these targets as it is; after each transition.
@@ -231,7 +231,8 @@ def run_chain(
     progress = checkpoint.load(generator) if checkpoint is not None else None
     if progress is None:
         progress = Progress(start())
-    report(progress.index)
+    whole = settings.warmup + n_samples
+    report(min(progress.index, whole))
     growing = math.ceil(GROWING * settings.warmup) if tempered is not None else 0
     refreshed = {math.floor(share * settings.warmup) for share in REFRESHED} if masses is not None else set()
 
@@ -249,7 +250,7 @@ def run_chain(
         )
     adaptation = StepSize(settings.step_size, settings.target_acceptance)
     vars(adaptation).update(progress.adaptation)
-    while progress.index < settings.warmup + n_samples:
+    while progress.index < whole:
         warming = progress.index < settings.warmup
         now, power = target(progress.index)
         if warming and progress.index <= growing:
@@ -283,6 +284,7 @@ def run_chain(
         progress.index += 1
         report(1)
         if checkpoint is not None:
-            checkpoint.save(progress, generator, now=progress.index == settings.warmup + n_samples)
-    rows = progress.rows
-    return Chain(torch.cat(progress.kept), rows[settings.warmup :], rows[: settings.warmup], rows[-1]["step_size"])
+            checkpoint.save(progress, generator, now=progress.index == whole)
+    rows = progress.rows[:whole]
+    kept = torch.cat(progress.kept)[:n_samples]
+    return Chain(kept, rows[settings.warmup :], rows[: settings.warmup], rows[-1]["step_size"])

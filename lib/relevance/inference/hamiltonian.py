@@ -46,7 +46,7 @@ def hmc(
 
     Args:
         checkpoint: a folder for the run's state. A run that was killed goes on from it, and ends with the very samples
-            of an unbroken one; a finished run is read from it.
+            of an unbroken one; a finished run is read from it, and goes on where more draws are asked for.
 
     Returns:
         A posterior of ``n_samples`` samples in the order of the chains. ``record["diagnostics"]`` has what
@@ -71,7 +71,8 @@ def hmc(
     scales = Rescaling(energy, coordinates)
     along = scales if chosen.rescale and scales.layers else None
     run = {
-        **asdict(replace(chosen, jobs=None)),
+        # A longer chain begins as a shorter one does.
+        **{name: value for name, value in asdict(replace(chosen, jobs=None)).items() if name != "n_samples"},
         "data": data.source,
         "images": of_tensors(data.train_images, data.train_labels),
         "network": repr(network),

@@ -66,6 +66,8 @@ def infidelity(
     Raises:
         ValueError: a setting is not what it may be, shapes do not fit, or contributions are to be judged by noise.
     """
+    import captum.metrics  # a second, which only who asks for this should wait for
+
     target = checked(posterior, images, target)
     checks.maps("maps", maps, images.shape)
     checks.one_of("perturbation", perturbation, PERTURBATIONS)
@@ -91,8 +93,6 @@ def infidelity(
 
     def forward(points: Tensor) -> Tensor:
         return posterior.logits(points).mean(0)
-
-    import captum.metrics  # a second, which only who asks for this should wait for
 
     # All perturbations of some images at once: captum repeats the images, each as many times as there are perturbations.
     n_at_once = max(1, chunks.at_once(posterior.network, posterior.samples, images[:1].repeat(1000, 1, 1, 1))[0])

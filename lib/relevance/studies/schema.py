@@ -190,6 +190,9 @@ FORMS = {
 }  # fmt: skip
 # Tables that the programs in ``benchmarks`` write, without a story.
 BENCHMARKS = {
+    "attack-sizes": Form(
+        ("what", "run", "epsilon", "images", "accuracy", "accuracy under attack", "date", "hardware", "torch"), rows=150,
+    ),
     "attack-evaluation": Form(
         ("attack", "posterior", "accuracy", "samples", "images", "epsilon", "versions", "date", "hardware"),
         gaps=("success", "alone", "linf", "l2", "zero gradients", "seconds", "concerns", "converged"), rows=67,

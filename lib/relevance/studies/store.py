@@ -36,6 +36,8 @@ from relevance.studies.files import CannotKeep, Damaged
 # What a function is told that does not change its result.
 IGNORED = ("progress", "checkpoint")
 TRAINS = "relevance.inference."
+# Work of more seconds than this is gone on with where more draws of it are asked for.
+DEAR = 600.0
 Result = TypeVar("Result")
 
 
@@ -59,7 +61,8 @@ class Store:
         """Return ``function(*arguments, **settings)``: from the disk if it is there, else computed and kept.
 
         Two processes that want the same result at the same time compute it once, also on two machines that share the folder. A
-        function with an argument ``checkpoint`` is given a folder for it, so that it goes on where it was killed. What is
+        function with an argument ``checkpoint`` is given a folder for it, so that it goes on where it was killed; and where its
+        ``n_samples`` became more, and it had taken more than :data:`DEAR` seconds. What is
         damaged is computed anew, and what cannot be kept is returned all the same, each with a warning.
 
         Args:
@@ -92,7 +95,9 @@ class Store:
                             _warn(f"{path} is damaged ({error}); it is computed anew.")
                             files.remove(path)
                     try:
-                        return cast(Result, _computed(path, networks, function, *arguments, **settings))
+                        shorter = {name: value for name, value in settings.items() if name != "n_samples"}
+                        begun = self._path(function, *arguments, **shorter).with_suffix(".begun")
+                        return cast(Result, _computed(path, begun, networks, function, *arguments, **settings))
                     except Exception:
                         # Who slept so long that another took over, and its checkpoint with it, waits for that one.
                         if held():
@@ -198,13 +203,26 @@ def _count(path: Path, seconds: float) -> None:
 
 
 def _computed(
-    path: Path, networks: Sequence[nn.Module], function: Callable[..., Any], *arguments: Any, **settings: Any
+    path: Path,
+    begun: Path,
+    networks: Sequence[nn.Module],
+    function: Callable[..., Any],
+    *arguments: Any,
+    **settings: Any,
 ) -> Any:
-    """Compute a result, keep it, and return it as it was written, so that the first time is like every other."""
+    """Compute a result, keep it, and return it as it was written, so that the first time is like every other.
+
+    Args:
+        path: where it is kept.
+        begun: where the checkpoint of the same work of another length is, if it was dear.
+        networks: as for :func:`_read`.
+        function, arguments, settings: what is called.
+    """
     started = time.perf_counter()
     # Under a name that no process that was taken for dead writes under: two that wrote the same chain would spoil it.
     unfinished = path.with_name(f"{path.name}.{files.token()}.unfinished")
-    for left in path.parent.glob(f"{path.name}*.unfinished"):
+    # The first that is there: none is put in the place of another.
+    for left in (*path.parent.glob(f"{path.name}*.unfinished"), begun):
         with suppress(OSError):
             left.rename(unfinished)
     result = _taken_up(unfinished, function, *arguments, **settings)
@@ -220,6 +238,10 @@ def _computed(
         _warn(f"the result of {name_of(function)} is not kept: {error}.")
         return result
     _count(path, seconds)
+    if seconds > DEAR and unfinished.is_dir():
+        files.remove(begun)
+        with suppress(OSError):
+            unfinished.rename(begun)
     for left in path.parent.glob(f"{path.name}*.unfinished"):
         files.remove(left)
     return kept

@@ -80,6 +80,8 @@ def to_onnx(posterior: Posterior, *, rule: Rule | Composite | None = None, layer
     Raises:
         ValueError: the posterior, the rule or the layer is not what it may be, or the network does not say its image shape.
     """
+    import onnxscript.optimizer  # seconds, which only who exports should wait for
+
     if not isinstance(posterior, Posterior):
         raise ValueError(f"posterior is a {type(posterior).__name__}; it must be a Posterior.")
     if posterior.image_shape is None:
@@ -104,8 +106,6 @@ def to_onnx(posterior: Posterior, *, rule: Rule | Composite | None = None, layer
     graph = make_fx(computed, {torch.ops.aten.convolution_backward.default: _back_through_convolution})(*example)
     graph.graph.eliminate_dead_code()
     graph.recompile()
-    import onnxscript.optimizer  # seconds, which only who exports should wait for
-
     with _quietly():
         program = torch.onnx.export(
             graph.eval(), example, dynamo=True, input_names=INPUTS, output_names=OUTPUTS, verbose=False, optimize=False
