@@ -31,6 +31,7 @@ def test_each_run_s_network_is_attacked(tmp_path, monkeypatch):
     monkeypatch.setenv("RELEVANCE_STORE", str(tmp_path))
     study = Study("digits", n_train=60, n_images=20, hidden=8, epochs=3, n_draws=4, n_samples=(2,), n_runs=2)
     rows = sizes.left(study, [0.0, 0.3])
+    assert {path.name.split("-")[0] for path in tmp_path.iterdir()} == {"sgd"}  # no posterior was sampled
     images, labels = study.data.balanced_test(20, 0)
     for run, part in rows.groupby("run"):
         network = study.of_run(run, ["deterministic"])["deterministic"]

@@ -165,10 +165,10 @@ class Study(checks.Checked):
 
     def of_run(self, run: int, names: Sequence[str] | None = None) -> dict[str, Posterior]:
         """Return the :attr:`models` of a run, or those of some names: no others are trained."""
-        counts, draws = self._counts, self.draws(run)
+        counts = self._counts
         chosen = list(counts) if names is None else [checks.one_of("model", name, counts) for name in names]
         return {
-            name: self._trained(name, run) if (count := counts[name]) is None else draws.thinned(count)
+            name: self._trained(name, run) if (count := counts[name]) is None else self.draws(run).thinned(count)
             for name in chosen
         }
 
