@@ -94,4 +94,4 @@ def test_recorded_tables_have_their_story_and_no_gap(run, experiment):
 
 def test_recorded_tables_are_a_few_megabytes():
     sizes = [path.stat().st_size for path in records.folder().rglob("*") if path.is_file()]
-    assert sum(sizes) < 8e6  # scores image by image, so that every verdict can be judged anew
+    assert sum(sizes) < 10e6  # scores image by image, of five runs, so that every verdict can be judged anew

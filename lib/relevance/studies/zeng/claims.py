@@ -135,7 +135,7 @@ def robust_maps_are_aligned(table: pd.DataFrame) -> Verdict:
     right = (table["clean_class"] == table["label"]).groupby(table["training"]).mean()
     enough = CHANCES / table["label"].nunique()
     cells = {}
-    for name in lengths.columns[lengths.columns.str.startswith(source.PGD)]:
+    for name in (training for training in table["training"].unique() if training.startswith(source.PGD)):
         cells[name] = _over_images(lengths[source.STANDARD], lengths[name])
         if right[[source.STANDARD, name]].min() < enough:
             cells[name]["reason"] = CHANCE
