@@ -214,7 +214,7 @@ def linked(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the rows with links to their chapters, for a page in the folder ``appendix``."""
     folder = {"lrp-robustness": "../method", "geometry": "../method", "architectures": ".", "manipulation": "../manipulation",
               "smoothing": "../manipulation", "table-1": "../robust-training", "joint": "../robust-training",
-              "generator": "../robust-training"}  # fmt: skip
+              "generator": "../robust-training", "training": "../robust-training"}  # fmt: skip
     links = [
         f'<a href="{folder.get(chapter, "../experiments")}/{chapter}.html">{chapter}</a>' for chapter in rows["chapter"]
     ]
