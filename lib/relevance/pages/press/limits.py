@@ -132,7 +132,7 @@ def _bounds(name: str, default: Any) -> Callable[[str, Any], Any]:
 def _known(name: str) -> Iterable[str] | None:
     """Return what texts a parameter may have; None if any. What says it is imported only when it is asked."""
     if name in ("architecture", "method", "attacks"):
-        from relevance.networks import ARCHITECTURES
+        from relevance.networks.architectures import ARCHITECTURES
         from relevance.studies.carbone import study
 
         return {"architecture": ARCHITECTURES, "method": study.METHODS, "attacks": study.attacks_by_name()}[name]
