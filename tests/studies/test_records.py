@@ -57,7 +57,8 @@ def test_what_is_kept_is_read_as_it_was(study, tmp_path, monkeypatch):
 
 def test_a_table_is_of_older_code_when_its_modules_have_changed(monkeypatch):
     now = records.provenance("geometry", "geometry") | {"code": records.code_now("geometry")}
-    undigested = {name: value for name, value in now.items() if name != "code"}  # a story from before there were digests
+    # A story from before there were digests.
+    undigested = {name: value for name, value in now.items() if name != "code"}
     monkeypatch.setattr(records, "provenance", lambda *_: undigested)
     assert records.is_of_older_code("geometry", "geometry")
     monkeypatch.setattr(records, "provenance", lambda *_: now)
