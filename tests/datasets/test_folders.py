@@ -74,7 +74,7 @@ def test_cifar10_as_an_archive_of_class_folders(tmp_path):
     assert data.source.startswith("CIFAR-10 (JPEG): 2 images to train")
 
 
-def test_cifar10_as_a_folder_is_read_in_its_own_order(tmp_path):
+def test_cifar10_as_a_folder_is_read_in_its_own_order(tmp_path, monkeypatch):
     for part in ("test", "train"):
         for label in ("cat", "dog"):
             (tmp_path / "cifar10" / part / label).mkdir(parents=True)
@@ -88,6 +88,10 @@ def test_cifar10_as_a_folder_is_read_in_its_own_order(tmp_path):
     # What is not the published set is not called by its name.
     assert data.source.startswith("CIFAR-10 (not as published): 4 images to train")
     assert "cifar10" in reading.at_hand(tmp_path)
+    # Without one of its halves it is not there.
+    (tmp_path / "cifar10/test").rename(tmp_path / "cifar10/tests")
+    monkeypatch.setattr(reading, "_torchvision", lambda *_: lambda root: "torchvision's")
+    assert reading._cifar10(tmp_path) == "torchvision's"
 
 
 def test_cifar10_as_published_is_called_by_its_name():

@@ -138,9 +138,10 @@ CIFAR10_PIXELS = "2ae5d6db0453753867541f0ccce0b648fcd0aaf596c0ca67c33dc03b3deaf2
 
 def _cifar10(root: Path) -> Dataset:
     batches, folder, archive = (root / file for file in FILES["cifar10"])
-    if batches.exists() or not (folder.is_dir() or archive.exists()):
+    unpacked = all((folder / part).is_dir() for part in ("train", "test"))
+    if batches.exists() or not (unpacked or archive.exists()):
         return _torchvision("CIFAR10", "cifar10", "CIFAR-10", batches.name)(root)
-    if not folder.is_dir():
+    if not unpacked:
         return _from_parts("cifar10", "CIFAR-10 (JPEG)", folders.read_archive(archive))
     parts, digest = folders.read_folder(folder), hashlib.sha256()
     for part in ("train", "test"):
