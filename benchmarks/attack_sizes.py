@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import fields
 
 import pandas as pd
-import yaml
 from stamps import stamped
 
 from relevance.base.environment import project_root
+from relevance.pages.press.recording import read_runs
 from relevance.studies.carbone import reproduction, sizes
 from relevance.studies.carbone.study import Study
 
@@ -21,8 +21,7 @@ CALLED = {"hardening": "adversarial", "sampler": "inference"}
 
 def main() -> None:
     """Measure every run of the first source, and write the table."""
-    runs = yaml.safe_load((project_root() / "book" / "runs.yml").read_text("utf-8"))
-    known, parts = {field.name for field in fields(Study)}, []
+    runs, known, parts = read_runs(project_root()), {field.name for field in fields(Study)}, []
     for run in reproduction.RUNS.values():
         given = {CALLED.get(name, name): value for name, value in runs[run]["parameters"].items()}
         found = sizes.left(Study(**{name: value for name, value in given.items() if name in known}))

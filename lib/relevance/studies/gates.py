@@ -12,6 +12,13 @@ FEW, CHANCE, ZERO, NO_ROOM = ("too few images", "at chance", "zero gradients", "
 UNMIXED = "chains not converged"
 
 
+def above_chance(n_classes: int) -> float:
+    """Return the accuracy from which on a network is judged: :data:`CHANCES` times that of guessing among so many classes."""
+    guessing = 1 / n_classes
+    # Of two classes, twice the chance would be all: half of the way from guessing to all is enough.
+    return min(CHANCES * guessing, (1 + guessing) / 2)
+
+
 def why_not(rows: pd.DataFrame, n_images: int | None = None) -> str:
     """Say in three words why a setting is not judged; nothing if it is.
 
@@ -21,15 +28,12 @@ def why_not(rows: pd.DataFrame, n_images: int | None = None) -> str:
     """
     if (rows["image"].nunique() if n_images is None else n_images) < FEWEST:
         return FEW
-    guessing = 1 / rows["label"].nunique()
-    # Of two classes, twice the chance would be all: half of the way from guessing to all is enough.
-    enough = min(CHANCES * guessing, (1 + guessing) / 2)
     seen = rows.assign(
         right=rows["clean_class"] == rows["label"],
         room=rows["ceiling_lrp_robustness"] - rows["unrelated_lrp_robustness"],
     )
     means = seen.groupby("model")[["right", "room", "gradient_is_zero"]].mean()
-    if (means["right"] < enough).any():
+    if (means["right"] < above_chance(rows["label"].nunique())).any():
         return CHANCE
     if (means["gradient_is_zero"] > BLIND).any():
         return ZERO

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
-import yaml
 
 from oracles import ROOT
 from relevance.attacks import fgsm
+from relevance.pages.press.recording import read_runs
 from relevance.studies import records
 from relevance.studies.carbone import sizes
 from relevance.studies.carbone.study import Study
@@ -42,6 +42,6 @@ def test_each_run_s_network_is_attacked(tmp_path, monkeypatch):
 
 def test_the_sizes_that_are_judged_are_those_of_the_rule():
     found = sizes.table(records.read("attack-sizes"))
-    runs = yaml.safe_load((ROOT / "book" / "runs.yml").read_text("utf-8"))
+    runs = read_runs(ROOT)
     assert runs["mnist-dense-small"]["parameters"]["epsilon"] == found.loc["mnist-dense", "halved at"]
     assert {runs[run]["parameters"]["epsilon"] for run in found.index} == {sizes.SIZES[-1]}

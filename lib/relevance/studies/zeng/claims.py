@@ -14,7 +14,7 @@ from scipy import stats
 from relevance.metrics.deletion import deletion_area
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, LEVEL, LOWER, paired_difference, t_interval
 from relevance.studies import records, verdicts
-from relevance.studies.gates import CHANCE, CHANCES, FEW, FEWEST, UNMIXED
+from relevance.studies.gates import CHANCE, FEW, FEWEST, UNMIXED, above_chance
 from relevance.studies.phrases import difference
 from relevance.studies.verdicts import Claim, Verdict, standings, untold, verdict
 from relevance.studies.zeng import source, tables
@@ -133,7 +133,7 @@ def robust_maps_are_aligned(table: pd.DataFrame) -> Verdict:
     """
     lengths = table.pivot(index="image", columns="training", values="alignment")
     right = (table["clean_class"] == table["label"]).groupby(table["training"]).mean()
-    enough = CHANCES / table["label"].nunique()
+    enough = above_chance(table["label"].nunique())
     cells = {}
     for name in (training for training in table["training"].unique() if training.startswith(source.PGD)):
         cells[name] = _over_images(lengths[source.STANDARD], lengths[name])
