@@ -31,9 +31,10 @@ def answer(rows: pd.DataFrame) -> Figure:
         rows: of :func:`relevance.studies.answer.rows`.
     """
     shown = rows[rows["first"] == DETERMINISTIC]
-    settings = list(dict.fromkeys(zip(shown["called"], shown["attack"], strict=True)))
-    places = {setting: place for place, setting in enumerate(settings)}
-    called, labels = [name for name, _ in settings], [attack for _, attack in settings]
+    # Every run has a row for its name: no name lies over a mark, however narrow the panel.
+    attacked = shown.groupby("called", sort=False)["attack"].unique()
+    lines = [(name, attack) for name, attacks in attacked.items() for attack in ("", *attacks)]
+    places = {line: place for place, line in enumerate(lines)}
     with new_figure(1, 2, (9.2, 1.2 + 0.27 * len(places))) as (figure, axes):
         for axis, (title, (mean, low, high)) in zip(axes[0], SCORES.items(), strict=True):
             for shift, (model, (colour, marker)) in zip((-0.14, 0.14), COMPARED.items(), strict=True):
@@ -48,21 +49,16 @@ def answer(rows: pd.DataFrame) -> Figure:
                     )  # fmt: skip
             axis.axvline(0, color="0.4", lw=0.8, ls="--")
             axis.set_title(title)
-            axis.set_yticks(range(len(labels)), labels if axis is axes[0, 0] else [""] * len(labels))
-            axis.set_ylim(len(labels) - 0.4, -0.6)
+            attacks = {place: attack for (_, attack), place in places.items() if attack}
+            axis.set_yticks(list(attacks), attacks.values() if axis is axes[0, 0] else [""] * len(attacks))
+            axis.set_ylim(len(places) - 0.4, -0.6)
             axis.locator_params(axis="x", nbins=5)
-            for place in range(1, len(called)):
-                if called[place] != called[place - 1]:
+            for name in attacked.index:
+                place = places[name, ""]
+                if place:
                     axis.axhline(place - 0.5, color="0.85", lw=0.8)
-            for name in dict.fromkeys(called):
                 axis.text(
-                    0.99,
-                    called.index(name),
-                    name,
-                    transform=axis.get_yaxis_transform(),
-                    ha="right",
-                    va="center",
-                    color="0.35",
+                    0.99, place, name, transform=axis.get_yaxis_transform(), ha="right", va="center", color="0.35"
                 )
         figure.supxlabel("difference of LRP robustness: less steady than deterministic  |  steadier")
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
