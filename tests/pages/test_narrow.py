@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import pytest
 import torch
+from matplotlib.lines import Line2D
 
 from relevance.pages.figures.style import heatmap, new_figure, picture
 from relevance.pages.narrow import PHONE, narrowed
@@ -88,3 +89,12 @@ def test_there_is_room_for_lines_that_are_broken():
         title, picture = axis.title.get_window_extent(), axis.get_window_extent()
         assert picture.y1 < title.y0 < title.y1 <= figure.bbox.y1
         assert picture.width > 0.25 * figure.bbox.width
+
+
+def test_the_legend_of_marks_with_intervals_keeps_the_marks():
+    with new_figure(1, 2, (9, 3)) as (figure, axes):
+        axes[0, 0].errorbar([1, 2], [1, 2], xerr=[0.1, 0.1], fmt="s", label="mean")
+        figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center")
+    assert narrowed(figure)
+    (legend,) = figure.legends
+    assert "s" in [line.get_marker() for line in legend.findobj(Line2D)]

@@ -128,7 +128,11 @@ def _wrapped(figure: Figure) -> None:
         names = [text.get_text() for text in legend.get_texts()]
         fitting = min(len(names), max(1, (LETTERS - 4) // (max(map(len, names), default=1) + 7)))
         side: Any = f"outside {getattr(legend, '_outside_loc', None) or 'lower'} center"
-        handles: Any = legend.legend_handles
+        # What a legend drew of a mark with an interval has lost the mark; the panels have it whole.
+        whole = {
+            name: drawn for axis in figure.axes for drawn, name in zip(*axis.get_legend_handles_labels(), strict=True)
+        }
+        handles: Any = [whole.get(name, drawn) for name, drawn in zip(names, legend.legend_handles, strict=True)]
         more["legend", len(more)] = math.ceil(len(names) / fitting) - 1
         legend.remove()
         figure.legend(handles, names, loc=side, ncols=fitting, frameon=False, fontsize=9)
