@@ -16,7 +16,8 @@ def test_the_figure_has_a_row_for_each_run_and_attack():
 def test_no_mark_is_in_the_row_of_a_name():
     axis = figures.answer(made_up_answers(1, 1)).axes[0]
     named = {text.get_position()[1] for text in axis.texts}
-    assert named and named.isdisjoint(axis.get_yticks())
+    assert named
+    assert named.isdisjoint(axis.get_yticks())
 
 
 def test_a_cell_of_the_grid_is_divided_by_what_its_settings_say():
