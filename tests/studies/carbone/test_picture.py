@@ -84,5 +84,7 @@ def test_two_populations_make_the_correlation():
     assert abs(found.loc["moved", "rho"]) < 0.5
     assert np.isnan(found.loc["frozen", "rho"])
     assert found.loc["frozen", "k-LRP"] == 1
+    plain = columns[(columns["column"] == FROM_BOX) & (columns["recipe"] == SGD)].set_index("image")["lrp_robustness"]
+    assert found.loc["frozen", "gain over SGD"] == pytest.approx((1 - plain[plain.index < 20]).mean())
     assert picture.N_ON.keys() == {cell.name for cell in why.grid() if cell.kind == "FGSM" and not cell.rule}
     assert MARGIN in set(rows["attack"])

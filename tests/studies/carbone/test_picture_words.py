@@ -3,6 +3,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from relevance.metrics.statistics import Correlation
 from relevance.studies.carbone import picture_words as words
 from relevance.studies.carbone import recipes
 from relevance.studies.carbone.picture import PARTS
@@ -41,13 +42,39 @@ def test_what_is_not_there_is_not_claimed():
     assert "a strong correlation appears; the gain" in words.left(changes("gone", "picture"))
 
 
+def test_chains_are_not_said_to_mix_where_they_have_not_converged():
+    rows = changes().assign(recipe=recipes.MIXED)
+    assert "with chains that mix" in words.in_short(rows, "few")
+    assert "with long chains, which have not converged" in words.in_short(rows, "few", converged=False)
+
+
 def test_chains_that_mix_are_told_by_the_parts_that_it_has_and_lacks():
     rows = pd.concat([changes(), changes("gone").iloc[:1].assign(what=recipes.MIXED)])
-    told = words.mixed(rows, "few")
+    near = Correlation(-0.21, -0.33, -0.08, 0.001, 250)
+    told = words.mixed(rows, "few", near)
     assert told.startswith("On few, chains that mix show 1 of its 4 parts: ")
     assert ". Missing: that maps are steadier, " in told
+    assert "limit" not in told
     whole = pd.concat([changes(), changes().iloc[:1].assign(what=recipes.MIXED)])
-    assert "lack" not in words.mixed(whole, "few")
+    assert "issing" not in words.mixed(whole, "few", near)
+
+
+@pytest.mark.parametrize(("rho", "is_open"), [((-0.21, -0.33, -0.08), True), ((0.5, 0.3, 0.7), False)])
+def test_a_missing_link_has_its_number_and_the_limit(rho, is_open):
+    lacks = changes().iloc[:1].assign(what=recipes.MIXED, **{PARTS[3]: False})
+    told = words.mixed(pd.concat([changes(), lacks]), "few", Correlation(*rho, 0.001, 250))
+    assert "SGD's maps show no link to its predictions (rank correlation " in told
+    assert ("holds the limit" in told) == is_open
+
+
+def test_how_much_of_the_gain_is_of_frozen_images():
+    found = pd.DataFrame({
+        "population": ["frozen", "moved", "both"], "images": [20, 80, 100], "gain over SGD": [0.3, 0.05, 0.1],
+    })  # fmt: skip
+    assert words.frozen(found) == (
+        "20% of the images have no gradient, and make 60% of the gain over SGD of +0.100; on the others it is +0.050."
+    )
+    assert words.frozen(found.assign(images=[0, 100, 100])).startswith("No image is without a gradient there; ")
 
 
 def test_every_recipe_has_words():

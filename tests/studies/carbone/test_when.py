@@ -122,6 +122,15 @@ def test_a_ladder_does_not_judge_a_network_at_chance():
     assert rungs[["posterior beyond it", "all together"]].tolist() == ["lower", "equivalent"]
 
 
+def test_steps_to_a_posterior_are_judged_where_its_chains_are_known_to_have_mixed():
+    rungs = when.ladder(planted(sgd=0, map=0.05, members=0.05, many=0.01))
+    assert when.mixed(rungs, [(60, 0.2)]).equals(rungs)
+    gated = when.mixed(rungs, [(60, 0.4), (600, 0.2)]).set_index("step")
+    for name in ("standing", "scaled standing"):
+        assert (gated.loc[["posterior beyond it", "all together"], name] == "not judged").all()
+        assert (gated.loc[["prior", "averaging"], name] != "not judged").all()
+
+
 def test_averages_have_the_spread_of_runs():
     found = when.averages(planted(sgd=0, many=0.1)).set_index("model")
     assert found.loc["Bayesian, 9", "mean"] - found.loc["deterministic", "mean"] == pytest.approx(0.1, abs=0.01)

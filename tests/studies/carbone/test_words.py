@@ -95,6 +95,7 @@ def test_the_steps_of_a_ladder_are_told_in_one_sentence():
         "n_train": 600, "prior scale": [0.2] * 4 + [1.0], "attack": ["PGD"] * 5,
         "step": ["prior", "averaging", "posterior beyond it", "all together", "prior"],
         "mean": [0.041, 0.001, 0.002, 0.044, 0.3], "standing": ["higher", "equivalent", "equivalent", "higher", "higher"],
+        "scaled": 0.031, "scaled standing": "equivalent",
     })  # fmt: skip
     assert words.when_in_short(rows, "PGD", 0.2) == (
         "**Bayesian explanations are steadier than those of ordinary networks (+0.044 under PGD).** What steadies them is the "
@@ -110,16 +111,27 @@ def test_the_steps_of_a_ladder_are_told_in_one_sentence():
     )
     assert "them less steady is the prior (+0.041); undecided is averaging" in worse
     assert "A single network" not in worse
+    rows.loc[2, "scaled standing"] = "higher"
+    told = words.when_in_short(rows, "PGD", 0.2)
+    assert told.endswith(
+        " As a share of the room that unrelated maps leave, the rest of the posterior (+0.031) counts."
+    )
 
 
 @pytest.mark.parametrize(
-    ("standing", "mean", "alike"), [("higher", 0.05, True), ("higher", 0.02, False), ("lower", 0.05, False)]
+    ("standing", "mean", "how"),
+    [
+        ("higher", 0.05, "and not under attack in particular"),
+        ("higher", 0.02, "and more so under attack"),
+        ("higher", 0.09, "and less so under attack"),
+        ("lower", 0.05, ""),
+    ],
 )
-def test_a_gap_that_noise_shows_too_is_said_to_be_no_answer_to_attacks(standing, mean, alike):
+def test_a_gap_that_noise_shows_too_is_said_to_be_no_answer_to_attacks(standing, mean, how):
     rows = pd.DataFrame({
         "n_train": 600, "prior scale": 0.2, "attack": ["PGD", "PGD", "noise"], "step": ["prior", "all together", "all together"],
-        "mean": [0.041, 0.044, mean], "standing": ["higher", "higher", standing],
+        "mean": [0.041, 0.044, mean], "standing": ["higher", "higher", standing], "scaled": 0.0, "scaled standing": "higher",
     })  # fmt: skip
     told = words.when_in_short(rows, "PGD", 0.2)
     assert f"(+0.044 under PGD; +{mean:.3f} under mere noise of that size).**" in told
-    assert ("steadier under any change, and not under attack in particular" in told) == alike
+    assert (f"steadier under any change, {how}." in told) == bool(how)

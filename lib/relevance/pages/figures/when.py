@@ -56,13 +56,15 @@ def steps(rungs: pd.DataFrame) -> Figure:
     """Draw what prior, averaging and the rest of the posterior do to k-LRP, under every attack.
 
     Args:
-        rungs: of :func:`relevance.studies.carbone.when.ladder`, of one prior and one training size.
+        rungs: of :func:`relevance.studies.carbone.when.ladder`, of one prior and one training size; with ``data`` where they are
+            of several data sets.
     """
     found = rungs.assign(
         model=[STEPS[step][1] for step in rungs["step"]],
         reason=rungs["standing"].where(rungs["standing"] == NOT_JUDGED, ""),
     )
-    return intervals(found, rows=["step"], columns="attack", about=f"difference of {SCORE} that the step makes")
+    rows = [name for name in ("data", "step") if name in found]
+    return intervals(found, rows=rows, columns="attack", about=f"difference of {SCORE} that the step makes")
 
 
 def _against_draws(axis: Axes, rows: pd.DataFrame) -> None:

@@ -172,16 +172,20 @@ def populations(rows: pd.DataFrame) -> pd.DataFrame:
         rows: of :func:`columns`; the Bayesian ones of the last column are looked at.
 
     Returns:
-        A row for ``"frozen"``, ``"moved"`` and ``"both"``: ``population``, ``images``, ``k-LRP``, ``softmax robustness``,
-        ``rho``, ``rho, low``, ``rho, high``; NaN of a population with too few images.
+        A row for ``"frozen"``, ``"moved"`` and ``"both"``: ``population``, ``images``, ``k-LRP``, ``gain over SGD`` on the same
+        images, ``softmax robustness``, ``rho``, ``rho, low``, ``rho, high``; NaN of a population with too few images.
     """
-    here = rows[(rows["column"] == rows["column"].iloc[-1]) & (rows["recipe"] != SGD)]
+    last = rows[rows["column"] == rows["column"].iloc[-1]]
+    beside = last[last["recipe"] == SGD].set_index("image")[why.LRP]
+    here = last[last["recipe"] != SGD]
+    here = here.assign(gain=here[why.LRP] - here["image"].map(beside))
     moved = here["mean_change"] > 0
     found = []
     for name, part in {"frozen": here[~moved], "moved": here[moved], "both": here}.items():
         rho = why.correlation(part)
         found.append({
             "population": name, "images": len(part), "k-LRP": part[why.LRP].mean(),
-            "softmax robustness": part[why.SOFTMAX].mean(), "rho": rho.rho, "rho, low": rho.low, "rho, high": rho.high,
+            "gain over SGD": part["gain"].mean(), "softmax robustness": part[why.SOFTMAX].mean(),
+            "rho": rho.rho, "rho, low": rho.low, "rho, high": rho.high,
         })  # fmt: skip
     return pd.DataFrame(found)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from relevance.metrics.statistics import Correlation
+from relevance.studies.carbone.claims import NEGLIGIBLE
 from relevance.studies.carbone.masking import MASKED
 from relevance.studies.carbone.picture import CORRELATED, FLAT, PARTS, STEADIER, SURVIVES
 from relevance.studies.carbone.recipes import FROM_BOX, FROM_PRIOR, FROM_SGD, LETTER, MIXED, ONCE, PER_BATCH, POOLED
@@ -24,30 +26,62 @@ CHOICES = {
 CELLS = {DESCRIBED: "", ALL: ", and with all that the released code does otherwise"}
 NAMED = {
     STEADIER: "that maps are steadier", CORRELATED: "that a map and its prediction hold together",
-    SURVIVES: "that most predictions survive", FLAT: "that with SGD, under the same attack, the two do not hold together",
+    SURVIVES: "that most predictions survive", FLAT: "that SGD's maps show no link to its predictions",
 }  # fmt: skip
 
 
 @sentence
-def in_short(changes: pd.DataFrame, data: str) -> str:
-    """Say which choices make the paper's picture on some data: of :func:`relevance.studies.carbone.picture.changes`."""
+def in_short(changes: pd.DataFrame, data: str, *, converged: bool = True) -> str:
+    """Say which choices make the paper's picture on some data.
+
+    Args:
+        changes: of :func:`relevance.studies.carbone.picture.changes`.
+        data: what it is of.
+        converged: whether the long chains among them have a certificate.
+    """
     before = changes.set_index("what").loc["the picture"].to_dict()
     n_parts = sum(bool(before[part]) for part in PARTS)
     other = f", and with one thing that the released code does otherwise ({before['cell']})"
-    made = CHOICES[before["recipe"]] + CELLS.get(before["cell"], other)
+    recipe = CHOICES[before["recipe"]]
+    if before["recipe"] == MIXED and not converged:
+        recipe = "long chains, which have not converged"
+    made = recipe + CELLS.get(before["cell"], other)
     if n_parts == len(PARTS):
         return f"On {data}, the whole of the paper's picture comes out with {made}."
     return f"On {data}, nothing gives the whole of the paper's picture; nearest, with {n_parts} of {len(PARTS)} parts: {made}."
 
 
 @sentence
-def mixed(changes: pd.DataFrame, data: str) -> str:
-    """Say which parts of the picture chains that mix show under the same attack: of the same table."""
+def mixed(changes: pd.DataFrame, data: str, plain: Correlation) -> str:
+    """Say which parts of the picture chains that mix show under the same attack.
+
+    Args:
+        changes: the same table.
+        data: what it is of.
+        plain: of SGD's two scores under that attack; the last part asks it to be near zero.
+    """
     row = changes.set_index("what").loc[MIXED]
     there, missing = ([text for part, text in NAMED.items() if bool(row[part]) == has] for has in (True, False))
+    numbers = f" (rank correlation {signed(plain.rho)}, and {NEGLIGIBLE:g} is the limit"
+    open_ = plain.low < -NEGLIGIBLE < plain.high or plain.low < NEGLIGIBLE < plain.high
+    numbers += f"; its 95 % interval, {signed(plain.low)} to {signed(plain.high)}, holds the limit)" if open_ else ")"
     return (
         f"On {data}, {CHOICES[MIXED]} show {len(there)} of its {len(PARTS)} parts{f': {join(there)}' if there else ''}"
-        f"{f'. Missing: {join(missing)}' if there and missing else ''}."
+        f"{f'. Missing: {join(missing)}' if there and missing else ''}{'' if bool(row[FLAT]) or not there else numbers}."
+    )
+
+
+@sentence
+def frozen(found: pd.DataFrame) -> str:
+    """Say how much of the gain images without a gradient make: of :func:`relevance.studies.carbone.picture.populations`."""
+    rows = found.set_index("population")
+    images, gain = rows["images"], rows["gain over SGD"]
+    if not images["frozen"]:
+        return f"No image is without a gradient there; the gain over SGD is {signed(gain['both'])}."
+    made = gain["frozen"] * images["frozen"] / (gain["both"] * images["both"])
+    return (
+        f"{images['frozen'] / images['both']:.0%} of the images have no gradient, and make {made:.0%} of the gain over SGD of "
+        f"{signed(gain['both'])}; on the others it is {signed(gain['moved'])}."
     )
 
 

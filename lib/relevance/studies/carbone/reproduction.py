@@ -10,7 +10,7 @@ import pandas as pd
 
 from relevance.attacks import named
 from relevance.base import checks
-from relevance.inference.certificate import LIMITS, NEARLY
+from relevance.inference.certificate import LIMITS, NEARLY, NOT_CONVERGED
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
 from relevance.studies.carbone import claims, criteria, geometry, source, when
@@ -215,11 +215,29 @@ def _claim(name: str) -> list[dict[str, Any]]:
 
 
 def ladder(run: str = RUNS["mnist", "fully_connected"]) -> pd.DataFrame:
-    """Return :func:`relevance.studies.carbone.when.ladder` of a recorded run of all models, for the explanation of the class."""
+    """Return :func:`relevance.studies.carbone.when.ladder` of a recorded run of all models, for the explanation of the class.
+
+    Steps to a posterior whose chains have not converged are not judged.
+    """
     rows = last_layer(records.read_run(run, "layers"))
     about = records.provenance(run, "layers")["settings"]
     case = {"n_train": about["n_train"], "prior scale": about["inference"]["prior_scale"], "trajectory": 1}
-    return when.ladder(rows[rows["rule"] == "epsilon"].assign(**case))
+    known = [] if records.is_unmixed(run, "layers") else [(case["n_train"], case["prior scale"])]
+    return when.mixed(when.ladder(rows[rows["rule"] == "epsilon"].assign(**case)), known)
+
+
+def crossed_ladder(run: str = "mnist-when") -> pd.DataFrame:
+    """Return :func:`relevance.studies.carbone.when.ladder` of a recorded crossing.
+
+    Steps to a posterior are judged where a recorded certificate says that chains on the same data, with the same width, prior and
+    number of training images, have mixed.
+    """
+    story = records.provenance(run, "when")
+    same = story["settings"]["hidden"], story["data"]["source"].partition(";")[0]
+    told = [records.provenance(other, "certificate")["settings"] for other in records.runs("certificate")]
+    alike = [one for one in told if (one["hidden"], one["dataset"].partition(";")[0]) == same]
+    known = [(one["n_train"], one["prior_scale"]) for one in alike if one["certificate"] != NOT_CONVERGED]
+    return when.mixed(when.ladder(records.read_run(run, "when")), known)
 
 
 def theorem(rows: pd.DataFrame) -> dict[str, str]:

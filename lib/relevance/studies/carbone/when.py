@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +20,7 @@ from relevance.metrics.overlap import lrp_robustness
 from relevance.metrics.statistics import crossed_difference, spearman, standing, t_interval
 from relevance.networks.posterior import Posterior
 from relevance.studies.carbone.study import Study
-from relevance.studies.differences import by_run
+from relevance.studies.differences import by_run, scaled_difference
 from relevance.studies.gates import FEWEST, why_not
 from relevance.studies.names import BAYESIAN, DETERMINISTIC, MAP, MAP_ENSEMBLE, RULES, bayesian
 from relevance.studies.phrases import difference
@@ -107,8 +107,9 @@ def ladder(table: pd.DataFrame) -> pd.DataFrame:
 
     Returns:
         A row for each training size, prior, attack and ``step`` of :data:`STEPS`: ``mean``, ``low`` and ``high`` of
-        :func:`relevance.metrics.crossed_difference`, and ``standing``; not judged where one of the two is at chance, say,
-        however many images there are (:mod:`relevance.studies.gates`).
+        :func:`relevance.metrics.crossed_difference`, and ``standing``, of itself, without Holm's correction; not judged where one
+        of the two is at chance, say, however many images there are (:mod:`relevance.studies.gates`). ``scaled`` and ``scaled
+        standing`` are those of :func:`relevance.metrics.scaled_difference`.
     """
     most = bayesian(int(table.loc[table["model"].str.startswith(BAYESIAN), "n_samples"].max()))
     rows = []
@@ -121,18 +122,35 @@ def ladder(table: pd.DataFrame) -> pd.DataFrame:
             names = [most if name == BAYESIAN else name for name in pair]
             if all(name in scores for name in names):
                 found = crossed_difference(*(scores[name] for name in names))
+                scaled = scaled_difference(alike, *names)
                 refused = why_not(alike[alike["model"].isin(names)], FEWEST)
                 rows.append({
-                    "n_train": n_train, "prior scale": scale, "attack": attack, "step": step, "mean": found.mean,
-                    "low": found.low, "high": found.high, "standing": NOT_JUDGED if refused else standing(found.low, found.high),
+                    "n_train": n_train, "prior scale": scale, "attack": attack, "step": step,
+                    "mean": found.mean, "low": found.low, "high": found.high, "scaled": scaled.mean,
+                    "standing": NOT_JUDGED if refused else standing(found.low, found.high),
+                    "scaled standing": NOT_JUDGED if refused else standing(scaled.low, scaled.high),
                 })  # fmt: skip
     return pd.DataFrame(rows)
 
 
+def mixed(rungs: pd.DataFrame, known: Collection[tuple[int, float]]) -> pd.DataFrame:
+    """Return :func:`ladder` with steps to the posterior judged only where its chains are known to have mixed.
+
+    Args:
+        rungs: the ladder.
+        known: training size and prior scale of the posteriors whose certificate says so.
+    """
+    certified = [case in known for case in zip(rungs["n_train"], rungs["prior scale"], strict=True)]
+    judged = pd.Series(certified, rungs.index) | ~rungs["step"].isin(
+        [step for step, pair in STEPS.items() if BAYESIAN in pair]
+    )
+    return rungs.assign(**{name: rungs[name].where(judged, NOT_JUDGED) for name in ("standing", "scaled standing")})
+
+
 def steps(rungs: pd.DataFrame) -> pd.DataFrame:
-    """Return :func:`ladder` as a page shows it: a row for each training size, prior and attack, a column for each step."""
+    """Return :func:`ladder` as a page shows it: a row for each data set, training size, prior and attack, a column for each step."""
     told = rungs.assign(told=[f"{difference(row)} {row['standing']}" for _, row in rungs.iterrows()])
-    names = ["n_train", "prior scale", "attack"]
+    names = [*(["data"] if "data" in rungs else []), "n_train", "prior scale", "attack"]
     return told.pivot(index=names, columns="step", values="told").reindex(columns=list(STEPS)).rename_axis(columns=None)
 
 

@@ -12,6 +12,7 @@ from relevance.inference.certificate import NOT_CONVERGED
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, LOWER, MARGIN, UNDECIDED, standing
 from relevance.networks.posterior import Posterior
 from relevance.studies import differences
+from relevance.studies.carbone import when
 from relevance.studies.names import BAYESIAN
 from relevance.studies.phrases import certificate, interval, join, sentence, signed
 from relevance.studies.verdicts import NOT_JUDGED
@@ -95,10 +96,36 @@ def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
     also = f"; {signed(by_noise)} under mere noise of that size" if shaken in BESIDE else ""
     beside = BESIDE.get(word, "")
     lead = f"**Bayesian explanations are {beside} those of ordinary networks ({signed(by)} under {attack}{also}).** "
-    if word == shaken in (HIGHER, LOWER) and abs(by - by_noise) <= MARGIN:
-        lead += f"So they are {beside.removesuffix(' than')} under any change, and not under attack in particular. "
+    if word == shaken in (HIGHER, LOWER):
+        how = "and not under attack in particular"
+        if abs(by - by_noise) > MARGIN:
+            how = f"and {'more' if abs(by) > abs(by_noise) else 'less'} so under attack"
+        lead += f"So they are {beside.removesuffix(' than')} under any change, {how}. "
     alone = " A single network can have the prior, too." if rows["standing"].get("prior") == HIGHER else ""
-    return f"{lead if beside else ''}{told[0][0].upper()}{'; '.join(told)[1:]}.{alone}"
+    scaled = [
+        f"{STEPS[step]} ({signed(rows['scaled'][step])}) counts"
+        for step in STEPS
+        if rows["standing"].get(step) == EQUIVALENT and rows["scaled standing"][step] == HIGHER
+    ]
+    room = f" As a share of the room that unrelated maps leave, {join(scaled)}." if scaled else ""
+    return f"{lead if beside else ''}{told[0][0].upper()}{'; '.join(told)[1:]}.{alone}{room}"
+
+
+@sentence
+def carried(moved: pd.DataFrame) -> str:
+    """Say whether an attack through the most draws meets other draws as it does its own: of :func:`when.transfer`."""
+    row = when.shortfall(moved).iloc[-1]
+    says = {
+        HIGHER: "not yet as well",
+        EQUIVALENT: "as well",
+        LOWER: "better",
+        UNDECIDED: "as well or not, which cannot be told,",
+    }
+    told = [
+        f"{says[standing(row[f'{name}, low'], row[f'{name}, high'])]} in {what} ({signed(row[name])})"
+        for name, what in (("k-LRP", "their maps"), ("accuracy", "their predictions"))
+    ]
+    return f"An attack through {int(row['n_samples']):,} draws meets other draws {join(told)} as those that it went through."
 
 
 NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}
