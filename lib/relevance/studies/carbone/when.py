@@ -148,7 +148,7 @@ def mixed(rungs: pd.DataFrame, known: Collection[tuple[int, float]]) -> pd.DataF
 
 
 def steps(rungs: pd.DataFrame) -> pd.DataFrame:
-    """Return :func:`ladder` as a page shows it: a row for each data set, training size, prior and attack, a column for each step."""
+    """Return :func:`ladder` as a page shows it: rows for data set, training size, prior and attack, a column for each step."""
     told = rungs.assign(told=[f"{difference(row)} {row['standing']}" for _, row in rungs.iterrows()])
     names = [*(["data"] if "data" in rungs else []), "n_train", "prior scale", "attack"]
     return told.pivot(index=names, columns="step", values="told").reindex(columns=list(STEPS)).rename_axis(columns=None)
