@@ -99,7 +99,7 @@ def test_settings_without_a_reason_are_judged_and_those_with_one_are_shown():
     planted = planted_scores({"deterministic": 0.0, "Bayesian, 100": 0.1})
     blind = (planted["model"] == "Bayesian, 100") & (planted["attack"] == "PGD") & (planted["image"] % 4 == 0)
     found = verdicts.is_more_robust(planted.assign(gradient_is_zero=blind), "deterministic", "Bayesian, 100")
-    assert found.verdict == "higher in 2 of 4; 2 not judged: zero gradients (one run)"
+    assert found.verdict == "higher in 2 of 4; 2 not judged: nothing to follow (one run)"
     shown = found.cells.set_index("attack")
     assert (shown.loc["PGD", "standing"] == "not judged").all()
     assert np.allclose(shown["mean"], 0.1, atol=0.02)

@@ -7,7 +7,7 @@ import pandas as pd
 # Fewer images are not judged, nor what has less room between the scores of unrelated maps and of a map with itself, nor where
 # more images than this share had no gradient to follow. An accuracy of this many times that of guessing is more than chance.
 FEWEST, ROOM, BLIND, CHANCES = 100, 0.1, 0.05, 2
-FEW, CHANCE, ZERO, NO_ROOM = ("too few images", "at chance", "zero gradients", "too little room")
+FEW, CHANCE, ZERO, NO_ROOM = ("too few images", "at chance", "nothing to follow", "too little room")
 # And where draws are not those of a posterior (:func:`relevance.studies.records.is_unmixed`).
 UNMIXED = "chains not converged"
 

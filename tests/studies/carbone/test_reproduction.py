@@ -46,6 +46,10 @@ def test_panels_are_explained_by_what_recorded_runs_say(monkeypatch):
     assert found == ["start", "start", ""]
     # A run on other networks says nothing of a panel.
     assert reproduction.explained_by(panels["4a"]) == "not recorded"
+    tables = {"mnist-why": said, "mnist-why-released": said[said["switch"] != "start"]}
+    monkeypatch.setattr(reproduction.records, "runs", lambda experiment=None: list(tables))
+    monkeypatch.setattr(reproduction.records, "read_run", lambda run, experiment: tables[run])
+    assert reproduction.explained_by(panels["9a"]) == "start (mnist-why alone)"
     settings["architecture"] = "convolutional"
     found = [reproduction.explained_by(panels[name]) for name in ("4b", "4a", "14a")]
     assert found == ["not recorded", "KL", "nothing found"]
@@ -71,6 +75,7 @@ def test_the_answer_has_the_shares_of_what_can_be_judged():
     agreed = (allowed["standing"] == allowed["says"]).mean()
     assert told.startswith("**Most of" if agreed > 0.5 else "**Less than half of")
     assert f"{agreed:.0%} come out as the claim says" in told
+    assert "% in runs with HMC" in told
     assert len(re.findall(r"\d", told.replace("%", ""))) < 8
 
 

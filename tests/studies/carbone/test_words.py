@@ -24,7 +24,7 @@ def settings(**counts):
         (settings(lower=2), "Bayesian explanations are less steady than others in both settings (+0.100 to +0.110)."),
         (settings(equivalent=1), "Bayesian explanations are as steady as others (+0.100)."),
         (settings(higher=2, undecided=1, not_judged=4),
-         "Bayesian explanations are steadier than others in 2 of 3 settings, and not told from them in 1."),
+         "Bayesian explanations are steadier than others in 2 of 3 settings, and not to be told from them in 1."),
         (settings(not_judged=2), "Whether Bayesian explanations are steadier than others cannot be judged here: at chance."),
         (settings(),
          "Whether Bayesian explanations are steadier than others cannot be judged here: there is nothing to compare."),
@@ -77,7 +77,7 @@ def test_a_scaled_score_that_says_otherwise_is_said():
     table.loc[table["model"] == "10 samples", "unrelated_lrp_robustness"] = 0.5
     assert "As a share of the room above unrelated maps it is less steady than it." in answer(table)
     noisy = np.where(np.arange(20) % 2, scores - 0.1, scores + 0.11)
-    assert "**not told from** that" in answer(made_up_scores(scores, noisy))
+    assert "**not to be told from** that" in answer(made_up_scores(scores, noisy))
 
 
 def test_the_answer_is_that_of_the_most_samples_whatever_the_order():
@@ -111,6 +111,8 @@ def test_the_steps_of_a_ladder_are_told_in_one_sentence():
     )
     assert "them less steady is the prior (+0.041); undecided is averaging" in worse
     assert "A single network" not in worse
+    unjudged = rows.assign(standing=rows["standing"].where(rows["step"] != "posterior beyond it", "not judged"))
+    assert words.when_in_short(unjudged, "PGD", 0.2).endswith(" The posterior's own step is not judged.")
     rows.loc[2, "scaled standing"] = "higher"
     told = words.when_in_short(rows, "PGD", 0.2)
     assert told.endswith(

@@ -161,7 +161,7 @@ CLAIMS = {
         "Sec. V-A, Figs. 2, 7, 8, 9", "layers", "layers", bayesian_is_more_robust, of_posterior=True),
     "samples": Claim(
         "more posterior samples make them more robust",
-        "Figs. 2, 7, 8, 9", "layers", "layers", more_samples_help, of_posterior=True),
+        "Figs. 2, 7, 8, 9 (no sentence of the text)", "layers", "layers", more_samples_help, of_posterior=True),
     "adversarial": Claim(
         "adversarially trained networks have less robust explanations than Bayesian ones",
         "Sec. V-A, Figs. 2, 7, 8, 9", "layers", "layers", bayesian_beats_adversarial, of_posterior=True),
@@ -189,7 +189,7 @@ CLAIMS = {
         "deterministic LRP robustness does not depend on softmax robustness",
         "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", deterministic_is_uncorrelated, says=EQUIVALENT),
     "correlated": Claim(
-        "Bayesian LRP robustness rises strongly with softmax robustness",
+        "Bayesian LRP robustness rises with softmax robustness (*strongly*: the evidence counts where rho is at least 0.5)",
         "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", bayesian_is_correlated, of_posterior=True),
     "survive": Claim(
         "most images keep a softmax robustness above one half under attacks on Bayesian networks",

@@ -13,7 +13,7 @@ from relevance.base import checks
 from relevance.inference.certificate import LIMITS, NEARLY, NOT_CONVERGED
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
-from relevance.studies.carbone import claims, criteria, geometry, source, when
+from relevance.studies.carbone import claims, criteria, geometry, source, when, words
 from relevance.studies.carbone.source import Panel
 from relevance.studies.gates import UNMIXED
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
@@ -164,13 +164,19 @@ def explained_by(panel: Panel) -> str:
         return ""
     recorded = [run for run in SWITCHED if run in records.runs("explained")]
     stories = {run: records.provenance(run, "explained")["settings"] for run in recorded}
-    tables = [
-        records.read_run(run, "explained")
+    tables = {
+        run: records.read_run(run, "explained")
         for run, story in stories.items()
         if (story["dataset"], story["architecture"]) == (panel.dataset, panel.architecture)
+    }
+    found: dict[str, list[str]] = {}
+    for run, table in tables.items():
+        for name in criteria.explaining(table, panel.figure):
+            found.setdefault(name, []).append(run)
+    told = [
+        name if len(runs) == len(tables) else f"{name} ({phrases.join(runs)} alone)" for name, runs in found.items()
     ]
-    found = dict.fromkeys(name for table in tables for name in criteria.explaining(table, panel.figure))
-    return "; ".join(found) or ("nothing found" if tables else NOT_RECORDED)
+    return "; ".join(told) or ("nothing found" if tables else NOT_RECORDED)
 
 
 def claimed(chapter: str = "") -> pd.DataFrame:
@@ -366,12 +372,18 @@ def in_short() -> str:
 def answer() -> str:
     """Say how much of what the paper claims comes out in recorded runs, for who has read nothing yet."""
     found = claimed_settings()
-    shares = _shares(found[found["item"] != claims.CLAIMS["direction"].text])  # which is this book's own
+    paper = found[found["item"] != claims.CLAIMS["direction"].text]  # which is this book's own
+    shares = _shares(paper)
     lead = "Most" if shares[AGREES] > 0.5 else "Less than half"
+    methods = {
+        run: records.provenance(run, records.experiments(run)[0])["settings"]["method"] for run in found["run"].unique()
+    }
+    by_method = paper.groupby(paper["run"].map(methods)).apply(lambda rows: _shares(rows)[AGREES], include_groups=False)
+    told = [f"{share:.0%} in runs with {words.METHODS[method]}" for method, share in by_method.items()]
     return (
         f"**{lead} of what the paper claims comes out in this book's recorded runs.** Of the settings that can be judged, "
-        f"{shares[AGREES]:.0%} come out {AGREES}; {shares[NO_DIFFERENCE]:.0%} show {NO_DIFFERENCE}, {shares[DIFFERS]:.0%} come "
-        f"out {DIFFERS}, and the rest is open."
+        f"{shares[AGREES]:.0%} come out {AGREES}: {phrases.join(told)}. The others show {NO_DIFFERENCE}, come out {DIFFERS}, or "
+        "are open."
     )
 
 

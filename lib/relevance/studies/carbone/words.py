@@ -18,7 +18,12 @@ from relevance.studies.phrases import certificate, interval, join, sentence, sig
 from relevance.studies.verdicts import NOT_JUDGED
 
 # What explanations are beside others, by the standing of a difference; what maps do beside predictions, by that of rho.
-BESIDE = {HIGHER: "steadier than", EQUIVALENT: "as steady as", LOWER: "less steady than", UNDECIDED: "not told from"}
+BESIDE = {
+    HIGHER: "steadier than",
+    EQUIVALENT: "as steady as",
+    LOWER: "less steady than",
+    UNDECIDED: "not to be told from",
+}
 LINKED = {HIGHER: "hold better where predictions do", EQUIVALENT: "show no link that counts to predictions",
           LOWER: "hold worse where predictions do", UNDECIDED: "show a link that cannot be told from none"}  # fmt: skip
 
@@ -102,6 +107,8 @@ def when_in_short(ladder: pd.DataFrame, attack: str, scale: float) -> str:
             how = f"and {'more' if abs(by) > abs(by_noise) else 'less'} so under attack"
         lead += f"So they are {beside.removesuffix(' than')} under any change, {how}. "
     alone = " A single network can have the prior, too." if rows["standing"].get("prior") == HIGHER else ""
+    if rows["standing"].get("posterior beyond it") == NOT_JUDGED:
+        alone += " The posterior's own step is not judged."
     scaled = [
         f"{STEPS[step]} ({signed(rows['scaled'][step])}) counts"
         for step in STEPS
