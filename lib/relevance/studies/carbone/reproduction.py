@@ -378,7 +378,7 @@ def answer() -> str:
     methods = {
         run: records.provenance(run, records.experiments(run)[0])["settings"]["method"] for run in found["run"].unique()
     }
-    by_method = paper.groupby(paper["run"].map(methods)).apply(lambda rows: _shares(rows)[AGREES], include_groups=False)
+    by_method = {str(method): _shares(rows)[AGREES] for method, rows in paper.groupby(paper["run"].map(methods))}
     told = [f"{share:.0%} in runs with {words.METHODS[method]}" for method, share in by_method.items()]
     return (
         f"**{lead} of what the paper claims comes out in this book's recorded runs.** Of the settings that can be judged, "
