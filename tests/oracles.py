@@ -121,6 +121,7 @@ def made_up_answers(bayesian, adversarial):
             {
                 "run": "r",
                 "called": "a run",
+                "method": "HMC",
                 "attack": attack,
                 "first": first,
                 "second": second,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from oracles import made_up_answers
 from relevance.studies import answer, records
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC
@@ -35,9 +37,13 @@ def test_the_sentences_follow_the_rows():
         "attack, the Bayesian one is undecided in all 2." in second
     )
     assert answer.in_short(made_up_answers(0, 1)) == (
-        "A posterior's explanations are steadier than a deterministic network's in 0 of 2 settings that recorded runs can judge; "
-        "after training under attack they are in 2 of 2."
+        "Of the settings that recorded runs can judge, a posterior's explanations are steadier than a deterministic network's in "
+        "0 of 2 with HMC; after training under attack they are in 2 of 2."
     )
     refused = made_up_answers("at chance", 1)
     assert "is not judged: at chance." in answer.sentences(refused)[0]
-    assert "in 0 of 0 settings" in answer.in_short(refused)
+    assert "in 0 of 0 with HMC" in answer.in_short(refused)
+    two = pd.concat([made_up_answers(1, 1), made_up_answers(0, 1).assign(method="VI")])
+    assert "in 2 of 2 with HMC and 0 of 2 with VI; after training under attack they are in 4 of 4." in answer.in_short(
+        two
+    )

@@ -12,6 +12,7 @@ from relevance.studies import records
 from relevance.studies.carbone.reproduction import RUNS
 from relevance.studies.gates import UNMIXED
 from relevance.studies.names import ADVERSARIAL, BAYESIAN, DETERMINISTIC, most_samples
+from relevance.studies.phrases import join
 from relevance.studies.tables import last_layer
 from relevance.studies.verdicts import NOT_JUDGED, counted, judged
 
@@ -36,8 +37,8 @@ def rows() -> pd.DataFrame:
     """Compare the three kinds of models on every recorded run of the main source, under attacks on the prediction.
 
     Returns:
-        A row for each run, pair of models and attack: ``run``, ``called``, ``first``, ``second``, ``attack``, and the columns of
-        :func:`differences.comparisons`, for the explanation of the class by the epsilon rule, with ``standing``. The Bayesian
+        A row for each run, pair of models and attack: ``run``, ``called``, ``method``, ``first``, ``second``, ``attack``, and the
+        columns of :func:`differences.comparisons`, for the explanation of the class by the epsilon rule, with ``standing``. The Bayesian
         model is the one with the most samples.
     """
     parts = []
@@ -53,7 +54,8 @@ def rows() -> pd.DataFrame:
             found = judged(table, names.get(first, first), names.get(second, second))
             if BAYESIAN in (first, second) and records.is_unmixed(run, experiment):
                 found = found.assign(standing=NOT_JUDGED, reason=UNMIXED)
-            parts.append(found.assign(run=run, called=f"{title}, {CALLED[method]}", first=first, second=second))
+            about = {"run": run, "called": f"{title}, {CALLED[method]}", "method": CALLED[method]}
+            parts.append(found.assign(**about, first=first, second=second))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -71,13 +73,17 @@ def sentences(found: pd.DataFrame | None = None) -> list[str]:
 def in_short(found: pd.DataFrame | None = None) -> str:
     """Say in one sentence what :func:`sentences` say."""
     found = rows() if found is None else found
-    decidable = found[found["standing"] != NOT_JUDGED]
-    bayesian, hardened = (_pair(decidable, DETERMINISTIC, model)["standing"] for model in (BAYESIAN, ADVERSARIAL))
+    bayesian, hardened = (_pair(found, DETERMINISTIC, model) for model in (BAYESIAN, ADVERSARIAL))
+    by_method = [f"{_steadier(rows)} with {method}" for method, rows in bayesian.groupby("method", sort=False)]
     return (
-        f"A posterior's explanations are steadier than a deterministic network's in {(bayesian == HIGHER).sum()} of "
-        f"{len(bayesian)} settings that recorded runs can judge; after training under attack they are in "
-        f"{(hardened == HIGHER).sum()} of {len(hardened)}."
+        "Of the settings that recorded runs can judge, a posterior's explanations are steadier than a deterministic network's in "
+        f"{join(by_method)}; after training under attack they are in {_steadier(hardened)}."
     )
+
+
+def _steadier(found: pd.DataFrame) -> str:
+    judged = found.loc[found["standing"] != NOT_JUDGED, "standing"]
+    return f"{(judged == HIGHER).sum()} of {len(judged)}"
 
 
 def _pair(found: pd.DataFrame, first: str, second: str) -> pd.DataFrame:
