@@ -38,8 +38,8 @@ def rows() -> pd.DataFrame:
 
     Returns:
         A row for each run, pair of models and attack: ``run``, ``called``, ``method``, ``first``, ``second``, ``attack``, and the
-        columns of :func:`differences.comparisons`, for the explanation of the class by the epsilon rule, with ``standing``. The Bayesian
-        model is the one with the most samples.
+        columns of :func:`differences.comparisons`, for the explanation of the class by the epsilon rule, with ``standing``. The
+        Bayesian model is the one with the most samples.
     """
     parts = []
     for run, title in columns().items():
