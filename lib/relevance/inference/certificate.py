@@ -144,16 +144,13 @@ def certify(
             has the name of what is looked at anyway.
     """
     parts = chains_of(posterior)
-    checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
-    checks.count("n_images", n_images, at_most=len(data.test_labels))
     draws, chains = _functions("draws", draws), _functions("chains", chains)
     if taken := sorted(draws.keys() & set(BUILT_IN)):
         raise ValueError(
             f"draws has the name {taken[0]!r}, of what is looked at anyway; its names must not be {', '.join(BUILT_IN)}."
         )
     least = min(map(len, parts))
-    images = checks.pixels("data.test_images", data.test_images[:n_images])
-    labels = posterior.class_indices("data.test_labels", data.test_labels[:n_images], images)
+    images, labels = looked_at(posterior, data, n_images)
     record = posterior.record
     warmup = record["settings"]["warmup"]
     found: dict[str, list[Tensor]] = {"energy": [
@@ -181,6 +178,14 @@ def certify(
         n_gradients=sum(row["n_gradients"] for rows in record["history"] for row in rows),
         seconds=float(record["seconds"]),
     )  # fmt: skip
+
+
+def looked_at(posterior: Posterior, data: Dataset, n_images: int) -> tuple[Tensor, Tensor]:
+    """Return the first test images and their labels, or say why a posterior cannot be looked at on them."""
+    checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
+    checks.count("n_images", n_images, at_most=len(data.test_labels))
+    images = checks.pixels("data.test_images", data.test_images[:n_images])
+    return images, posterior.class_indices("data.test_labels", data.test_labels[:n_images], images)
 
 
 def _functions(name: str, given: Mapping[str, Callable[[Posterior], Tensor]] | None) -> dict[str, OfDraws]:
