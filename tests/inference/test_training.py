@@ -168,3 +168,65 @@ def test_a_network_that_is_none_gets_a_sentence(tiny_data, network):
     for train in (inference.sgd, inference.laplace, inference.mc_dropout, inference.variational, inference.hmc):
         with pytest.raises(ValueError, match="network (is .*; it must be a torch.nn.Module|has no parameters)"):
             train(network, tiny_data)
+
+
+class Giving(nn.Module):
+    """Gives what a function makes of logits, in training or not."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.layer, self.function = nn.Linear(16, 3), function
+
+    def forward(self, images):
+        return self.function(self.layer(images.flatten(1)), self.training)
+
+
+def raising(logits, training):
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (
+            Giving(lambda logits, training: (logits, logits)),
+            r"network gives a tuple for 2 images; it must give \[2, 3\]",
+        ),
+        (
+            Giving(lambda logits, training: logits[:1]),
+            r"network gives a tensor of shape \[1, 3\] for 2 images; it must",
+        ),
+        (
+            Giving(lambda logits, training: (logits, logits) if training else logits),
+            r"network in training gives a tuple for 2 images; it must give logits \[2, K\], as otherwise",
+        ),
+        (
+            Giving(raising),
+            r"network does not take images of shape \[1, 4, 4\] as data has them \(KeyError: \); it must be",
+        ),
+        (
+            Giving(lambda logits, training: raising(logits, training) if training else logits),
+            r"network cannot be trained \(KeyError: \); in training it must give logits, as otherwise",
+        ),
+        (
+            architectures.fully_connected((1, 4, 4), 4, 3).double(),
+            r"network has parameters of torch.float64, data images of torch.float32; both must be .* network.to\(torch.float32",
+        ),
+    ],
+    ids=["tuple", "too few", "tuple in training", "raises", "raises in training", "double"],
+)
+def test_what_a_network_does_wrong_gets_a_sentence(tiny_data, network, said):
+    for train in (inference.sgd, inference.variational):
+        with pytest.raises(ValueError, match=said):
+            train(network, tiny_data, epochs=1, progress=False)
+
+
+def test_a_last_batch_of_one_image_is_refused_where_batch_norm_cannot_learn_from_it(tiny_data):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    for train in (inference.sgd, inference.variational, inference.swag):
+        with pytest.raises(
+            ValueError, match="batch_size is 89, which leaves 1 of 90 images for the last batch, on which"
+        ):
+            train(network, tiny_data, epochs=1, batch_size=89, progress=False)
+    # A feature map of several pixels has a variance in one image too.
+    assert len(inference.sgd(normalised_convolutional(), tiny_data, epochs=1, batch_size=89, progress=False)) == 1

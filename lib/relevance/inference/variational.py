@@ -110,7 +110,9 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     # A fresh copy, so that asking changes no statistics of the network's batch norm.
-    _check_layers(training.initialised(network, data, chosen.seed).eval(), data.train_images[:2])
+    fresh = training.initialised(network, data, chosen.seed)
+    training.check_batches(fresh, data, chosen.batch_size)
+    _check_layers(fresh.eval(), data.train_images[:2])
     model = _start(network, data, chosen)
     posterior, history = fit(model, data, chosen, cross_entropy, show=progress)
     posterior.record.update(training.record("variational", data, asdict(chosen), started, history=history))
