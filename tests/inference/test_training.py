@@ -111,6 +111,27 @@ def test_bad_settings_get_a_sentence(small_network, tiny_data, method, settings,
         getattr(inference, method)(small_network, tiny_data, progress=False, **settings)
 
 
+@pytest.mark.parametrize(
+    ("method", "settings", "after"),
+    [
+        ("deep_ensemble", {"n_samples": 3}, 2),
+        ("swag", {}, 1),
+        ("distillation", {}, 10_000),
+        ("hmc", {"n_samples": 6, "n_chains": 3}, 2),
+        ("hmc", {"n_samples": 6, "n_chains": 4, "start": "both"}, 2),
+    ],
+)
+def test_seeds_that_are_counted_on_from_one_all_fit_or_get_a_sentence(
+    small_network, tiny_data, method, settings, after, monkeypatch
+):
+    monkeypatch.setattr(training, "initialised", lambda *given: pytest.fail("the training has begun"))
+    last = 2**63 - 1 - after
+    with pytest.raises(ValueError, match=f"seed is {last + 1}; it must be .* at most {last}"):
+        getattr(inference, method)(small_network, tiny_data, seed=last + 1, progress=False, **settings)
+    with pytest.raises(pytest.fail.Exception, match="the training has begun"):
+        getattr(inference, method)(small_network, tiny_data, seed=last, progress=False, **settings)
+
+
 def test_the_initial_parameters_are_those_of_the_seed(small_network, tiny_data):
     first, again, other = (training.initialised(small_network, tiny_data, seed=seed)[1].weight for seed in (1, 1, 2))
     assert torch.equal(first, again)
