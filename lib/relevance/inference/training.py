@@ -71,11 +71,11 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
             raise ValueError(
                 f"network has parameters of {own}, data images of {images.dtype}; both must be of one dtype, as "
                 f"network.to({images.dtype}) makes them."
-            ) from error
+            ) from None
         raise ValueError(
             f"network does not take images of shape {list(data.image_shape)} as data has them "
             f"({_raised(error)}); it must be built with data.image_shape."
-        ) from error
+        ) from None
     wanted = f"[{len(images)}, {len(data.classes)}], one logit for each class"
     checks.results("network", outputs, len(images), wanted)
     if outputs.ndim != 2 or outputs.shape[1] < len(data.classes):
@@ -111,7 +111,7 @@ def check_batches(model: nn.Module, data: Dataset, batch_size: int) -> None:
                 f"batch_size is {batch_size}, which leaves 1 of {n_images} images for the last batch, on which network cannot "
                 f"be trained ({_raised(error)}); it must leave none or more."
             )
-        raise ValueError(fault) from error
+        raise ValueError(fault) from None
     checks.results("network in training", outputs, len(images), f"logits [{len(images)}, K], as otherwise")
 
 
