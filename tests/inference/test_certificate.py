@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -66,6 +68,28 @@ def test_values_that_never_change_are_counted_and_a_chain_that_stands_still_is_n
     assert still.mixing["margin"].rhat > 100
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_not_finite_is_not_converged(small_network, images, value):
+    def broken(given):
+        logits = given.logits(images.test_images[:1])[:, 0].clone()
+        logits[3, 1] = value
+        return logits
+
+    posterior = of_chains(small_network, 4, 500)
+    for of in (broken, lambda given: torch.full((len(given), 2), value)):
+        found = inference.certify(posterior, images, n_images=5, draws={"broken": of})
+        assert found.word == "not converged"
+        assert found.mixing["broken"] == (found.mixing["broken"].values, 0, math.inf, 0.0, 0.0, math.inf)
+        assert (found.told["rhat"], found.told["ess"]) == (None, None)
+
+
+def test_equal_values_are_constant_whatever_their_rounding(small_network, images):
+    posterior = of_chains(small_network, 4, 500)
+    thirds = {"third": lambda given: torch.full((len(given), 2), 1 / 3, dtype=torch.float64)}
+    found = inference.certify(posterior, images, n_images=5, draws=thirds)
+    assert (found.mixing["third"].constant, found.word) == (2, "certified")
+
+
 def test_scores_and_maps_of_whole_chains_stand_beside(small_network, images):
     posterior = of_chains(small_network, 3, 50, start="both")
     maps = torch.rand((5, 1, 4, 4), generator=torch.Generator().manual_seed(0)).double()
@@ -114,5 +138,9 @@ def test_what_is_not_of_chains_gets_a_sentence(small_network, images):
         inference.certify(of_chains(small_network, 1, 10), images)
     with pytest.raises(ValueError, match="n_images is 999; it must be a whole number of at least 1 and at most 30"):
         inference.certify(posterior, images, n_images=999)
+    with pytest.raises(
+        ValueError, match="draws has the name 'margin', of what is looked at anyway; its names must not"
+    ):
+        inference.certify(posterior, images, n_images=5, draws={"margin": len})
     with pytest.raises(ValueError, match="posterior is a Classifier; it must be a Posterior of chains"):
         inference.certify(small_network, images)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +12,7 @@ from torch.func import functional_call
 from oracles import LINE_PRIOR, MOST, apart, line_misfit, moments_off, random_posterior, to_double
 from relevance import inference
 from relevance.datasets.dataset import Dataset
-from relevance.inference import certificate
+from relevance.inference import certificate, hamiltonian
 from relevance.inference import energy as energy_module
 from relevance.inference.chain import Settings, run_chain
 from relevance.inference.energy import NetworkEnergy
@@ -190,6 +192,46 @@ def test_a_start_without_a_finite_energy_gets_a_sentence(small_network, tiny_dat
         ValueError, match=r"the energy at the start of the chain is not finite, with prior_scale=1e\+30"
     ):
         inference.hmc(small_network, tiny_data, n_samples=2, start="prior", prior_scale=1e30, progress=False)
+
+
+BAD_TEST_IMAGES = {
+    "none": (
+        {"test_images": torch.zeros(0, 1, 4, 4), "test_labels": torch.zeros(0, dtype=torch.int64)},
+        "data.test_images has 0 images; it must have at least 1",
+    ),
+    "shape": ({"test_images": torch.zeros(30, 1, 5, 5)}, r"data.test_images has shape \[30, 1, 5, 5\]; it must have"),
+    "bytes": ({"test_images": torch.full((30, 1, 4, 4), 255.0)}, r"data.test_images .* they must lie in \[0, 1\]"),
+    "double": (
+        {"test_images": torch.zeros(30, 1, 4, 4).double()},
+        "images are torch.float64 on cpu; the posterior comp",
+    ),
+    "labels": ({"test_labels": torch.full((30,), 3)}, "data.test_labels has classes from 3 to 3; .* between 0 and 2"),
+    "few labels": (
+        {"test_labels": torch.zeros(9).long()},
+        r"data.test_labels has shape \[9\]; it must have shape \[30\]",
+    ),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_TEST_IMAGES)
+def test_test_images_that_nothing_can_be_said_of_are_refused_before_there_are_draws(
+    small_network, tiny_data, bad, monkeypatch
+):
+    monkeypatch.setattr(hamiltonian, "_chain", lambda *given, **named: pytest.fail("a chain has begun"))
+    changes, said = BAD_TEST_IMAGES[bad]
+    with pytest.raises(ValueError, match=said):
+        inference.hmc(small_network, replace(tiny_data, **changes), n_samples=4, n_chains=2, jobs=1, progress=False)
+
+
+def test_a_checkpoint_that_is_no_folder_gets_a_sentence(small_network, tiny_data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (file := Path("file")).write_text("a")
+    for given in (file, file / "inside"):
+        with pytest.raises(
+            ValueError, match="checkpoint is 'file.*', where no folder can be .*; it must be a path of one"
+        ):
+            inference.hmc(small_network, tiny_data, n_samples=1, checkpoint=given, progress=False)
+    assert file.read_text() == "a"
 
 
 @pytest.mark.parametrize("start", ["both", pytest.param("sgd", marks=pytest.mark.slow)])

@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 
 from oracles import LINE_NOISE, LINE_PRIOR, MOST, line_parameters, moments_off
+from relevance import inference
 
 pytestmark = pytest.mark.stochastic
 
@@ -41,3 +43,66 @@ def test_laplace_takes_the_hessian_of_the_softmax(small_network, tiny_data):
 
     wanted = torch.autograd.functional.hessian(potential, start.flatten())
     assert torch.allclose(found, wanted, atol=1e-9)
+
+
+class Backwards(nn.Module):
+    """Its layers are registered in another order than they are called in."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(8, 3)
+        self.first = nn.Linear(16, 8)
+
+    def forward(self, images):
+        return self.last(self.first(images.flatten(1)).relu())
+
+
+def test_the_last_layer_is_the_one_that_is_called_last(tiny_data):
+    posterior = inference.laplace(Backwards(), tiny_data, epochs=1, n_samples=3, progress=False)
+    assert posterior.samples["last.weight"].std(0).min() > 0
+    assert posterior.samples["first.weight"].std(0).max() == 0
+    model = Backwards()
+    before = model(tiny_data.test_images)
+    assert laplace.last_layer(nn.Sequential(model, nn.Flatten(), nn.Identity()), tiny_data.test_images)[0] == "0.last"
+    assert torch.equal(model(tiny_data.test_images), before)  # no hook is left
+
+
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(16, 3))
+
+    def forward(self, images):
+        return images.flatten(1) @ self.weights
+
+
+class Halved(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+def tied():
+    first, second = nn.Linear(16, 16), nn.Linear(16, 16)
+    second.weight = first.weight
+    return nn.Sequential(nn.Flatten(), first, second)
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        Bare(),
+        nn.Sequential(nn.Conv2d(1, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.ReLU()),
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.ReLU(inplace=True)),
+        nn.Sequential(nn.Flatten(), nn.Linear(16, 3), nn.BatchNorm1d(3)),
+        nn.Sequential(nn.Flatten(), Halved(16, 3)),
+        nn.Sequential(nn.Flatten(), *2 * [nn.Linear(16, 16)]),
+        tied(),
+    ],
+    ids=["bare", "convolution", "relu", "in place", "normalised", "own forward", "twice", "tied"],
+)
+def test_a_network_that_ends_in_no_dense_layer_gets_a_sentence(tiny_data, network):
+    with pytest.raises(
+        ValueError, match="network does not return what its last dense layer gives; for laplace it must"
+    ):
+        inference.laplace(network, tiny_data, epochs=1, n_samples=2, progress=False)

@@ -111,6 +111,27 @@ def test_bad_settings_get_a_sentence(small_network, tiny_data, method, settings,
         getattr(inference, method)(small_network, tiny_data, progress=False, **settings)
 
 
+@pytest.mark.parametrize(
+    ("method", "settings", "after"),
+    [
+        ("deep_ensemble", {"n_samples": 3}, 2),
+        ("swag", {}, 1),
+        ("distillation", {}, 10_000),
+        ("hmc", {"n_samples": 6, "n_chains": 3}, 2),
+        ("hmc", {"n_samples": 6, "n_chains": 4, "start": "both"}, 2),
+    ],
+)
+def test_seeds_that_are_counted_on_from_one_all_fit_or_get_a_sentence(
+    small_network, tiny_data, method, settings, after, monkeypatch
+):
+    monkeypatch.setattr(training, "initialised", lambda *given: pytest.fail("the training has begun"))
+    last = 2**63 - 1 - after
+    with pytest.raises(ValueError, match=f"seed is {last + 1}; it must be .* at most {last}"):
+        getattr(inference, method)(small_network, tiny_data, seed=last + 1, progress=False, **settings)
+    with pytest.raises(pytest.fail.Exception, match="the training has begun"):
+        getattr(inference, method)(small_network, tiny_data, seed=last, progress=False, **settings)
+
+
 def test_the_initial_parameters_are_those_of_the_seed(small_network, tiny_data):
     first, again, other = (training.initialised(small_network, tiny_data, seed=seed)[1].weight for seed in (1, 1, 2))
     assert torch.equal(first, again)
@@ -168,3 +189,65 @@ def test_a_network_that_is_none_gets_a_sentence(tiny_data, network):
     for train in (inference.sgd, inference.laplace, inference.mc_dropout, inference.variational, inference.hmc):
         with pytest.raises(ValueError, match="network (is .*; it must be a torch.nn.Module|has no parameters)"):
             train(network, tiny_data)
+
+
+class Giving(nn.Module):
+    """Gives what a function makes of logits, in training or not."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.layer, self.function = nn.Linear(16, 3), function
+
+    def forward(self, images):
+        return self.function(self.layer(images.flatten(1)), self.training)
+
+
+def raising(logits, training):
+    raise KeyError
+
+
+@pytest.mark.parametrize(
+    ("network", "said"),
+    [
+        (
+            Giving(lambda logits, training: (logits, logits)),
+            r"network gives a tuple for 2 images; it must give \[2, 3\]",
+        ),
+        (
+            Giving(lambda logits, training: logits[:1]),
+            r"network gives a tensor of shape \[1, 3\] for 2 images; it must",
+        ),
+        (
+            Giving(lambda logits, training: (logits, logits) if training else logits),
+            r"network in training gives a tuple for 2 images; it must give logits \[2, K\], as otherwise",
+        ),
+        (
+            Giving(raising),
+            r"network does not take images of shape \[1, 4, 4\] as data has them \(KeyError: \); it must be",
+        ),
+        (
+            Giving(lambda logits, training: raising(logits, training) if training else logits),
+            r"network cannot be trained \(KeyError: \); in training it must give logits, as otherwise",
+        ),
+        (
+            architectures.fully_connected((1, 4, 4), 4, 3).double(),
+            r"network has parameters of torch.float64, data images of torch.float32; both must be .* network.to\(torch.float32",
+        ),
+    ],
+    ids=["tuple", "too few", "tuple in training", "raises", "raises in training", "double"],
+)
+def test_what_a_network_does_wrong_gets_a_sentence(tiny_data, network, said):
+    for train in (inference.sgd, inference.variational):
+        with pytest.raises(ValueError, match=said):
+            train(network, tiny_data, epochs=1, progress=False)
+
+
+def test_a_last_batch_of_one_image_is_refused_where_batch_norm_cannot_learn_from_it(tiny_data):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 4), nn.BatchNorm1d(4), nn.Linear(4, 3))
+    for train in (inference.sgd, inference.variational, inference.swag):
+        with pytest.raises(
+            ValueError, match="batch_size is 89, which leaves 1 of 90 images for the last batch, on which"
+        ):
+            train(network, tiny_data, epochs=1, batch_size=89, progress=False)
+    # A feature map of several pixels has a variance in one image too.
+    assert len(inference.sgd(normalised_convolutional(), tiny_data, epochs=1, batch_size=89, progress=False)) == 1

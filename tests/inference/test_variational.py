@@ -100,7 +100,15 @@ def test_the_divergence_is_that_of_torch_s_distributions():
     assert layer.kl(0.3).item() == pytest.approx(wanted, rel=1e-9)
 
 
-@pytest.mark.parametrize("layer", [nn.Linear(5, 3), nn.Conv2d(2, 3, 3, stride=2, padding=1)])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Linear(5, 3),
+        nn.Conv2d(2, 3, 3, stride=2, padding=1),
+        *(nn.Conv2d(2, 3, 3, stride=2, padding=1, padding_mode=mode) for mode in ("reflect", "replicate", "circular")),
+    ],
+    ids=str,
+)
 def test_local_reparameterisation_has_the_moments_of_sampled_weights(layer):
     torch.manual_seed(0)
     noisy = variational.MeanField(layer.double(), scale=0.3)
@@ -123,3 +131,59 @@ def test_local_reparameterisation_has_the_moments_of_sampled_weights(layer):
         left = draws - mean.flatten()
         assert errors_off(left, 0.0).abs().max() < MOST
         assert errors_off(left**2, variance.flatten()).abs().max() < MOST
+
+
+class Bare(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(16, 3))
+
+    def forward(self, images):
+        return images.flatten(1) @ self.weights
+
+
+class Halved(nn.Linear):
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+class Attending(nn.Module):
+    """Its attention takes the weights of a dense layer that it never calls."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.last = nn.MultiheadAttention(4, 1, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, images):
+        return self.last(self.attention(*3 * [images.squeeze(1)], need_weights=False)[0].flatten(1))
+
+
+def tied():
+    first, second = nn.Linear(16, 16), nn.Linear(16, 16)
+    second.weight = first.weight
+    return [first, second]
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([Bare()], "network has no dense layer or convolution; for variational inference it must have"),
+        (
+            [nn.Flatten(), Halved(16, 3)],
+            "layer '1' of network is a Halved with a forward or parameters of its own; for",
+        ),
+        (
+            [nn.Flatten(), nn.utils.parametrizations.weight_norm(nn.Linear(16, 3))],
+            "layer '1' of network is a ParametrizedLinear with a forward or parameters of its own",
+        ),
+        ([nn.Flatten(), *2 * [nn.Linear(16, 16)]], "layer '1' of network is called 2 times; .* must be .* called once"),
+        ([Attending()], "layer '0.attention.out_proj' of network is called 0 times"),
+        ([nn.Flatten(), *tied()], "layer '1' of network shares its parameters with another layer"),
+    ],
+    ids=["none", "own forward", "parametrised", "twice", "attention", "tied"],
+)
+def test_a_network_whose_layers_have_no_known_variance_gets_a_sentence(tiny_data, layers, words):
+    network = nn.Sequential(*layers)
+    for start in ("sgd", "prior"):
+        with pytest.raises(ValueError, match=words):
+            inference.variational(network, tiny_data, epochs=1, n_samples=2, start=start, progress=False)

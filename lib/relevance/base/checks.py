@@ -145,9 +145,9 @@ def count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = Non
     return int(value)
 
 
-def seed(name: str, value: Any) -> int:
-    """Return ``value`` as a seed of random numbers, or say what a seed may be."""
-    return count(name, value, at_least=0, at_most=LARGEST_SEED)
+def seed(name: str, value: Any, *, after: int = 0) -> int:
+    """Return ``value`` as a seed of random numbers, from which ``after`` more are counted on, or say what it may be."""
+    return count(name, value, at_least=0, at_most=LARGEST_SEED - after)
 
 
 def image_shape(name: str, value: Any) -> tuple[int, int, int]:

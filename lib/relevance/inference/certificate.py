@@ -28,6 +28,8 @@ WORDS = (CERTIFIED, NEARLY, NOT_CONVERGED)
 # Word -> the largest R-hat and the smallest bulk effective sample size of any value.
 LIMITS = {CERTIFIED: (1.01, 400.0), NEARLY: (1.05, 100.0)}
 N_IMAGES = 100
+# Kinds of values that are looked at in every posterior.
+BUILT_IN = ("energy", "margin", "predictive entropy", "squared norm")
 COLUMNS = ["values", "constant", "R-hat", "ESS", "ESS tail", "standard error"]
 # A split chain of fewer has no autocorrelation to speak of.
 FEWEST_DRAWS = 8
@@ -44,7 +46,7 @@ class Mixing(NamedTuple):
     Attributes:
         values: how many values were looked at.
         constant: how many of them never changed in any chain; these say nothing and are left out.
-        rhat: the largest R-hat, at least about 1; NaN if nothing changed.
+        rhat: the largest R-hat, at least about 1; NaN if nothing changed, infinite if a value is NaN or infinite.
         ess_bulk, ess_tail: the smallest effective sample sizes, in draws.
         error: the largest Monte Carlo standard error of a mean, in standard deviations of the value over draws.
     """
@@ -123,25 +125,32 @@ def certify(
     Looked at are the margin and the predictive entropy of each sample on test images, the chain's energy, the squared norm of
     each parameter tensor, and what is given. *Certified* asks of the worst value of every kind an R-hat below 1.01 and a
     bulk effective sample size of at least 400, *nearly* 1.05 and 100. It takes at least 2 chains: one chain cannot see what
-    it has not found.
+    it has not found. A kind with a value that is NaN or infinite has not converged.
+
+    The word is of the values that are looked at and of no other function of the weights. It does not ask where the chains
+    began (``starts`` says it), nor how many there are beyond 2. Fewer than the four chains that Vehtari et al. 2021 advise, or
+    chains that all start from solutions of SGD, are weaker evidence: what none of them came near, none of them misses.
 
     Args:
         posterior: of chains, as :func:`relevance.inference.hmc` gives it.
         data: its test images are looked at.
         n_images: the first so many of them.
-        draws: further kinds of values, such as relevance at the top pixels: name -> what gives [S, ...].
+        draws: further kinds of values, such as relevance at the top pixels: name -> what gives [S, ...]. The names are others
+            than :data:`BUILT_IN`.
         chains: kinds of scores [N] or maps [N, ...] of whole chains, which have no value of a draw: name -> what gives them.
 
     Raises:
-        ValueError: the posterior is not of chains, or of a single one, or ``data`` has not so many test images.
+        ValueError: the posterior is not of chains, or of a single one, or ``data`` has not so many test images, or ``draws``
+            has the name of what is looked at anyway.
     """
     parts = chains_of(posterior)
-    checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
-    checks.count("n_images", n_images, at_most=len(data.test_labels))
     draws, chains = _functions("draws", draws), _functions("chains", chains)
+    if taken := sorted(draws.keys() & set(BUILT_IN)):
+        raise ValueError(
+            f"draws has the name {taken[0]!r}, of what is looked at anyway; its names must not be {', '.join(BUILT_IN)}."
+        )
     least = min(map(len, parts))
-    images = checks.pixels("data.test_images", data.test_images[:n_images])
-    labels = posterior.class_indices("data.test_labels", data.test_labels[:n_images], images)
+    images, labels = looked_at(posterior, data, n_images)
     record = posterior.record
     warmup = record["settings"]["warmup"]
     found: dict[str, list[Tensor]] = {"energy": [
@@ -169,6 +178,14 @@ def certify(
         n_gradients=sum(row["n_gradients"] for rows in record["history"] for row in rows),
         seconds=float(record["seconds"]),
     )  # fmt: skip
+
+
+def looked_at(posterior: Posterior, data: Dataset, n_images: int) -> tuple[Tensor, Tensor]:
+    """Return the first test images and their labels, or say why a posterior cannot be looked at on them."""
+    checks.kind_of("data", data, Dataset, "a Dataset, such as datasets.load gives")
+    checks.count("n_images", n_images, at_most=len(data.test_labels))
+    images = checks.pixels("data.test_images", data.test_images[:n_images])
+    return images, posterior.class_indices("data.test_labels", data.test_labels[:n_images], images)
 
 
 def _functions(name: str, given: Mapping[str, Callable[[Posterior], Tensor]] | None) -> dict[str, OfDraws]:
@@ -222,11 +239,15 @@ def _mixing(values: np.ndarray) -> Mixing:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # arviz 0.x announces its successor on import
         import arviz
-    varying = values.reshape(-1, values.shape[-1]).std(0) > 0
+    # Exactly: of equal values, such as 1/3, the standard deviation may be a rounding. NaN and infinity are not constant.
+    low = values.min((0, 1))
+    varying = (low != values.max((0, 1))) | ~np.isfinite(low)
     n_values, n_constant = len(varying), int((~varying).sum())
     if not varying.any() or values.shape[1] < FEWEST_DRAWS:
         return Mixing(n_values, n_constant, np.nan, 0.0, 0.0, np.nan)
     kept = values[..., varying]
+    if not np.isfinite(kept).all():  # ranks, of which R-hat is, would hide an infinity
+        return Mixing(n_values, n_constant, np.inf, 0.0, 0.0, np.inf)
     dataset = arviz.convert_to_dataset({"value": kept})
 
     def of(function: Callable[..., Dataset], **given: str) -> np.ndarray:

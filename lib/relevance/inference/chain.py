@@ -77,6 +77,9 @@ class Settings(checks.Checked):
         super().__post_init__()
         if self.n_chains is not None:
             checks.count("n_chains", self.n_chains, at_most=self.n_samples)
+        # Each solution of SGD has the seed of its chain's number further on.
+        from_sgd = [chain for chain in range(self.chains) if self.start_of(chain) == "sgd"]
+        checks.seed("seed", self.seed, after=max(from_sgd, default=0))
 
     @property
     def chains(self) -> int:

@@ -56,6 +56,7 @@ def distillation(network: nn.Module, data: Dataset, *, progress: bool = True, **
         accuracy of every epoch, ``record["teacher"]`` the teacher's.
     """
     chosen = checks.settings(Settings, settings)
+    checks.seed("seed", chosen.seed, after=APART)
     started = time.perf_counter()
     of_teacher = replace(chosen, seed=chosen.seed + APART)
     hard = _hard(chosen.teacher_temperature or chosen.temperature)

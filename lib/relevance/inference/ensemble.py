@@ -30,6 +30,10 @@ class Settings(TrainingSettings):
     n_samples: int = checks.whole(10)
     prior_scale: float | None = checks.real(None, above=0)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        checks.seed("seed", self.seed, after=self.n_samples - 1)
+
 
 def deep_ensemble(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:
     """Train ``n_samples`` networks by SGD, with seeds ``seed``, ``seed + 1``, ...; each is a sample of the posterior.

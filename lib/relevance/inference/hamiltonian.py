@@ -55,12 +55,26 @@ def hmc(
         each transition.
 
     Raises:
-        ValueError: as there; or the energy at the start is not finite, or the checkpoint is damaged or of another run.
+        ValueError: as there; or the energy at the start is not finite, or the checkpoint is damaged or of another run or no
+            folder, or of more than one chain the test images are not what a certificate looks at.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
     folder = None if checkpoint is None else checks.path("checkpoint", checkpoint)
     shell = training.initialised(network, data, chosen.seed).eval()
+    if chosen.chains > 1:  # what the certificate will ask for, before there are draws to lose
+        images = checks.image_batch("data.test_images", data.test_images, data.image_shape)
+        checks.some_images("data.test_images", images)
+        checks.class_indices("data.test_labels", data.test_labels, len(images), len(data.classes))
+        certificate.looked_at(Posterior.of(shell), data, min(certificate.N_IMAGES, len(images)))
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(
+                f"checkpoint is {checks.shown(str(folder))}, where no folder can be ({type(error).__name__}); it must be a path "
+                "of one, or of where it is to be made."
+            ) from None
     if chosen.start != "prior" and any(True for _ in shell.buffers()):
         # Batch norm's statistics are constants of the network that is sampled: those of the first solution.
         solution = sgd(network, data, seed=chosen.seed, progress=False)
@@ -105,8 +119,8 @@ def hmc(
         )
     )
     if len(ordered) > 1:
-        looked_at = min(certificate.N_IMAGES, len(data.test_labels))
-        posterior.record["diagnostics"] |= certificate.certify(posterior, data, n_images=looked_at).told
+        n_images = min(certificate.N_IMAGES, len(data.test_images))
+        posterior.record["diagnostics"] |= certificate.certify(posterior, data, n_images=n_images).told
     return posterior
 
 

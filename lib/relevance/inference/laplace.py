@@ -48,32 +48,63 @@ def laplace(network: nn.Module, data: Dataset, *, progress: bool = True, **setti
     the layers below stay as they are (Daxberger et al. 2021, arXiv:2106.14806, Sec. 2). The solution is SGD's, which
     minimises the loss without the prior.
 
-    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The network's last
-    layer with weights must be dense and end it.
+    Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The network must end
+    in a dense layer.
+
+    Raises:
+        ValueError: as there; or the network does not end in a dense layer.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
-    training.check(network, data)
-    last_layer(network)
+    # A fresh copy, so that asking changes no statistics of the network's batch norm.
+    last_layer(training.initialised(network, data, chosen.seed).eval(), data.train_images[:2])
     model, history = fit(network, data, chosen, "SGD", show=progress)
     posterior = around(model.eval(), data, chosen, softmax_curvature)
     posterior.record.update(training.record("laplace", data, asdict(chosen), started, history=history))
     return posterior
 
 
-def last_layer(network: nn.Module) -> tuple[str, nn.Linear]:
-    """Return the last layer with weights and its name, or say that it must be dense."""
-    name, layer = [(name, part) for name, part in network.named_modules() if getattr(part, "weight", None) is not None][
-        -1
+def last_layer(network: nn.Module, images: Tensor) -> tuple[str, nn.Linear]:
+    """Return the dense layer whose outputs are the network's, and its name.
+
+    It is asked of the network, since layers may be registered in another order than they are called in: each dense layer's
+    outputs are replaced by numbers of both signs, and the network must return those of the last one as they are.
+
+    Raises:
+        ValueError: there is no such layer, or it is called twice or its weights are not its own.
+    """
+    given: list[tuple[str, nn.Linear, Tensor]] = []
+
+    def replace(name: str, layer: nn.Linear, outputs: Tensor) -> Tensor:
+        numbers = torch.linspace(-1e3, 1e3, outputs.numel()).to(outputs).reshape(outputs.shape)
+        given.append((name, layer, numbers))
+        return numbers.clone()  # which an activation in place may change
+
+    hooks = [
+        part.register_forward_hook(lambda layer, inputs, outputs, name=name: replace(name, layer, outputs))
+        for name, part in network.named_modules()
+        if isinstance(part, nn.Linear)
     ]
-    if not isinstance(layer, nn.Linear):
-        raise ValueError(f"layer {name}, the last with weights, is a {type(layer).__name__}; laplace needs a Linear.")
-    return name, layer
+    try:
+        with torch.no_grad():
+            found = network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if given and torch.equal(found, given[-1][2]):
+        name, layer, _ = given[-1]
+        uses = [part for module in network.modules() for part in module._parameters.values() if part is layer.weight]
+        if type(layer).forward is nn.Linear.forward and len(uses) == [one for _, one, _ in given].count(layer) == 1:
+            return name, layer
+    raise ValueError(
+        "network does not return what its last dense layer gives; for laplace it must end in a torch.nn.Linear that is "
+        "called once, with weights of its own."
+    )
 
 
 def around(model: nn.Module, data: Dataset, settings: Settings, curvature: Curvature) -> Posterior:
     """Sample the last layer of a solution from the normal distribution that the curvature of the loss gives."""
-    name, layer = last_layer(model)
+    name, layer = last_layer(model, data.train_images[:2])
     precision = _precision(model, layer, data, settings.prior_scale, curvature)
     generator = torch.Generator().manual_seed(settings.seed)
     size = len(precision)

@@ -43,6 +43,7 @@ class Settings(TrainingSettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         checks.count("rank", self.rank, at_least=2, at_most=self.swag_epochs * self.per_epoch)
+        checks.seed("seed", self.seed, after=1)
 
 
 def swag(network: nn.Module, data: Dataset, *, progress: bool = True, **settings: Any) -> Posterior:

@@ -51,7 +51,7 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
     ``network`` itself and torch's global random state stay as they are. The draw is the CPU's on every device.
 
     Raises:
-        ValueError: the network does not fit the images or the classes of ``data``.
+        ValueError: the network does not fit the images or the classes of ``data``, or their dtype.
     """
     check(network, data)
     fresh = copy.deepcopy(network).cpu()
@@ -61,20 +61,58 @@ def initialised(network: nn.Module, data: Dataset, seed: int) -> nn.Module:
             if callable(reset):
                 reset()
     fresh = fresh.to(data.train_images.device).eval()
+    images = data.train_images[:2]
     try:
         with torch.no_grad():
-            outputs = fresh(data.train_images[:2])
-    except RuntimeError as error:
+            outputs = fresh(images)
+    except Exception as error:  # whatever the network's code raises
+        own = next(fresh.parameters()).dtype
+        if own != images.dtype:
+            raise ValueError(
+                f"network has parameters of {own}, data images of {images.dtype}; both must be of one dtype, as "
+                f"network.to({images.dtype}) makes them."
+            ) from None
         raise ValueError(
             f"network does not take images of shape {list(data.image_shape)} as data has them "
-            f"({str(error).splitlines()[0]}); it must be built with data.image_shape."
+            f"({_raised(error)}); it must be built with data.image_shape."
         ) from None
+    wanted = f"[{len(images)}, {len(data.classes)}], one logit for each class"
+    checks.results("network", outputs, len(images), wanted)
     if outputs.ndim != 2 or outputs.shape[1] < len(data.classes):
         raise ValueError(
-            f"network gives outputs of shape {list(outputs.shape)} for 2 images; "
-            f"it must give [2, {len(data.classes)}], one logit for each class."
+            f"network gives outputs of shape {list(outputs.shape)} for {len(images)} images; it must give {wanted}."
         )
     return fresh.train()
+
+
+def _raised(error: Exception) -> str:
+    """Return what was raised, as a sentence has room for it."""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:120]
+
+
+def check_batches(model: nn.Module, data: Dataset, batch_size: int) -> None:
+    """Say so if a network that fits the data cannot be trained on it in batches of this size.
+
+    A copy of it is asked, in training, so that the statistics of its batch norm stay as they are.
+
+    Raises:
+        ValueError: in training it gives no logits, or the last batch is of one image, of which batch norm has no variance.
+    """
+    n_images = len(data.train_labels)
+    n_last = (n_images - 1) % batch_size + 1
+    images = data.train_images[: min(2, n_last)]
+    try:
+        with seeded(0, images.device), torch.no_grad():
+            outputs = copy.deepcopy(model).train()(images)
+    except Exception as error:  # whatever the network's code raises
+        fault = f"network cannot be trained ({_raised(error)}); in training it must give logits, as otherwise."
+        if n_last == 1:
+            fault = (
+                f"batch_size is {batch_size}, which leaves 1 of {n_images} images for the last batch, on which network cannot "
+                f"be trained ({_raised(error)}); it must leave none or more."
+            )
+        raise ValueError(fault) from None
+    checks.results("network in training", outputs, len(images), f"logits [{len(images)}, K], as otherwise")
 
 
 def check(network: Any, data: Any) -> None:
@@ -223,9 +261,10 @@ def fit(
         training batches as they were seen.
 
     Raises:
-        ValueError: the network does not fit the data, or the loss is not finite.
+        ValueError: the network does not fit the data, or not in batches of this size, or the loss is not finite.
     """
     model = initialised(network, data, settings.seed)
+    check_batches(model, data, settings.batch_size)
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     generator = torch.Generator().manual_seed(settings.seed)
     names = ["loss", "accuracy"] if terms is None else ["loss", "accuracy", "penalty"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn import functional
 
 from relevance.base import checks
@@ -75,16 +77,11 @@ class MeanField(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return one draw of the outputs for each image."""
-        mean, variance = self.layer(x), self._map(x**2, **self.variances())
+        # By the layer itself, which pads the squares as it pads the images.
+        mean, variance = self.layer(x), functional_call(self.layer, self.variances(), (x**2,))
         noise = torch.randn_like(mean)
         outputs: Tensor = mean + variance.clamp(min=LEAST_VARIANCE).sqrt() * noise
         return outputs
-
-    def _map(self, x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-        if isinstance(self.layer, nn.Linear):
-            return functional.linear(x, weight, bias)
-        layer = self.layer
-        return functional.conv2d(x, weight, bias, layer.stride, layer.padding, layer.dilation, layer.groups)
 
     def kl(self, prior_scale: float) -> Tensor:
         """Return the KL divergence from the prior, of all weights and biases."""
@@ -106,9 +103,16 @@ def variational(network: nn.Module, data: Dataset, *, progress: bool = True, **s
 
     Arguments are those of :func:`relevance.inference.sgd`, settings the fields of :class:`Settings`. The history has
     the loss (negative evidence lower bound for each image), its parts, and the accuracy.
+
+    Raises:
+        ValueError: as there; or the network has no dense layer or convolution, or one whose outputs' variance is not known.
     """
     chosen = checks.settings(Settings, settings)
     started = time.perf_counter()
+    # A fresh copy, so that asking changes no statistics of the network's batch norm.
+    fresh = training.initialised(network, data, chosen.seed)
+    training.check_batches(fresh, data, chosen.batch_size)
+    _check_layers(fresh.eval(), data.train_images[:2])
     model = _start(network, data, chosen)
     posterior, history = fit(model, data, chosen, cross_entropy, show=progress)
     posterior.record.update(training.record("variational", data, asdict(chosen), started, history=history))
@@ -177,6 +181,38 @@ def sampled(noisy: nn.Module, n_samples: int) -> dict[str, Tensor]:
 
 def _mean_fields(noisy: nn.Module) -> Iterator[tuple[str, MeanField]]:
     return ((name, module) for name, module in noisy.named_modules() if isinstance(module, MeanField))
+
+
+def _check_layers(network: nn.Module, images: Tensor) -> None:
+    """Say so if there is a layer whose outputs are not independent draws with the moments that :class:`MeanField` gives."""
+    layers = {name: part for name, part in network.named_modules() if isinstance(part, (nn.Linear, nn.Conv2d))}
+    if not layers:
+        raise ValueError(
+            "network has no dense layer or convolution; for variational inference it must have at least one."
+        )
+    calls: Counter[str] = Counter()
+    hooks = [part.register_forward_hook(lambda *_, name=name: calls.update([name])) for name, part in layers.items()]
+    try:
+        with torch.no_grad():
+            network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    uses = Counter(id(value) for part in network.modules() for value in part._parameters.values())
+    for name, part in layers.items():
+        own = dict(part.named_parameters())
+        if type(part).forward not in {nn.Linear.forward, nn.Conv2d.forward} or own.keys() - {"weight", "bias"}:
+            fault = f"is a {type(part).__name__} with a forward or parameters of its own"
+        elif calls[name] != 1:
+            fault = f"is called {calls[name]} times"
+        elif any(uses[id(value)] != 1 for value in own.values()):
+            fault = "shares its parameters with another layer"
+        else:
+            continue
+        raise ValueError(
+            f"layer {checks.shown(name)} of network {fault}; for variational inference it must be a torch.nn.Linear or "
+            "torch.nn.Conv2d that is called once, with weights of its own."
+        )
 
 
 def _with_mean_fields(module: nn.Module, scale: float) -> nn.Module:

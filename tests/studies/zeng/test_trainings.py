@@ -74,6 +74,8 @@ def test_what_is_unknown_gets_one_sentence(tiny_data, dense_posterior, some_imag
         source.scaled_epsilon(1.0, "l1", (1, 2, 2))
     with pytest.raises(ValueError, match="method is 'TRADES'"):
         trainings.trained(source.Setting("TRADES"), network, tiny_data, epochs=1)
+    with pytest.raises(ValueError, match=f"seed is {2**63 - 1}; it must be .* at most {2**63 - 3}"):
+        trainings.ensemble_of(lambda seed: pytest.fail("a member is trained"), 3, seed=2**63 - 1)
     with pytest.raises(ValueError, match="member 0 has 5 samples"):
         trainings.ensemble_of(lambda seed: dense_posterior, 2)
     with pytest.raises(ValueError, match="training gave a float"):

@@ -133,7 +133,7 @@ def _example(network: nn.Module, given: str) -> Posterior:
     data = reading.load(LEARNED_FROM).smaller(N_TRAIN)
     if given == LAPLACE:
         drawn = kept(laplace, network, data, progress=False, epochs=EPOCHS, n_samples=20, prior_scale=0.3)
-        name, layer = last_layer(drawn.network)
+        name, layer = last_layer(drawn.network, data.train_images[:2].to(drawn.device))
         parts = [drawn.samples[f"{name}.{part}"].flatten(1) for part, _ in layer.named_parameters()]
         below = copy.deepcopy(network)
         below.load_state_dict({key: value[0].cpu() for key, value in drawn.samples.items()})

@@ -82,7 +82,7 @@ def ensemble_of(train: Callable[[int], Posterior], n_members: int, *, seed: int 
         ValueError: a member has more than one sample, or another architecture.
     """
     checks.count("n_members", n_members)
-    checks.seed("seed", seed)
+    checks.seed("seed", seed, after=n_members - 1)
     members = [checked_posterior(train(seed + index)) for index in range(n_members)]
     parts = []
     for index, member in enumerate(members):
