@@ -48,6 +48,10 @@ def test_a_sound_evaluation_raises_no_concern(trained_ensemble, evaluation_table
     posterior, _, images, labels = trained_ensemble
     by_epsilon = attacks.accuracy_by_epsilon(posterior, images, labels, [0.5, 0, 0.1, 0.2], n_steps=15, progress=False)
     assert by_epsilon["epsilon"].tolist() == [0, 0.1, 0.2, 0.5]
+    once = attacks.accuracy_by_epsilon(
+        posterior, images[:5], labels[:5], (size for size in (0.1, 0)), n_steps=1, progress=False
+    )
+    assert once["epsilon"].tolist() == [0, 0.1]
     assert by_epsilon["accuracy"].is_monotonic_decreasing
     assert by_epsilon["accuracy"].tolist()[0] == posterior.accuracy(images, labels)
     assert by_epsilon["accuracy"].tolist()[-1] == 0

@@ -397,6 +397,8 @@ def test_a_scaled_difference_of_runs_is_crossed_too():
         (-0.3, 0.3, "undecided"),
         (0.0, 0.03, "undecided"),
         (math.nan, math.nan, "undecided"),
+        (0.1, math.nan, "undecided"),
+        (math.nan, -0.1, "undecided"),
     ],
 )
 def test_an_interval_decides_or_does_not(low, high, wanted):

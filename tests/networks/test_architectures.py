@@ -97,3 +97,8 @@ def test_a_residual_network_normalises_inside_explains_and_is_saved(tmp_path):
 def test_bad_settings_of_a_residual_network_get_a_sentence(settings, message):
     with pytest.raises(ValueError, match=message):
         architectures.resnet20(**({"image_shape": (1, 8, 8)} | settings))
+
+
+def test_a_shape_that_can_be_read_once_is_read_once():
+    assert architectures.fully_connected(iter((1, 4, 4)), hidden=3).settings["image_shape"] == [1, 4, 4]
+    assert architectures.fully_connected(iter((1, 4, 4)), hidden=3)[1].in_features == 16

@@ -138,8 +138,7 @@ def accuracy_by_epsilon(
     images, labels = given(posterior, checks.some_images("images", images), labels, "labels")
     stood = _right(posterior, images, labels)
     rows = []
-    checks.numbers("epsilons", epsilons, at_least=0)
-    for epsilon in sorted(epsilons):
+    for epsilon in sorted(checks.numbers("epsilons", epsilons, at_least=0)):
         stood = stood & _right(posterior, pgd(posterior, images, labels, epsilon, **how), labels)
         rows.append({"epsilon": epsilon, "accuracy": _share(stood)})
     return pd.DataFrame(rows)

@@ -291,6 +291,8 @@ def standing(low: float, high: float, margin: float = MARGIN) -> str:
     for name, end in (("low", low), ("high", high)):
         if isinstance(end, bool) or not isinstance(end, (int, float, np.floating, np.integer)):
             raise ValueError(f"{name} is {checks.shown(end)}; it must be a number, the end of an interval.")
+    if np.isnan(low) or np.isnan(high):
+        return UNDECIDED
     if low > high:
         raise ValueError(f"low is {low:g} and high is {high:g}; low must not be above high.")
     if -margin <= low and high <= margin:

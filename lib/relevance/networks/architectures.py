@@ -51,7 +51,7 @@ def fully_connected(
     nonlinearity = ACTIVATIONS[activation]
     return Classifier(
         nn.Flatten(),
-        nn.Linear(math.prod(image_shape), hidden),
+        nn.Linear(math.prod(settings["image_shape"]), hidden),
         nonlinearity(),
         nn.Linear(hidden, hidden),
         nonlinearity(),
