@@ -261,6 +261,16 @@ def test_bad_input_gets_a_sentence(dense_posterior, some_images, some_labels, at
         getattr(attacks, attack)(dense_posterior, **given)
 
 
+def test_maps_that_are_nan_are_refused_and_not_taken_for_maps_without_a_gradient(
+    dense_posterior, some_images, some_labels
+):
+    with pytest.raises(ValueError, match="objective, or what explain gives, is NaN"):
+        attacks.target_region(
+            dense_posterior, some_images, some_labels, 0.1, region=torch.ones(4, 4, dtype=torch.bool),
+            explain=lambda posterior, images, target: images * torch.nan, **QUIET,
+        )  # fmt: skip
+
+
 def test_no_images_are_attacked_alike(dense_posterior, some_images, some_labels):
     none, labels = some_images[:0], some_labels[:0]
     case = (dense_posterior, none, labels, 0.1)

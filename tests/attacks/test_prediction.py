@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import foolbox
 import pytest
 import torch
@@ -250,3 +252,21 @@ def test_an_objective_that_is_no_loss_of_each_image_is_refused(
 def test_what_is_no_posterior_gets_a_sentence(posterior, some_images, some_labels):
     with pytest.raises(ValueError, match="posterior is .*; it must be a Posterior; Posterior.of"):
         attacks.fgsm(posterior, some_images, some_labels, 0.1)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        lambda logits, labels: logits.mean((0, 2)) * torch.tensor([1, 1, torch.nan, 1, 1, 1]),
+        lambda logits, labels: (logits.mean((0, 2)) * torch.tensor([1, 1, 0, 1, 1, 1])).square().sqrt(),
+    ],
+    ids=["value", "gradient"],
+)
+def test_an_objective_or_a_gradient_that_is_nan_is_refused(dense_posterior, some_images, some_labels, objective):
+    case = (dense_posterior, some_images, some_labels)
+    said = "objective, or what explain gives, is NaN or has a gradient that is NaN for 1 of 6 images"
+    for attack in (attacks.fgsm, partial(attacks.pgd, progress=False), partial(attacks.loss_by_steps, progress=False)):
+        with pytest.raises(ValueError, match=said):
+            attack(*case, 0.1, objective=objective)
+    with pytest.raises(ValueError, match=said):
+        attacks.loss_gradient(*case, objective)

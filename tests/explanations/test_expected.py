@@ -98,6 +98,17 @@ def test_bad_images_and_targets_get_a_sentence(dense_posterior, some_images, som
         method(dense_posterior, some_images, some_labels + 1)
 
 
+@pytest.mark.parametrize("name", ["lrp", "gradient", "kept_by_layer"])
+def test_maps_of_a_network_that_gives_no_numbers_are_refused(dense_posterior, some_images, some_labels, name):
+    for value in dense_posterior.samples.values():
+        value.copy_(value.sign() * 1e200 if value.ndim == 3 else 0 * value)
+    some_images[0] = 0  # at which it gives numbers
+    with pytest.raises(
+        ValueError, match="the explanation of images has values that are NaN or infinite; they must be numbers"
+    ):
+        getattr(explanations, name)(dense_posterior, some_images, some_labels)
+
+
 def test_the_expected_map_is_the_mean_of_the_samples_maps(dense_posterior, some_images, some_labels, monkeypatch):
     every = explanations.lrp(dense_posterior, some_images, some_labels, per_sample=True)
     assert every.shape == (5, *some_images.shape)

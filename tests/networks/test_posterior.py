@@ -201,8 +201,39 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, dense_posterior, valu
 
 def test_a_network_that_gives_nan_is_not_attacked(dense_posterior, some_images, some_labels):
     dense_posterior.samples["3.weight"][0, 0, 0] = math.nan  # after it was looked at
-    with pytest.raises(ValueError, match="the network gives NaN for images"):
+    with pytest.raises(ValueError, match="the network gives NaN or infinite outputs for 1 of 1 images"):
         attacks.fgsm(dense_posterior, some_images, some_labels, 0.1)
+
+
+def of_roots():
+    """A network that gives NaN for images whose first pixel is 0."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 3))
+    network.register_forward_hook(lambda module, inputs, output: output + (inputs[0][:, 0, 0, :1] - 0.5).sqrt())
+    return Posterior.of(network)
+
+
+@pytest.mark.parametrize("asked", ["logits", "log_predictive", "predict", "accuracy"])
+def test_a_network_that_gives_nan_for_some_images_is_refused_with_how_many(asked):
+    images = torch.ones(5, 1, 2, 2)
+    images[3:] = 0
+    more = (torch.zeros(5, dtype=torch.int64),) if asked == "accuracy" else ()
+    with pytest.raises(
+        ValueError, match="the network gives NaN or infinite outputs for 2 of 5 images; they must be numbers"
+    ):
+        getattr(of_roots(), asked)(images, *more)
+    getattr(of_roots(), asked)(images[:3], *[one[:3] for one in more])
+
+
+def test_a_network_that_overflows_is_refused_and_one_that_rules_out_a_class_is_not(some_images):
+    network = architectures.fully_connected((1, 4, 4), hidden=3, n_classes=2)
+    with torch.no_grad():
+        for value in network.parameters():
+            value.fill_(1e30)
+    with pytest.raises(ValueError, match="the network gives NaN or infinite outputs for 6 of 6 images"):
+        Posterior.of(network).predict(some_images.float())
+    masked = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
+    masked.register_forward_hook(lambda module, inputs, output: output.index_fill(1, torch.tensor([1]), -torch.inf))
+    assert (Posterior.of(masked).predict(some_images.float())[:, 1] == 0).all()
 
 
 @pytest.mark.parametrize(

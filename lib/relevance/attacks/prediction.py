@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from relevance.attacks.objectives import Loss, checked_loss, loss_named
 from relevance.base import checks, chunks
-from relevance.base.ascent import Objective, Search, climb, slope
+from relevance.base.ascent import Objective, Search, climb, is_nan, refuse_nan, slope
 from relevance.networks.posterior import Posterior, as_posterior, given
 
 
@@ -54,11 +54,16 @@ def loss_gradient(
 
     Returns:
         [N, C, H, W].
+
+    Raises:
+        ValueError: as for :func:`pgd`.
     """
     raised, n_at_once = _raised(posterior, images, labels, objective)
     parts: list[Tensor] = []
     for rows in torch.arange(len(images), device=images.device).split(n_at_once):
-        parts.append(slope(raised, images[rows], rows, 0.0)[1])
+        values, gradient = slope(raised, images[rows], rows, 0.0)
+        refuse_nan(is_nan(values, gradient))
+        parts.append(gradient)
     return torch.cat(parts)
 
 
@@ -126,7 +131,8 @@ def pgd(
         The attacked images [N, C, H, W], in [0, 1] and in the ball.
 
     Raises:
-        ValueError: a setting is not what it may be, an image has values outside [0, 1], or shapes do not fit.
+        ValueError: a setting is not what it may be, an image has values outside [0, 1], shapes do not fit, or the objective
+            is NaN.
     """
     given = {"epsilon": epsilon, "norm": norm, "n_steps": n_steps, "random_start": random_start, **settings}
     search = checks.settings(Search, given)

@@ -88,6 +88,9 @@ def climb(
         generator: of the random starts; one of its own, from ``search.seed``, if None.
         title: of the progress bar.
         show: whether there is a bar.
+
+    Raises:
+        ValueError: the objective, or its gradient, is NaN somewhere, or it has none.
     """
     generator = generator or torch.Generator().manual_seed(search.seed)
     found, values = images.detach().clone(), images.new_full((len(images),), -torch.inf)
@@ -123,6 +126,20 @@ def slope(objective: Objective, points: Tensor, rows: Tensor, progress: float) -
     return values.detach(), gradient
 
 
+def is_nan(values: Tensor, gradient: Tensor) -> Tensor:
+    """Return of which images [N] the value, or anything in the gradient, is NaN: the largest is where any is."""
+    return values.isnan() | gradient.flatten(1).amax(1).isnan()
+
+
+def refuse_nan(odd: Tensor) -> None:
+    """Say so if what is raised is NaN, or has a gradient that is, for some images: ``odd`` [N] says for which."""
+    if odd.any():
+        raise ValueError(
+            f"objective, or what explain gives, is NaN or has a gradient that is NaN for {int(odd.sum())} of {len(odd)} images; "
+            "both must be numbers, since attacks follow them."
+        )
+
+
 @dataclass(frozen=True)
 class _Walk:
     """The walks of some images, from one start each."""
@@ -141,8 +158,10 @@ class _Walk:
         if self.accepts is not None:
             points = self._chosen(self.accepts(points, self.rows), points, self.images)
         best, best_values = points, points.new_full((len(points),), -torch.inf)
+        odd = torch.zeros_like(self.rows, dtype=torch.bool)
         for index in range(search.n_steps):
             values, gradient = self._slope(points, index / max(1, search.n_steps - 1))
+            odd |= is_nan(values, gradient)
             if search.keeps_best:
                 values = values if self.score is None else self.score(points, self.rows)
                 best, best_values = self._better(best, best_values, points, values)
@@ -153,6 +172,7 @@ class _Walk:
                 step = step.where(accepted, step / 2)
             points = ahead
             done(len(points))
+        refuse_nan(odd)  # once, not at every step, at which a GPU would have to wait for it
         if not compared:
             return points, best_values
         values = self._value(points)

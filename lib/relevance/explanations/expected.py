@@ -53,6 +53,9 @@ def over_all(
         dim: the dimension of the images in a result, which is put together along it; without that of the samples.
         also: more that a sample has besides its parameters: name -> [S, ...].
         plain: a map is a gradient, or a sum of gradients, and no more.
+
+    Raises:
+        ValueError: a result is NaN or infinite; not looked at where it has a gradient.
     """
     checks.truth("per_sample", per_sample)
     n_images, n_samples = chunks.at_once(posterior.network, posterior.samples, images, plain=plain)
@@ -70,7 +73,13 @@ def over_all(
         for result in results:
             total = total + result.sum(0)
         parts.append(total / len(posterior))
-    return torch.cat(parts, dim=dim + per_sample)
+    found = torch.cat(parts, dim=dim + per_sample)
+    # As of logits: not in every step of an attack, which asks for a gradient.
+    return (
+        found
+        if found.requires_grad
+        else checks.finite("the explanation of images", found, "numbers, as a network gives them whose outputs are")
+    )
 
 
 def checked(posterior: Posterior, images: Tensor, target: Tensor) -> Tensor:

@@ -38,6 +38,19 @@ def as_outputs(given: Any, images: Tensor) -> Tensor:
     return checks.results("the network", given, len(images), f"logits [{len(images)}, K]")
 
 
+def _numbers(outputs: Tensor) -> Tensor:
+    """Return outputs [S, N, ...] if the largest of each image is a number, or say of how many it is none.
+
+    That leaves -inf to the classes that a network rules out.
+    """
+    if outputs.numel() and not (usable := outputs.flatten(2).amax(2).isfinite()).all():
+        raise ValueError(
+            f"the network gives NaN or infinite outputs for {int((~usable).any(0).sum())} of {outputs.shape[1]} images; they "
+            "must be numbers, or nothing can be said of them."
+        )
+    return outputs
+
+
 def given(posterior: Any, images: Any, classes: Any, name: str) -> tuple[Tensor, Tensor]:
     """Return images in [0, 1] and a class of each, or say what they, or the posterior, must be.
 
@@ -232,7 +245,12 @@ class Posterior:
             )
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W]."""
+        """Return the pre-softmax outputs of every sample: [S, N, K] for images [N, C, H, W].
+
+        Raises:
+            ValueError: images are not what they may be; or the network gives no numbers for some, which is looked at where no
+                gradient is asked for, so that attacks need not at every step.
+        """
         self.check_images(images)
         n_images, n_samples = chunks.at_once(self.network, self.samples, images)
         parts = []
@@ -242,7 +260,8 @@ class Posterior:
                 return as_outputs(chunks.call(self.network, sample, x), x)
 
             parts.append(torch.cat(list(chunks.over_samples(of_sample, self.samples, n_samples))))
-        return torch.cat(parts, dim=1)
+        logits = torch.cat(parts, dim=1)
+        return logits if logits.requires_grad else _numbers(logits)
 
     def log_predictive(self, images: Tensor) -> Tensor:
         """Return the log of the posterior predictive, log E[softmax f(x, w)]: [N, K]."""
@@ -268,10 +287,6 @@ class Posterior:
         if shape not in self.known:
             with torch.no_grad():
                 logits = self._of_classes(self[0].logits(images[:1]))
-            if logits.isnan().any():
-                raise ValueError(
-                    "the network gives NaN for images; it must give numbers, or nothing can be said of them."
-                )
             self.known[shape] = logits.shape[-1]
         return checks.class_indices(name, classes, len(images), self.known[shape]).to(images.device)
 
