@@ -191,7 +191,7 @@ FORMS = {
 # Tables that the programs in ``benchmarks`` write, without a story.
 BENCHMARKS = {
     "attack-sizes": Form(
-        ("what", "run", "epsilon", "images", "accuracy", "accuracy under attack", "date", "hardware", "torch"), rows=150,
+        ("what", "run", "epsilon", "images", "accuracy", "accuracy under attack", "date", "hardware", "torch"), rows=138,
     ),
     "attack-evaluation": Form(
         ("attack", "posterior", "accuracy", "samples", "images", "epsilon", "versions", "date", "hardware"),

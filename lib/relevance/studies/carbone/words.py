@@ -30,7 +30,7 @@ LINKED = {HIGHER: "hold better where predictions do", EQUIVALENT: "show no link 
 
 @sentence
 def steadiness(settings: pd.DataFrame, beside: str, of: str = "Bayesian explanations are") -> str:
-    """Say how explanations stand beside others in most of the judged settings of a verdict, and in the next most."""
+    """Say how explanations stand beside others in most of the judged settings of a verdict, and in the others."""
     judged = settings[settings["standing"] != NOT_JUDGED]
     if judged.empty:
         reasons = join(list(settings["reason"].unique())) if len(settings) else "there is nothing to compare"
@@ -38,8 +38,9 @@ def steadiness(settings: pd.DataFrame, beside: str, of: str = "Bayesian explanat
     counted = judged["standing"].value_counts().items()  # of two that are as many, what is decided comes first
     (most, count), *others = sorted(counted, key=lambda one: (-one[1], one[0] == UNDECIDED))
     if others:
-        also = f"{BESIDE[str(others[0][0])]} them in {others[0][1]}"
-        return f"{of} {BESIDE[str(most)]} {beside} in {count} of {len(judged)} settings, and {also}."
+        also = [f"{BESIDE[str(word)]} them in {n}" for word, n in others]
+        told = f"and {also[0]}" if len(also) == 1 else join(also)
+        return f"{of} {BESIDE[str(most)]} {beside} in {count} of {len(judged)} settings, {told}."
     where = {1: "", 2: " in both settings"}.get(count, f" in all {count} settings")
     by = " to ".join(dict.fromkeys(map(signed, (judged["mean"].min(), judged["mean"].max()))))
     return f"{of} {BESIDE[str(most)]} {beside}{where} ({by})."
