@@ -26,8 +26,8 @@ def settings(**counts):
         (settings(higher=2, undecided=1, not_judged=4),
          "Bayesian explanations are steadier than others in 2 of 3 settings, and not to be told from them in 1."),
         (settings(undecided=3, equivalent=1, higher=1),
-         "Bayesian explanations are not to be told from others in 3 of 5 settings, as steady as them in 1 and steadier than them in "
-         "1."),
+         "Bayesian explanations are not to be told from others in 3 of 5 settings, as steady as them in 1 and steadier than them "
+         "in 1."),
         (settings(not_judged=2), "Whether Bayesian explanations are steadier than others cannot be judged here: at chance."),
         (settings(),
          "Whether Bayesian explanations are steadier than others cannot be judged here: there is nothing to compare."),
