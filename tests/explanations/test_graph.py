@@ -271,6 +271,9 @@ def test_a_network_that_makes_much_of_roundings_is_compared_in_double_precision(
     posterior = Posterior.of(Chaotic())
     graph = RelevanceGraph(posterior.network, images.shape[1:])
     sample = {name: value[0] for name, value in posterior.samples.items()}
-    assert not graph._same(images[:1].float(), sample, 1e-3)
-    graph.compare(posterior, images[:1].float())
+    # Whether an image alone is rounded as beside another is the CPU's choice, image by image.
+    some = torch.rand(40, 1, *images.shape[1:], generator=torch.Generator().manual_seed(0))
+    odd = [image for image in some if not graph._same(image, sample, 1e-3)]
+    assert odd
+    graph.compare(posterior, odd[0])
     assert graph_of(posterior, images.float()).affine_layers == ["layer", "head"]

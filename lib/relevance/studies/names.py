@@ -34,3 +34,5 @@ WITH_PARAMETER: dict[str, Callable[[float], Rule]] = {
     "gamma": Gamma,
     "alpha-beta": lambda beta: AlphaBeta(1 + beta, beta),
 }
+# Methods of inference as a sentence has them.
+INFERENCE = {"hmc": "HMC", "variational": "variational inference"}

@@ -13,7 +13,7 @@ from relevance.base import checks
 from relevance.inference.certificate import LIMITS, NEARLY, NOT_CONVERGED
 from relevance.metrics.statistics import EQUIVALENT, HIGHER, UNDECIDED
 from relevance.studies import names, phrases, records, verdicts
-from relevance.studies.carbone import claims, criteria, geometry, source, when, words
+from relevance.studies.carbone import claims, criteria, geometry, source, when
 from relevance.studies.carbone.source import Panel
 from relevance.studies.gates import UNMIXED
 from relevance.studies.names import BAYESIAN, DETERMINISTIC
@@ -379,7 +379,7 @@ def answer() -> str:
         run: records.provenance(run, records.experiments(run)[0])["settings"]["method"] for run in found["run"].unique()
     }
     by_method = {str(method): _shares(rows)[AGREES] for method, rows in paper.groupby(paper["run"].map(methods))}
-    told = [f"{share:.0%} in runs with {words.METHODS[method]}" for method, share in by_method.items()]
+    told = [f"{share:.0%} in runs with {names.INFERENCE[method]}" for method, share in by_method.items()]
     return (
         f"**{lead} of what the paper claims comes out in this book's recorded runs.** Of the settings that can be judged, "
         f"{shares[AGREES]:.0%} come out {AGREES}: {phrases.join(told)}. The others show {NO_DIFFERENCE}, come out {DIFFERS}, or "

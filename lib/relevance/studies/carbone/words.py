@@ -13,7 +13,7 @@ from relevance.metrics.statistics import EQUIVALENT, HIGHER, LOWER, MARGIN, UNDE
 from relevance.networks.posterior import Posterior
 from relevance.studies import differences
 from relevance.studies.carbone import when
-from relevance.studies.names import BAYESIAN
+from relevance.studies.names import BAYESIAN, INFERENCE
 from relevance.studies.phrases import certificate, interval, join, sentence, signed
 from relevance.studies.verdicts import NOT_JUDGED
 
@@ -137,7 +137,6 @@ def carried(moved: pd.DataFrame) -> str:
 
 
 NETWORKS = {"fully_connected": "dense", "convolutional": "convolutional", "resnet20": "ResNet-20"}
-METHODS = {"hmc": "HMC", "variational": "variational inference"}
 
 
 @sentence
@@ -150,6 +149,6 @@ def study(story: Mapping[str, Any]) -> str:
         f"Data: {story['data']['source']}. Networks: {NETWORKS[settings['architecture']]}, of width {settings['hidden']}, "
         f"{n_train:,} training images, {settings['epochs']} epochs, adversarial training with "
         f"{settings['adversarial'].get('n_steps', 5)} steps; {settings['n_images']} test images, balanced over the classes; "
-        f"{attack}; posterior by {METHODS[settings['method']]}, {settings['n_draws']} draws"
+        f"{attack}; posterior by {INFERENCE[settings['method']]}, {settings['n_draws']} draws"
         f"{f'; {certificate(found)}' if found else ''}."
     )
