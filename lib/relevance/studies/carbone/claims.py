@@ -189,8 +189,8 @@ CLAIMS = {
         "deterministic LRP robustness does not depend on softmax robustness",
         "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", deterministic_is_uncorrelated, says=EQUIVALENT),
     "correlated": Claim(
-        "Bayesian LRP robustness rises with softmax robustness (*strongly*: the evidence counts where rho is at least 0.5)",
-        "Sec. V-B, Figs. 4, 16", "softmax-robustness", "layers", bayesian_is_correlated, of_posterior=True),
+        "Bayesian LRP robustness rises with softmax robustness",
+        "Sec. V-B, Figs. 4, 16 (there: strongly)", "softmax-robustness", "layers", bayesian_is_correlated, of_posterior=True),
     "survive": Claim(
         "most images keep a softmax robustness above one half under attacks on Bayesian networks",
         "Sec. V-B", "softmax-robustness", "layers", bayesian_predictions_survive, of_posterior=True),
