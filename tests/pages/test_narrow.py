@@ -8,6 +8,7 @@ import pytest
 import torch
 from matplotlib.lines import Line2D
 
+from relevance.pages.figures.faithfulness import label_marks
 from relevance.pages.figures.style import heatmap, new_figure, picture
 from relevance.pages.narrow import PHONE, narrowed
 
@@ -98,3 +99,16 @@ def test_the_legend_of_marks_with_intervals_keeps_the_marks():
     assert narrowed(figure)
     (legend,) = figure.legends
     assert "s" in [line.get_marker() for line in legend.findobj(Line2D)]
+
+
+def test_labels_of_marks_are_placed_anew():
+    with new_figure(1, 1, (9, 6)) as (figure, axes):
+        places = [(0.5 + 0.004 * at, 0.5 + 0.004 * at, str(at), "black") for at in range(6)]
+        places += [(0, 0, "", "black"), (1, 1, "", "black")]
+        axes[0, 0].plot(*zip(*[place[:2] for place in places], strict=True), "o")
+        label_marks(axes[0, 0], places)
+    assert narrowed(figure)
+    figure.canvas.draw()
+    found = [text.get_window_extent() for text in axes[0, 0].texts]
+    assert len(found) == 6
+    assert not any(one.overlaps(other) for at, one in enumerate(found) for other in found[:at])

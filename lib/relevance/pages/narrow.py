@@ -23,7 +23,7 @@ def narrowed(figure: Figure) -> bool:
 
     Plots stand below one another; pictures stand three in a row, in the order of their columns. What only the panels at the edges
     said, the names of rows and columns, is said where it would be missed. A figure with a ``narrow`` of its own, which is called
-    instead, is laid out by that.
+    instead, is laid out by that; one with a ``settle`` has it called at the end.
     """
     width, height = figure.get_size_inches()
     if width <= PHONE * 1.1:
@@ -42,6 +42,8 @@ def narrowed(figure: Figure) -> bool:
     if any(axis.images for axis in figure.axes):
         figure.set_layout_engine("compressed")  # pictures keep their shape, and titles stand by them
         figure.draw_without_rendering()
+    if settle := getattr(figure, "settle", None):  # what depends on where all the rest is
+        settle()
     return True
 
 

@@ -24,7 +24,7 @@ OTHERS = (PURPLE, VERMILION, GREEN, SKY, ORANGE, INK)
 # Where the label of a mark may stand, in points from it, the first place first.
 BESIDE = tuple(
     (across, up)
-    for reach in (7, 13, 20, 28)
+    for reach in (7, 13, 20, 28, 36, 44)
     for across, up in ((0, reach), (0, -reach), (reach, reach), (-reach, reach), (reach, -reach), (-reach, -reach))
 )
 TRADEOFF = ["defence", "setting"] + [
@@ -121,22 +121,31 @@ def _named(defence: str, settings: pd.Series) -> str:
 
 
 def label_marks(axis: Axes, places: Sequence[tuple[float, float, str, str]]) -> None:
-    """Write labels beside marks: x, y, text, colour; each where it covers no mark and no other label, if it can be."""
-    figure = axis.figure
-    figure.canvas.draw()
-    marks = axis.transData.transform([(x, y) for x, y, _, _ in places])
-    size = figure.dpi / 72
-    taken = [Bbox.from_extents(*(mark - 5 * size), *(mark + 5 * size)) for mark in marks]
-    for x, y, text, colour in places:
-        if not text:
-            continue
-        label = axis.annotate(
-            text, (x, y), BESIDE[0], textcoords="offset points", color=colour, ha="center", va="center"
-        )
+    """Write labels beside marks: x, y, text, colour; each where it covers no mark and no other label, if it can be.
+
+    Where that is depends on how large the panel is, so it is asked again when the figure is laid out anew for a phone.
+    """
+    labels = [
+        (axis.annotate(text, (x, y), BESIDE[0], textcoords="offset points", color=colour, ha="center", va="center"))
+        for x, y, text, colour in places
+        if text
+    ]
+    for label in labels:
         label.set_path_effects([withStroke(linewidth=2, foreground=PAPER)])
-        for beside in BESIDE:
-            label.set_position(beside)
-            box = label.get_window_extent()
-            if not any(box.overlaps(other) for other in taken):
-                break
-        taken.append(box)
+
+    def settle() -> None:
+        figure = axis.figure
+        figure.canvas.draw()
+        size = figure.dpi / 72
+        marks = axis.transData.transform([(x, y) for x, y, _, _ in places])
+        taken = [Bbox.from_extents(*(mark - 5 * size), *(mark + 5 * size)) for mark in marks]
+        for label in labels:
+            for beside in BESIDE:
+                label.set_position(beside)
+                box = label.get_window_extent()
+                if not any(box.overlaps(other) for other in taken):
+                    break
+            taken.append(box)
+
+    settle()
+    axis.figure.settle = settle  # type: ignore[union-attr]
